@@ -1,0 +1,111 @@
+//! From text to [`Config`], collecting every problem on the way.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::role::{Role, RoleName};
+
+/// A configuration without a problem. The only way to own one is to have parsed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+    /// `[sts]`
+    pub sts: Sts,
+    /// `[role.*]`, by name.
+    pub roles: BTreeMap<RoleName, Arc<Role>>,
+}
+
+/// The credentials endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where to listen; the first is what `roletap env` prints.
+    pub listen: Vec<SocketAddr>,
+    /// Where token files are written.
+    pub token_dir: PathBuf,
+    /// How long a request may wait for a pending role's first attempt, at most.
+    pub pending_wait: Duration,
+    /// Connections served at once; more wait in the backlog.
+    pub max_connections: usize,
+    /// How long shutdown waits for connections.
+    pub shutdown_grace: Duration,
+}
+
+/// The admin endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where to listen; empty turns it off.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// The least level that is written.
+    pub level: LogLevel,
+    /// Where audit lines go.
+    pub audit: AuditSink,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least level that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// With the logs.
+    Stderr,
+    /// Appended to this file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// How STS is reached and how hard it may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sts {
+    /// The region whose endpoint is used.
+    pub region: String,
+    /// Instead of the regional endpoint: tests, VPC endpoints.
+    pub endpoint_url: Option<String>,
+    /// The FIPS endpoint.
+    pub use_fips: bool,
+    /// The dual-stack endpoint.
+    pub use_dual_stack: bool,
+    /// The host's rate, calls per second.
+    pub max_requests_per_second: u32,
+    /// The host's calls in flight.
+    pub max_in_flight: usize,
+    /// For the TCP and TLS handshakes.
+    pub connect_timeout: Duration,
+    /// For one attempt as a whole.
+    pub attempt_timeout: Duration,
+    /// Emulators only: sessions under 900 seconds.
+    pub unsafe_short_sessions: bool,
+}

@@ -1,0 +1,3 @@
+//! AWS role credentials on tap.
+pub mod config;
+pub mod role;
