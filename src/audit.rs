@@ -1,0 +1,148 @@
+//! The audit log: who was given which credentials, and who was refused.
+//!
+//! One JSON object a line. Every change is written, repeats are counted: a line for each result of each role when the
+//! credentials it names are new, and else at most one a minute, with the number of requests since the last. A
+//! flood of bad tokens cannot flood the log. The access key id joins a line with CloudTrail.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use http::{header, request};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use crate::config::AuditSink;
+use crate::credentials::rfc3339;
+use crate::role::RoleName;
+use crate::slots::{Tally, VendResult};
+
+/// Repeats are summed up this often, seconds.
+const REPEAT_SECONDS: u64 = 60;
+/// Of a caller's `User-Agent`, as much as tells clients apart.
+const USER_AGENT_LIMIT: usize = 120;
+
+/// Where audit lines go. Writing never waits: a line that finds no room is dropped.
+#[derive(Clone)]
+pub struct Audit {
+    writer: Option<NonBlocking>,
+    reopen: Arc<AtomicBool>,
+}
+
+impl Audit {
+    /// Opens the sink. The guard writes out what is left when it is dropped.
+    pub fn open(sink: &AuditSink) -> io::Result<(Self, Option<WorkerGuard>)> {
+        let reopen = Arc::new(AtomicBool::new(false));
+        let open = |writer| {
+            let (writer, guard) = NonBlockingBuilder::default().thread_name("audit").finish(writer);
+            (Some(writer), Some(guard))
+        };
+        let (writer, guard) = match sink {
+            AuditSink::Off => (None, None),
+            AuditSink::Stderr => open(Sink::Stderr(io::stderr())),
+            AuditSink::File(path) => {
+                open(Sink::File { file: append(path)?, path: path.clone(), reopen: reopen.clone() })
+            }
+        };
+        Ok((Self { writer, reopen }, guard))
+    }
+
+    /// An audit log that writes nothing.
+    pub fn off() -> Self {
+        Self { writer: None, reopen: Arc::default() }
+    }
+
+    /// Opens the file anew before the next line: after a rotation.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+    }
+
+    /// A request has been decided and counted in `tally`.
+    #[expect(clippy::too_many_arguments, reason = "a line has that many facts")]
+    pub(crate) fn decided(
+        &self,
+        tally: &Tally,
+        role: Option<&RoleName>,
+        result: VendResult,
+        credentials: Option<(&str, SystemTime)>,
+        head: &request::Parts,
+        peer: SocketAddr,
+        clock: &SharedTimeSource,
+    ) {
+        let Some(writer) = &self.writer else { return };
+        let now = clock.now();
+        let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now) else { return };
+        let user_agent = head.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let line = serde_json::json!({
+            "time": rfc3339(now),
+            "audit": "vend",
+            "role": role.map(RoleName::as_str),
+            "result": result.as_str(),
+            "access_key_id": credentials.map(|(id, _)| id),
+            "expires_at": credentials.map(|(_, expires_at)| rfc3339(expires_at)),
+            "requests_since_last_line": requests,
+            "peer": peer.to_string(),
+            "user_agent": user_agent.map(|text| text.chars().take(USER_AGENT_LIMIT).collect::<String>()),
+        });
+        let _ = writer.clone().write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+impl Tally {
+    /// How many requests a line written now stands for; `None` if none is due.
+    fn worth_a_line(&self, expires_at: Option<SystemTime>, now: SystemTime) -> Option<u64> {
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (now, credentials) = (seconds(now), expires_at.map_or(0, seconds));
+        let last = self.audited_at.load(Ordering::Relaxed);
+        let same = self.audited_credentials.load(Ordering::Relaxed) == credentials;
+        if last != 0 && same && now.abs_diff(last) < REPEAT_SECONDS {
+            return None;
+        }
+        self.audited_at.store(now, Ordering::Relaxed);
+        self.audited_credentials.store(credentials, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed);
+        Some(count.saturating_sub(self.audited.swap(count, Ordering::Relaxed)))
+    }
+}
+
+enum Sink {
+    Stderr(io::Stderr),
+    File { file: File, path: PathBuf, reopen: Arc<AtomicBool> },
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stderr(stderr) => stderr.write(line),
+            Self::File { file, path, reopen } => {
+                if reopen.swap(false, Ordering::AcqRel) {
+                    *file = append(path)?;
+                }
+                file.write(line)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stderr(stderr) => stderr.flush(),
+            Self::File { file, .. } => file.flush(),
+        }
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("on", &self.writer.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,226 @@
+//! Credentials in hand. Nothing outside this file sees inside them.
+//!
+//! The secret parts are kept once, already rendered as the document that a workload receives, so that a request costs
+//! a reference count and there is one place to wipe. What arrives is parsed as if it were an attack: the SDK fills
+//! fields that STS left out with empty strings and 1970.
+//!
+//! Invariants of a [`Credentials`]: no field is empty; no value needs a JSON escape (Fluent Bit and s3fs do not
+//! unescape); the document is one line of at most [`DOCUMENT_LIMIT`] bytes; it was unexpired when it was received.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use crate::role::Role;
+
+/// The largest document that every client accepts: the CRT (`aws-c-auth`, `ECS_RESPONSE_SIZE_LIMIT`) stops at 10,000.
+pub const DOCUMENT_LIMIT: usize = 9_999;
+
+/// The longest session that STS can grant (12 hours), and some tolerance for clocks.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(43_200 + 900);
+
+/// Text that cannot be printed and is wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes over `text`.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The one way to the text; `grep 'expose('` is the audit.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What STS sent, unexamined.
+#[derive(Debug)]
+pub struct Grant {
+    /// `AccessKeyId`
+    pub access_key_id: String,
+    /// `SecretAccessKey`
+    pub secret_access_key: Secret,
+    /// `SessionToken`
+    pub session_token: Secret,
+    /// `Expiration`; `None` where the answer had none or the SDK made one up.
+    pub expires_at: Option<SystemTime>,
+    /// `SessionTokenUtilization`, percent of the largest token, where STS says it.
+    pub session_token_utilization: Option<u8>,
+}
+
+/// Credentials that were complete and unexpired when they were received.
+pub struct Credentials {
+    access_key_id: String,
+    /// Everything up to, not including, the optional `AccountId` and the closing brace.
+    document: Bytes,
+    document_head: usize,
+    issued_at: SystemTime,
+    expires_at: SystemTime,
+    session_token_bytes: usize,
+    session_token_utilization: Option<u8>,
+}
+
+/// Why an answer of STS cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A field is empty or absent.
+    #[error("{0} is missing from the answer")]
+    Missing(&'static str),
+    /// A field holds what no AWS credential holds.
+    #[error("{0} has characters that no AWS credential has")]
+    Malformed(&'static str),
+    /// Expired on arrival.
+    #[error("the credentials had expired {} s before they arrived", .0.as_secs())]
+    DeadOnArrival(Duration),
+    /// Valid for longer than STS can grant.
+    #[error("the credentials claim to live for {} s, longer than any session of STS", .0.as_secs())]
+    TooLong(Duration),
+    /// Too large for some clients.
+    #[error("the document for clients would have {0} bytes, and some clients stop at 10,000")]
+    TooLarge(usize),
+}
+
+impl Credentials {
+    /// Examines what STS granted to `role` at `now`.
+    pub fn new(grant: &Grant, role: &Role, now: SystemTime) -> Result<Self, Unusable> {
+        let token_char = |c: &u8| (0x21..=0x7e).contains(c) && !matches!(c, b'"' | b'\\');
+        check("AccessKeyId", &grant.access_key_id, |c| c.is_ascii_alphanumeric() || *c == b'_')?;
+        check("SecretAccessKey", grant.secret_access_key.expose(), token_char)?;
+        check("SessionToken", grant.session_token.expose(), token_char)?;
+        let expires_at = grant.expires_at.ok_or(Unusable::Missing("Expiration"))?;
+        // Rounded down: a client must never believe in a second that STS did not grant.
+        let expires_at =
+            UNIX_EPOCH + Duration::from_secs(expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+        match expires_at.duration_since(now) {
+            Ok(lifetime) if lifetime.is_zero() => return Err(Unusable::DeadOnArrival(lifetime)),
+            Ok(lifetime) if lifetime > LONGEST_LIFETIME => return Err(Unusable::TooLong(lifetime)),
+            Ok(_) => {}
+            Err(past) => return Err(Unusable::DeadOnArrival(past.duration())),
+        }
+        let head = Zeroizing::new(format!(
+            r#"{{"Code":"Success","RoleArn":"{}","AccessKeyId":"{}","SecretAccessKey":"{}","Token":"{}","Expiration":"{}""#,
+            role.request.role_arn,
+            grant.access_key_id,
+            grant.secret_access_key.expose(),
+            grant.session_token.expose(),
+            rfc3339(expires_at),
+        ));
+        let credentials = Self {
+            access_key_id: grant.access_key_id.clone(),
+            document: finish(head.as_bytes(), account_id(role)),
+            document_head: head.len(),
+            issued_at: now,
+            expires_at,
+            session_token_bytes: grant.session_token.expose().len(),
+            session_token_utilization: grant.session_token_utilization,
+        };
+        match credentials.document.len() {
+            0..=DOCUMENT_LIMIT => Ok(credentials),
+            bytes => Err(Unusable::TooLarge(bytes)),
+        }
+    }
+
+    /// The same credentials as `role` now wants them presented: a reload may turn `account_id` on or off.
+    pub fn presented_for(&self, role: &Role) -> Self {
+        Self {
+            access_key_id: self.access_key_id.clone(),
+            document: finish(self.document.get(..self.document_head).unwrap_or_default(), account_id(role)),
+            document_head: self.document_head,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            session_token_bytes: self.session_token_bytes,
+            session_token_utilization: self.session_token_utilization,
+        }
+    }
+
+    /// The document of the container credentials protocol. **Secret**: it goes to an authorised caller and nowhere else.
+    pub fn document(&self) -> Bytes {
+        self.document.clone()
+    }
+
+    /// Not a secret: AWS prints it in CloudTrail.
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// When they were received.
+    pub fn issued_at(&self) -> SystemTime {
+        self.issued_at
+    }
+
+    /// When they end, in whole seconds.
+    pub fn expires_at(&self) -> SystemTime {
+        self.expires_at
+    }
+
+    /// What STS granted, whatever was asked for.
+    pub fn lifetime(&self) -> Duration {
+        self.expires_at.duration_since(self.issued_at).unwrap_or_default()
+    }
+
+    /// Size of the session token; STS limits it to about 4,096.
+    pub fn session_token_bytes(&self) -> usize {
+        self.session_token_bytes
+    }
+
+    /// Share of the largest session token, percent, where STS said it.
+    pub fn session_token_utilization(&self) -> Option<u8> {
+        self.session_token_utilization
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SSZ`, rounded down: the one spelling that every client parses (fractions and `+00:00` are refused
+/// by minio-py, the Rust SDK and the JavaScript SDK).
+pub fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
+fn check(field: &'static str, value: &str, allowed: impl Fn(&u8) -> bool) -> Result<(), Unusable> {
+    if value.is_empty() {
+        return Err(Unusable::Missing(field));
+    }
+    if !value.as_bytes().iter().all(allowed) {
+        return Err(Unusable::Malformed(field));
+    }
+    Ok(())
+}
+
+fn account_id(role: &Role) -> Option<&str> {
+    // Absent rather than empty: Fluent Bit takes an empty string for a key.
+    Some(role.request.role_arn.account_id()).filter(|id| role.account_id && !id.is_empty())
+}
+
+fn finish(head: &[u8], account_id: Option<&str>) -> Bytes {
+    let mut document = Zeroizing::new(Vec::with_capacity(head.len() + 32));
+    document.extend_from_slice(head);
+    if let Some(id) = account_id {
+        document.extend_from_slice(br#","AccountId":""#);
+        document.extend_from_slice(id.as_bytes());
+        document.push(b'"');
+    }
+    document.push(b'}');
+    // The last reader to let go wipes it.
+    Bytes::from_owner(document)
+}

@@ -1,0 +1,324 @@
+//! AssumeRole, through the SDK. The only importer of `aws_sdk_sts`, and the one place where its errors become classes.
+//!
+//! The SDK's own retries are off: one call here is one request there, one metric and one classified error. The classes
+//! come from what the protocol carries (the kind of failure, the code, the status), never from the text of a message;
+//! text serves to explain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_sts::Client;
+use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_sdk_sts::config::{BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
+use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+
+use super::explain::{self, Failure};
+use super::{Class, IssueError, Issuer};
+use crate::config::Sts;
+use crate::credentials::{Credentials, Grant, Secret, Unusable};
+use crate::metrics::Metrics;
+use crate::role::Role;
+use crate::source::{Source, chain_of};
+
+/// Past this the signature is refused, or soon will be (the SDK corrects for skew from here on).
+const SKEW_LIMIT: Duration = Duration::from_secs(240);
+/// The first line of a message is for people; more of it may quote the request.
+const MESSAGE_LIMIT: usize = 400;
+
+/// Issues by calling STS in one region.
+#[derive(Debug, Clone)]
+pub struct StsIssuer {
+    client: Client,
+    region: String,
+    endpoint: String,
+    attempt_timeout: Duration,
+    source: Arc<Source>,
+    clock: SharedTimeSource,
+    skew: Arc<Skew>,
+    metrics: Arc<Metrics>,
+}
+
+/// How far the local clock is from that of STS, by the `Date` of its last answer.
+#[derive(Debug, Default)]
+pub struct Skew {
+    /// Server minus local, milliseconds; `MIN` before the first answer.
+    millis: AtomicI64,
+}
+
+impl StsIssuer {
+    /// A client for `sts`, signing as `source`, reading the time from `clock`.
+    pub fn new(sts: &Sts, source: Arc<Source>, clock: SharedTimeSource, skew: Arc<Skew>, metrics: Arc<Metrics>) -> Self {
+        let mut config = aws_sdk_sts::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(sts.region.clone()))
+            .use_fips(sts.use_fips)
+            .use_dual_stack(sts.use_dual_stack)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(sts.connect_timeout)
+                    .operation_attempt_timeout(sts.attempt_timeout)
+                    .operation_timeout(sts.attempt_timeout)
+                    .build(),
+            )
+            .identity_cache(IdentityCache::no_cache())
+            .time_source(clock.clone())
+            .interceptor(DateWitness { skew: skew.clone(), clock: clock.clone() });
+        if let Some(url) = &sts.endpoint_url {
+            config = config.endpoint_url(url);
+        }
+        Self {
+            client: Client::from_conf(config.build()),
+            region: sts.region.clone(),
+            endpoint: sts.endpoint_url.clone().unwrap_or_else(|| format!("the STS endpoint of {}", sts.region)),
+            attempt_timeout: sts.attempt_timeout,
+            source,
+            clock,
+            skew,
+            metrics,
+        }
+    }
+
+    async fn ask(&self, role: &Role) -> Result<AssumeRoleOutput, IssueError> {
+        let base = self.source.credentials().await.map_err(|error| {
+            self.source.rebuild();
+            self.error(role, Class::Source, &Failure { what: &error.to_string(), ..Failure::default() })
+        })?;
+        let request = &role.request;
+        let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
+        let tags = request.tags.iter().map(tag).collect::<Result<Vec<_>, _>>();
+        let tags = tags.map_err(|error| self.malformed(role, &error.to_string()))?;
+        let policies = request.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build());
+        let sent = self
+            .client
+            .assume_role()
+            .role_arn(request.role_arn.as_str())
+            .role_session_name(request.session_name.as_str())
+            .duration_seconds(i32::try_from(role.duration.as_secs()).unwrap_or(i32::MAX))
+            .set_external_id(request.external_id.as_ref().map(|id| id.as_str().to_owned()))
+            .set_policy(request.policy.clone())
+            .set_policy_arns(Some(policies.collect::<Vec<_>>()).filter(|arns| !arns.is_empty()))
+            .set_tags(Some(tags).filter(|tags| !tags.is_empty()))
+            .set_transitive_tag_keys(Some(request.transitive_tag_keys.clone()).filter(|keys| !keys.is_empty()))
+            .set_source_identity(request.source_identity.as_ref().map(|id| id.as_str().to_owned()))
+            .customize()
+            .config_override(aws_sdk_sts::Config::builder().credentials_provider(base))
+            .send()
+            .await;
+        sent.map_err(|error| self.classified(role, &error))
+    }
+
+    fn examined(&self, role: &Role, answer: &AssumeRoleOutput) -> Result<Credentials, IssueError> {
+        let granted = answer.credentials().ok_or_else(|| self.unusable(role, &Unusable::Missing("Credentials")))?;
+        let grant = Grant {
+            access_key_id: granted.access_key_id().to_owned(),
+            secret_access_key: Secret::new(granted.secret_access_key().to_owned()),
+            session_token: Secret::new(granted.session_token().to_owned()),
+            // The SDK puts 1970 where the answer had nothing.
+            expires_at: SystemTime::try_from(*granted.expiration()).ok().filter(|at| *at > UNIX_EPOCH),
+            session_token_utilization: answer.session_token_utilization().and_then(|percent| percent.try_into().ok()),
+        };
+        Credentials::new(&grant, role, self.clock.now()).map_err(|error| self.unusable(role, &error))
+    }
+
+    fn unusable(&self, role: &Role, unusable: &Unusable) -> IssueError {
+        let class = match unusable {
+            Unusable::DeadOnArrival(_) => Class::Clock,
+            Unusable::TooLong(_) if self.skew.is_over(SKEW_LIMIT) => Class::Clock,
+            Unusable::Missing(_) | Unusable::Malformed(_) | Unusable::TooLong(_) | Unusable::TooLarge(_) => Class::Network,
+        };
+        let what = format!("unusable answer from {}: {unusable}", self.endpoint);
+        self.error(role, class, &Failure { what: &what, status: Some(200), ..Failure::default() })
+    }
+
+    fn malformed(&self, role: &Role, why: &str) -> IssueError {
+        let what = format!("the request could not be built: {why}");
+        self.error(role, Class::Misconfigured, &Failure { what: &what, ..Failure::default() })
+    }
+
+    fn classified(&self, role: &Role, error: &SdkError<AssumeRoleError, HttpResponse>) -> IssueError {
+        let answer = error.raw_response();
+        let status = answer.map(|answer| answer.status().as_u16());
+        let header = |name| answer.and_then(|answer| answer.headers().get(name));
+        let body = answer.and_then(|answer| answer.body().bytes()).map(String::from_utf8_lossy).unwrap_or_default();
+        // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
+        let metadata = error.as_service_error().map(AssumeRoleError::meta);
+        let code = metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
+        let message = metadata.and_then(|meta| meta.message()).or_else(|| element(&body, "Message")).map(first_line);
+        let endpoint = &self.endpoint;
+        let (class, what) = match error {
+            SdkError::ConstructionFailure(_) => {
+                (Class::Misconfigured, format!("the request could not be built: {}", chain_of(error)))
+            }
+            SdkError::TimeoutError(_) => (
+                Class::Network,
+                format!("no answer from {endpoint} within {} s", self.attempt_timeout.as_secs_f64()),
+            ),
+            SdkError::DispatchFailure(failure) if failure.is_other().is_none() && is_missing_credentials(error) => {
+                (Class::Source, chain_of(error))
+            }
+            SdkError::DispatchFailure(_) => {
+                (Class::Network, format!("{endpoint} could not be reached: {}", chain_of(error)))
+            }
+            SdkError::ResponseError(_) => (Class::Network, format!("broken answer from {endpoint}: {}", chain_of(error))),
+            SdkError::ServiceError(_) => match (&code, status) {
+                (Some(code), _) => (
+                    self.class_of(code, status),
+                    format!("{endpoint} answered {code}{}", message.as_deref().map(|m| format!(": {m}")).unwrap_or_default()),
+                ),
+                (None, status) => {
+                    let status = status.unwrap_or_default();
+                    (class_of_status(status), format!("{endpoint} answered HTTP {status}, and not as STS does"))
+                }
+            },
+            _ => (Class::Network, chain_of(error)),
+        };
+        let retry_after = header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let retry_after_ms = header("x-amz-retry-after").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let request_id = header("x-amzn-requestid").map(plain);
+        let failure = Failure {
+            what: &what,
+            code: code.as_deref(),
+            message: message.as_deref(),
+            status,
+            request_id: request_id.as_deref(),
+            retry_after: retry_after_ms.or(retry_after),
+            skew: self.skew.get(),
+        };
+        self.error(role, class, &failure)
+    }
+
+    fn class_of(&self, code: &str, status: Option<u16>) -> Class {
+        match explain::class_of_code(code) {
+            // Wrong key and wrong clock share this code; the measured skew tells them apart.
+            Some(Class::Source) if code == "SignatureDoesNotMatch" && self.skew.is_over(SKEW_LIMIT) => Class::Clock,
+            Some(class) => class,
+            None => match status.unwrap_or_default() {
+                429 => Class::Throttled,
+                500.. => Class::Network,
+                403 => Class::Denied,
+                _ => Class::Misconfigured,
+            },
+        }
+    }
+
+    fn error(&self, role: &Role, class: Class, failure: &Failure<'_>) -> IssueError {
+        IssueError {
+            class,
+            code: failure.code.map(str::to_owned),
+            status: failure.status,
+            request_id: failure.request_id.map(str::to_owned),
+            what: failure.what.to_owned(),
+            advice: explain::advice(role, class, failure),
+            retry_after: failure.retry_after,
+        }
+    }
+}
+
+impl Issuer for StsIssuer {
+    async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
+        let outcome = match self.ask(role).await {
+            Ok(answer) => self.examined(role, &answer),
+            Err(error) => Err(error),
+        };
+        let class = outcome.as_ref().err().map(|error| error.class);
+        if matches!(class, Some(Class::Source | Class::Clock)) {
+            self.source.rebuild();
+        }
+        self.metrics.sts_request("AssumeRole", &self.region, class);
+        outcome
+    }
+}
+
+impl Skew {
+    /// Nothing measured yet.
+    pub fn new() -> Self {
+        Self { millis: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Server minus local, seconds.
+    pub fn get(&self) -> Option<f64> {
+        let millis = self.millis.load(Ordering::Relaxed);
+        (millis != i64::MIN).then_some(millis as f64 / 1e3)
+    }
+
+    fn is_over(&self, limit: Duration) -> bool {
+        self.get().is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
+    }
+}
+
+/// Reads the `Date` of every answer, of errors too.
+#[derive(Debug)]
+struct DateWitness {
+    skew: Arc<Skew>,
+    clock: SharedTimeSource,
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for DateWitness {
+    fn name(&self) -> &'static str {
+        "DateWitness"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_smithy_runtime_api::box_error::BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(date) = date.and_then(|text| DateTime::from_str(text, Format::HttpDate).ok()) {
+            let local = DateTime::from(self.clock.now());
+            let millis = date.to_millis().unwrap_or(i64::MIN).saturating_sub(local.to_millis().unwrap_or_default());
+            // `Date` has whole seconds: half a second off either way is no skew.
+            self.skew.millis.store(millis.saturating_add(500), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Where there was an answer but no code in it.
+fn class_of_status(status: u16) -> Class {
+    match status {
+        429 => Class::Throttled,
+        // STS has one path and one method: whatever answers so is not STS.
+        404 | 405 => Class::Misconfigured,
+        // A captive portal, a proxy, a broken body: it may pass.
+        _ => Class::Network,
+    }
+}
+
+fn is_missing_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The text of the first `<name>` element, if the body is one that has it.
+fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let after = body.split_once(&format!("<{name}>"))?.1;
+    after.split_once(&format!("</{name}>")).map(|(text, _)| text.trim()).filter(|text| !text.is_empty())
+}
+
+/// What an attacker may not use to forge a log line.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()
+}
+
+fn first_line(text: &str) -> String {
+    plain(text.lines().next().unwrap_or_default())
+}

@@ -1,0 +1,260 @@
+//! One role's life, as arithmetic: when is the next attempt due, and what may be vended.
+//!
+//! Two laws. *Store facts, derive phases*: what is stored changes only when an attempt concludes; fresh, stale and
+//! expired are questions about `now`. *The core decides, the shell waits*: nothing here is async, reads a clock or draws
+//! a random number.
+//!
+//! Invariants: a failed attempt never removes credentials that can be vended (except `on_denied = "drop"`); asking twice
+//! gives the same answer, because jitter is drawn once and stored as a time; between the first failure and expiry there
+//! is room for at least four more attempts; a wall clock that steps back costs an early attempt, never a late one.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::credentials::Credentials;
+use crate::issuer::{Class, IssueError};
+use crate::role::{OnDenied, Role};
+
+/// What is known about one role. Changes only when an attempt concludes.
+#[derive(Debug, Clone, Default)]
+pub enum RoleState {
+    /// No attempt has concluded.
+    #[default]
+    Pending,
+    /// Attempts have failed and nothing is in hand.
+    Failing {
+        /// The failures so far.
+        failures: Failures,
+    },
+    /// Credentials in hand. Whether they are fresh is a question about now.
+    Issued {
+        /// What is vended.
+        credentials: Arc<Credentials>,
+        /// When to issue again, drawn once.
+        refresh_at: SystemTime,
+        /// What has failed since.
+        failures: Option<Failures>,
+    },
+}
+
+/// Attempts that failed, since one last succeeded.
+#[derive(Debug, Clone)]
+pub struct Failures {
+    /// The last one.
+    pub error: Arc<IssueError>,
+    /// How many have failed.
+    pub count: u32,
+    /// How many of them, at the end, were of the last one's class.
+    pub of_this_class: u32,
+    /// When the first failed.
+    pub since: SystemTime,
+    /// When the next attempt is due.
+    pub retry_at: SystemTime,
+}
+
+/// What a state means at one instant: readiness, metrics and replies speak this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// There were credentials, and they have ended.
+    Expired,
+    /// Nothing was ever issued, and an attempt has failed.
+    Failed,
+    /// Credentials in hand, and no need to refresh yet.
+    Fresh,
+    /// No attempt has concluded.
+    Pending,
+    /// Credentials in hand that should have been refreshed by now.
+    Stale,
+}
+
+/// A number in `[0, 1)`, drawn by the caller.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jitter(f64);
+
+/// The share of the lifetime by which the refresh point is moved, either way.
+const REFRESH_SPREAD: f64 = 0.05;
+/// Under this, botocore, .NET, Java and s3fs fetch again on every request (research: refresh windows of clients).
+const REFRESH_LEAD: Duration = Duration::from_secs(1_500);
+/// A retry is never sooner than this, whatever jitter says.
+const RETRY_FLOOR: Duration = Duration::from_millis(100);
+/// No schedule reaches further than this; one that seems to, was written before the clock stepped back.
+const LONGEST_RETRY: Duration = Duration::from_secs(1_000);
+/// How much a clock may be slewed before it counts as stepped back.
+const STEP_TOLERANCE: Duration = Duration::from_secs(60);
+
+impl RoleState {
+    /// When the next attempt is due; a time that is not after `now` means at once.
+    pub fn next_attempt(&self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Pending => UNIX_EPOCH,
+            Self::Failing { failures } | Self::Issued { failures: Some(failures), .. } => failures.due(now),
+            Self::Issued { credentials, refresh_at, failures: None } => {
+                let left = credentials.expires_at().duration_since(now).unwrap_or_default();
+                if left > credentials.lifetime() + STEP_TOLERANCE { now } else { *refresh_at }
+            }
+        }
+    }
+
+    /// Folds one concluded attempt in.
+    #[must_use]
+    pub fn after(
+        self,
+        outcome: Result<Credentials, IssueError>,
+        on_denied: OnDenied,
+        now: SystemTime,
+        jitter: Jitter,
+    ) -> Self {
+        let error = match outcome {
+            Ok(credentials) => {
+                let refresh_at = refresh_point(&credentials, jitter);
+                return Self::Issued { credentials: Arc::new(credentials), refresh_at, failures: None };
+            }
+            Err(error) => Arc::new(error),
+        };
+        match self {
+            Self::Pending => Self::Failing { failures: Failures::next(None, error, None, now, jitter) },
+            Self::Failing { failures } => {
+                Self::Failing { failures: Failures::next(Some(failures), error, None, now, jitter) }
+            }
+            Self::Issued { failures, .. } if error.class == Class::Denied && on_denied == OnDenied::Drop => {
+                Self::Failing { failures: Failures::next(failures, error, None, now, jitter) }
+            }
+            Self::Issued { credentials, refresh_at, failures } => {
+                let failures = Failures::next(failures, error, Some(credentials.expires_at()), now, jitter);
+                Self::Issued { credentials, refresh_at, failures: Some(failures) }
+            }
+        }
+    }
+
+    /// What this state means at `now`.
+    pub fn phase(&self, now: SystemTime) -> Phase {
+        match self {
+            Self::Pending => Phase::Pending,
+            Self::Failing { .. } => Phase::Failed,
+            Self::Issued { credentials, .. } if now >= credentials.expires_at() => Phase::Expired,
+            Self::Issued { refresh_at, .. } if now >= *refresh_at => Phase::Stale,
+            Self::Issued { .. } => Phase::Fresh,
+        }
+    }
+
+    /// What may be handed to a workload at `now`, or why nothing may.
+    pub fn vend(&self, now: SystemTime) -> Result<&Arc<Credentials>, Phase> {
+        match self {
+            Self::Issued { credentials, .. } if now < credentials.expires_at() => Ok(credentials),
+            Self::Pending | Self::Failing { .. } | Self::Issued { .. } => Err(self.phase(now)),
+        }
+    }
+
+    /// The failures since the last success.
+    pub fn failures(&self) -> Option<&Failures> {
+        match self {
+            Self::Pending => None,
+            Self::Failing { failures } => Some(failures),
+            Self::Issued { failures, .. } => failures.as_ref(),
+        }
+    }
+
+    /// Credentials in hand, expired or not.
+    pub fn credentials(&self) -> Option<&Arc<Credentials>> {
+        match self {
+            Self::Pending | Self::Failing { .. } => None,
+            Self::Issued { credentials, .. } => Some(credentials),
+        }
+    }
+
+    /// The same knowledge under other settings of the role.
+    #[must_use]
+    pub fn presented_for(mut self, role: &Role) -> Self {
+        if let Self::Issued { credentials, .. } = &mut self {
+            *credentials = Arc::new(credentials.presented_for(role));
+        }
+        self
+    }
+}
+
+impl Failures {
+    fn next(
+        before: Option<Self>,
+        error: Arc<IssueError>,
+        expires_at: Option<SystemTime>,
+        now: SystemTime,
+        jitter: Jitter,
+    ) -> Self {
+        let (count, of_this_class, since) = match before {
+            None => (1, 1, now),
+            Some(before) if before.error.class == error.class => {
+                (before.count.saturating_add(1), before.of_this_class.saturating_add(1), before.since)
+            }
+            Some(before) => (before.count.saturating_add(1), 1, before.since),
+        };
+        let mut delay = retry_delay(error.class, of_this_class, jitter).max(error.retry_after.unwrap_or_default());
+        if let Some(window) = expires_at.and_then(|end| end.duration_since(since).ok())
+            && expires_at > Some(now)
+        {
+            // Five parts leave room for four attempts, however slow the class.
+            delay = delay.min((window / 5).max(Duration::from_secs(1)));
+        }
+        Self { error, count, of_this_class, since, retry_at: now + delay.min(LONGEST_RETRY) }
+    }
+
+    fn due(&self, now: SystemTime) -> SystemTime {
+        if self.retry_at > now + LONGEST_RETRY + STEP_TOLERANCE { now } else { self.retry_at }
+    }
+}
+
+impl Jitter {
+    /// Takes a number in `[0, 1)`; anything else is brought into it.
+    pub fn new(fraction: f64) -> Self {
+        Self(if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.5 })
+    }
+
+    /// This share of `ceiling`: full jitter.
+    pub fn of(self, ceiling: Duration) -> Duration {
+        ceiling.mul_f64(self.0)
+    }
+}
+
+impl Phase {
+    /// Every phase, in the order of their labels.
+    pub const ALL: [Self; 5] = [Self::Expired, Self::Failed, Self::Fresh, Self::Pending, Self::Stale];
+
+    /// As it stands in logs, metrics and `/roles`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::Fresh => "fresh",
+            Self::Pending => "pending",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// How much is left of a session of `lifetime` when it is refreshed, before jitter:
+/// `min(max(L/2, 1500 s), 0.8·L)`.
+pub fn refresh_lead(lifetime: Duration) -> Duration {
+    (lifetime / 2).max(REFRESH_LEAD).min(lifetime.mul_f64(0.8))
+}
+
+fn refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
+    let lifetime = credentials.lifetime();
+    let spread = lifetime.mul_f64(REFRESH_SPREAD);
+    credentials.expires_at() - refresh_lead(lifetime) - spread + jitter.of(spread * 2)
+}
+
+/// The wait after the `n`th failure in a row of one class, `n` from 1.
+fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
+    let seconds = Duration::from_secs;
+    let (base, cap) = match class {
+        Class::Network => (Duration::from_millis(250), seconds(30)),
+        Class::Throttled => (seconds(1), seconds(120)),
+        // The source has been rebuilt by now: one immediate retry shows whether that was all.
+        Class::Source | Class::Clock if n == 1 => return Duration::ZERO,
+        Class::Source | Class::Clock => (Duration::from_millis(250), seconds(60)),
+        Class::Denied => (seconds(15), seconds(300)),
+        // One probe per 15 minutes; a tenth either way keeps a fleet from marching in step.
+        Class::Misconfigured => return seconds(810) + jitter.of(seconds(180)),
+    };
+    let ceiling = base.saturating_mul(1 << n.saturating_sub(1).min(16)).min(cap);
+    jitter.of(ceiling).max(RETRY_FLOOR)
+}

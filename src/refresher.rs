@@ -1,0 +1,162 @@
+//! One role's refresher: wait, attempt, conclude; for ever.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+
+use crate::budget::queue::Queue;
+use crate::credentials::{Credentials, rfc3339};
+use crate::issuer::{Class, IssueError, Issuer};
+use crate::lifecycle::{Jitter, RoleState};
+use crate::metrics::Metrics;
+use crate::role::Role;
+use crate::slots::Writer;
+
+/// The longest nap. Expiry is wall time and sleeping is monotonic: a suspended host, a stepped clock and a restored
+/// snapshot all cost one nap at most.
+const NAP: Duration = Duration::from_secs(30);
+
+/// What all refreshers of a host share.
+#[derive(Debug)]
+pub struct Surroundings<I> {
+    /// Who issues.
+    pub issuer: I,
+    /// An attempt that takes longer has failed, whatever the issuer promised.
+    pub attempt_deadline: Duration,
+    /// The host's budget.
+    pub queue: Queue,
+    /// The one clock.
+    pub clock: SharedTimeSource,
+    /// Where attempts are counted.
+    pub metrics: Arc<Metrics>,
+    /// Counts every turn of every refresher: the watchdog is fed only while it moves.
+    pub progress: Arc<Progress>,
+}
+
+/// A sign of life that only the loops themselves can give.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    /// How many turns have been made.
+    pub fn turns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn turn(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Keeps one slot's credentials fresh, for ever. Dropping the future at any point loses nothing that was published.
+pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>) {
+    loop {
+        wait_until_due(&mut writer, &around).await;
+        let need = {
+            let (slot, clock) = (writer.slot().clone(), around.clock.clone());
+            move || slot.need(clock.now())
+        };
+        let permit = around.queue.permit(need).await;
+        let role = writer.slot().role.clone();
+        let started = tokio::time::Instant::now();
+        let outcome = attempt(&role, &around).await;
+        let class = outcome.as_ref().err().map(|error| error.class);
+        let throttled = outcome.as_ref().err().filter(|error| error.class == Class::Throttled);
+        permit.conclude(throttled.map(|error| error.retry_after), draw());
+        around.metrics.attempt_concluded(&writer.slot().counts, class, started.elapsed());
+        conclude(&mut writer, outcome, around.clock.now());
+    }
+}
+
+async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
+    loop {
+        around.progress.turn();
+        let now = around.clock.now();
+        let due = writer.slot().state().next_attempt(now);
+        match due.duration_since(now) {
+            Ok(wait) if !wait.is_zero() => {
+                let _ = tokio::time::timeout(wait.min(NAP), writer.hurried()).await;
+            }
+            _ => return,
+        }
+        if writer.take_hurry() {
+            return;
+        }
+    }
+}
+
+async fn attempt<I: Issuer>(role: &Role, around: &Surroundings<I>) -> Result<Credentials, IssueError> {
+    match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(IssueError {
+            class: Class::Network,
+            code: None,
+            status: None,
+            request_id: None,
+            what: format!("the attempt did not end within {} s", around.attempt_deadline.as_secs()),
+            advice: "nothing to do if it passes; else check DNS, egress and instance metadata of this host".to_owned(),
+            retry_after: None,
+        }),
+    }
+}
+
+fn conclude(writer: &mut Writer, outcome: Result<Credentials, IssueError>, now: SystemTime) {
+    let before = RoleState::clone(&writer.slot().state());
+    let role = writer.slot().role.clone();
+    let after = before.clone().after(outcome, role.on_denied, now, draw());
+    tell(&role, &before, &after, now);
+    writer.publish(after);
+}
+
+/// Changes are logged, not states: an hour of failures is one error, and one line when it is over.
+fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
+    let role = role.name.as_str();
+    match (before.failures(), after.failures()) {
+        (None, None) => {
+            if let Some(credentials) = after.credentials() {
+                let expires_at = rfc3339(credentials.expires_at());
+                tracing::info!(role, access_key_id = credentials.access_key_id(), expires_at, "issued");
+            }
+        }
+        (Some(failures), None) => {
+            if let Some(credentials) = after.credentials() {
+                let expires_at = rfc3339(credentials.expires_at());
+                let failing_for = now.duration_since(failures.since).unwrap_or_default().as_secs();
+                tracing::info!(
+                    role,
+                    access_key_id = credentials.access_key_id(),
+                    expires_at,
+                    failed_attempts = failures.count,
+                    failing_for_seconds = failing_for,
+                    "issued again"
+                );
+            }
+        }
+        (before, Some(failures)) => {
+            let error = &failures.error;
+            let (class, code) = (error.class.as_str(), error.code.as_deref().unwrap_or("-"));
+            let news = before.is_none_or(|before| before.error.class != error.class || before.error.code != error.code);
+            let in_hand = after.vend(now).ok().map(|credentials| rfc3339(credentials.expires_at()));
+            if news {
+                tracing::error!(
+                    role,
+                    class,
+                    code,
+                    request_id = error.request_id.as_deref().unwrap_or("-"),
+                    credentials_in_hand_until = in_hand.as_deref().unwrap_or("none"),
+                    next_attempt = rfc3339(failures.retry_at),
+                    advice = error.advice,
+                    "failed to assume the role: {error}"
+                );
+            } else {
+                tracing::debug!(role, class, code, failed_attempts = failures.count, "still failing: {error}");
+            }
+        }
+    }
+}
+
+fn draw() -> Jitter {
+    Jitter::new(fastrand::f64())
+}

@@ -1,0 +1,52 @@
+//! The plan between two configurations. Pure.
+//!
+//! A reload is whole or nothing, and the same file twice changes nothing.
+
+use crate::config::Config;
+use crate::role::RoleName;
+
+/// What a reload does to each role.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// As before in every respect: slot, credentials, schedule and refresher go on.
+    pub keep: Vec<RoleName>,
+    /// The same request to STS under other settings: credentials and schedule go on in a new slot.
+    pub amend: Vec<RoleName>,
+    /// Another request to STS: what was issued for the old one must not be vended under the new.
+    pub restart: Vec<RoleName>,
+    /// New.
+    pub start: Vec<RoleName>,
+    /// Gone.
+    pub stop: Vec<RoleName>,
+    /// `[sts]` differs: every refresher gets the new issuer.
+    pub reissue: bool,
+}
+
+/// What cannot change while the process runs.
+pub fn not_reloadable(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    let mut differs = |key, differs: bool| keys.extend(differs.then_some(key));
+    differs("server.listen", old.server.listen != new.server.listen);
+    differs("server.max_connections", old.server.max_connections != new.server.max_connections);
+    differs("admin.listen", old.admin.listen != new.admin.listen);
+    differs("log.format", old.log.format != new.log.format);
+    differs("log.level", old.log.level != new.log.level);
+    differs("log.audit", old.log.audit != new.log.audit);
+    keys
+}
+
+/// What has to be done to get from `old` to `new`.
+pub fn plan(old: &Config, new: &Config) -> Plan {
+    let mut plan = Plan { reissue: old.sts != new.sts, ..Plan::default() };
+    for (name, role) in &new.roles {
+        let list = match old.roles.get(name) {
+            None => &mut plan.start,
+            Some(before) if before == role => &mut plan.keep,
+            Some(before) if before.request == role.request => &mut plan.amend,
+            Some(_) => &mut plan.restart,
+        };
+        list.push(name.clone());
+    }
+    plan.stop = old.roles.keys().filter(|name| !new.roles.contains_key(*name)).cloned().collect();
+    plan
+}

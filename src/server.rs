@@ -1,0 +1,235 @@
+//! Connections: accepted under a limit, given so much time and so much room, drained at the end.
+//!
+//! hyper's `http1` builder directly: the frameworks around it set no timer, and without one a client that sends a byte a
+//! second stays for ever. One knob bounds the head and idle keep-alive alike; SDKs do not mind.
+//!
+//! Invariants: never more than `max_connections` at once, the rest wait in the backlog (a 429 is fatal to many clients);
+//! a connection that was accepted before shutdown began is answered.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::IntGauge;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use self::reply::Reply;
+
+pub mod admin;
+pub mod reply;
+pub mod vend;
+
+/// A head has this long to arrive, from the connection's start or the last answer.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A head is at most this large.
+const HEAD_LIMIT: usize = 16 * 1024;
+/// And has at most this many fields.
+const FIELDS_LIMIT: usize = 64;
+/// Connections that wait to be accepted. With 16, a burst of 500 costs its losers a second.
+const BACKLOG: u32 = 1024;
+/// After a shutdown began, connections that were accepted and have sent nothing yet may still speak for this long.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// After an accept that failed for want of file descriptors.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// What answers requests on a listener.
+pub trait Endpoint: Clone + Send + 'static {
+    /// The answer, now or later.
+    fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering;
+}
+
+/// An answer on its way. Named, so that answering from memory costs no allocation.
+pub enum Answering {
+    /// It is here.
+    Now(Option<Reply>),
+    /// It waits for a pending role.
+    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+/// A listener's limits.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: Arc<Semaphore>,
+    /// How many there are.
+    pub open: IntGauge,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that the deadline cut.
+    pub cut: usize,
+}
+
+/// Binds, so that a taken port is found before anything is issued. Accepted sockets inherit what is set here: no delay,
+/// and a time to live of one hop, so that nothing can leave this host by a mistaken route.
+pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_nodelay(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    if address.ip().is_loopback() {
+        listener.set_ttl(1)?;
+    }
+    listener.into_std()
+}
+
+/// Serves until `stopping` turns true, then drains for at most `grace`.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    endpoint: impl Endpoint,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+    grace: Duration,
+) -> Drained {
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, endpoint.clone(), limits.clone(), stopping.clone()));
+    }
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+    let deadline = tokio::time::Instant::now() + grace;
+    let mut connections = Vec::new();
+    while let Some(ended) = accepting.join_next().await {
+        connections.extend(ended);
+    }
+    let mut cut = 0;
+    for mut connections in connections {
+        while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
+        cut += connections.len();
+    }
+    Drained { cut }
+}
+
+/// Accepts until shutdown, and hands over the connections that are then still open.
+async fn accept(
+    listener: TcpListener,
+    endpoint: impl Endpoint,
+    limits: Limits,
+    stopping: watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let mut connections = JoinSet::new();
+    let mut stop = stopping.clone();
+    let mut stop = std::pin::pin!(stop.wait_for(|stopping| *stopping));
+    let mut stopped = false;
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = async {
+            // A closed semaphore does not happen: nobody closes it.
+            let permit = limits.connections.clone().acquire_owned().await.ok();
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = if stopped {
+            // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
+            match tokio::time::timeout(Duration::from_millis(1), accepted).await {
+                Ok(accepted) => accepted,
+                Err(_) => return connections,
+            }
+        } else {
+            tokio::select! {
+                accepted = accepted => accepted,
+                _ = &mut stop => { stopped = true; continue }
+            }
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (endpoint, open, stopping) = (endpoint.clone(), limits.open.clone(), stopping.clone());
+                connections.spawn(async move {
+                    open.inc();
+                    let _closed = Closed(open);
+                    converse(stream, peer, endpoint, stopping).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BREATHER).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, peer: SocketAddr, endpoint: impl Endpoint, mut stopping: watch::Receiver<bool>) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(HEAD_LIMIT)
+        .max_buf_size(HEAD_LIMIT)
+        .max_headers(FIELDS_LIMIT);
+    let mut connection = builder.serve_connection(TokioIo::new(stream), PerConnection { endpoint, peer });
+    let mut talk = poll_fn(|context| connection.poll_without_shutdown(context));
+    let ended = tokio::select! {
+        biased;
+        ended = &mut talk => ended,
+        _ = stopping.wait_for(|stopping| *stopping) => {
+            match tokio::time::timeout(LAST_WORDS, &mut talk).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    poll_fn(|context| connection.poll_without_shutdown(context)).await
+                }
+            }
+        }
+    };
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    if ended.is_err_and(|error| error.is_timeout()) && !parts.read_buf.is_empty() {
+        // Half a head is a slow client; nothing at all is an idle one, which is closed without a word.
+        let _ = stream.write_all(&reply::too_slow()).await;
+    }
+    let _ = stream.shutdown().await;
+}
+
+struct PerConnection<E> {
+    endpoint: E,
+    peer: SocketAddr,
+}
+
+impl<E: Endpoint> Service<Request<Incoming>> for PerConnection<E> {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        self.endpoint.respond(request, self.peer)
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Reply, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(reply) => reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
+            Self::Later(waiting) => waiting.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
+struct Closed(IntGauge);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

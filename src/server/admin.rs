@@ -1,0 +1,244 @@
+//! The admin endpoint: metrics, health, and what `roletap status` shows. No credentials here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use http::{HeaderMap, Method, Request, header};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::reply::{self, Refusal, Reply};
+use super::{Answering, Endpoint};
+use crate::budget::queue::Queue;
+use crate::credentials::rfc3339;
+use crate::issuer::sts::Skew;
+use crate::lifecycle::{Phase, RoleState};
+use crate::metrics::{Metrics, Scene};
+use crate::slots::{Slot, Slots};
+use crate::source::Source;
+
+/// After this, readiness no longer waits for roles that stay pending: those that work must not wait for ever for one
+/// that does not.
+pub const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The admin endpoint.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The roles.
+    pub slots: Arc<Slots>,
+    /// The one clock.
+    pub clock: SharedTimeSource,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The queue to STS.
+    pub queue: Queue,
+    /// The measured skew.
+    pub skew: Arc<Skew>,
+    /// The base identity.
+    pub source: Arc<Source>,
+    /// Whether to send workloads here.
+    pub readiness: Arc<Readiness>,
+}
+
+/// Whether the process is ready.
+#[derive(Debug)]
+pub struct Readiness {
+    deadline: Instant,
+    stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// Ready at [`START_DEADLINE`] from now at the latest.
+    pub fn new() -> Self {
+        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
+    }
+
+    /// Not ready any more, for good.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether every required role has left pending, or the start has lasted long enough.
+    pub fn is_ready(&self, slots: &Slots) -> bool {
+        let left_pending = |slot: &Arc<Slot>| !slot.role.required || !matches!(**slot.state(), RoleState::Pending);
+        !self.stopping.load(Ordering::Acquire)
+            && (Instant::now() >= self.deadline || slots.load().slots.values().all(left_pending))
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What `/roles` answers, and `roletap status --json` prints.
+#[derive(Debug, Serialize)]
+struct Overview {
+    version: &'static str,
+    time: String,
+    ready: bool,
+    sts_paused: bool,
+    sts_queue_depth: usize,
+    clock_skew_seconds: Option<f64>,
+    sources: Vec<SourceView>,
+    roles: Vec<RoleView>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceView {
+    name: String,
+    up: bool,
+    expires_at: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RoleView {
+    name: String,
+    role_arn: String,
+    role_session_name: String,
+    phase: &'static str,
+    required: bool,
+    asked_for: bool,
+    access_key_id: Option<String>,
+    issued_at: Option<String>,
+    expires_at: Option<String>,
+    next_attempt_at: String,
+    last_error: Option<ErrorView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorView {
+    class: &'static str,
+    code: Option<String>,
+    http_status: Option<u16>,
+    request_id: Option<String>,
+    message: String,
+    advice: String,
+    failed_attempts: u32,
+    failing_since: String,
+}
+
+impl Admin {
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Reply {
+        if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+            return reply::refusal(&Refusal::Forbidden);
+        }
+        if let Some(role) = path.strip_prefix("/roles/").and_then(|rest| rest.strip_suffix("/refresh")) {
+            return if method == Method::POST { self.refresh(role) } else { reply::refusal(&Refusal::MethodNotAllowed) };
+        }
+        if method != Method::GET && method != Method::HEAD {
+            return reply::refusal(&Refusal::MethodNotAllowed);
+        }
+        match path {
+            "/livez" => reply::text(true, "ok\n".to_owned()),
+            "/readyz" => self.readyz(),
+            "/metrics" => reply::metrics(self.metrics.render(&self.scene(&self.slots.load()))),
+            "/roles" => reply::document(serde_json::to_vec(&self.overview()).unwrap_or_default()),
+            _ => match path.strip_prefix("/readyz/").map(|role| self.slots.find(role)) {
+                Some(Some(slot)) => {
+                    let now = self.clock.now();
+                    let state = slot.state();
+                    reply::text(state.vend(now).is_ok(), format!("{} {}\n", slot.role.name, state.phase(now).as_str()))
+                }
+                Some(None) => reply::refusal(&Refusal::RoleNotFound),
+                None => reply::refusal(&Refusal::NotFound),
+            },
+        }
+    }
+
+    fn readyz(&self) -> Reply {
+        let now = self.clock.now();
+        let ready = self.readiness.is_ready(&self.slots);
+        let mut body = String::from(if ready { "ready\n" } else { "not ready\n" });
+        for slot in self.slots.load().slots.values() {
+            body.push_str(&format!("{} {}\n", slot.role.name, slot.state().phase(now).as_str()));
+        }
+        reply::text(ready, body)
+    }
+
+    /// Asks for an attempt now. The budget holds, and an attempt under way is not repeated.
+    fn refresh(&self, role: &str) -> Reply {
+        match self.slots.find(role) {
+            Some(slot) => {
+                slot.hurry();
+                reply::accepted("an attempt will be made as soon as the budget allows")
+            }
+            None => reply::refusal(&Refusal::RoleNotFound),
+        }
+    }
+
+    fn scene<'a>(&self, table: &'a crate::slots::Table) -> Scene<'a> {
+        let status = self.source.status();
+        Scene {
+            table,
+            now: self.clock.now(),
+            queue_depth: self.queue.depth(),
+            paused: self.queue.is_paused(),
+            clock_skew: self.skew.get(),
+            sources: vec![(
+                self.source.name().to_owned(),
+                status.as_ref().is_some_and(|status| status.up),
+                status.and_then(|status| status.expires_at),
+            )],
+        }
+    }
+
+    fn overview(&self) -> Overview {
+        let table = self.slots.load();
+        let scene = self.scene(&table);
+        Overview {
+            version: env!("CARGO_PKG_VERSION"),
+            time: rfc3339(scene.now),
+            ready: self.readiness.is_ready(&self.slots),
+            sts_paused: scene.paused,
+            sts_queue_depth: scene.queue_depth,
+            clock_skew_seconds: scene.clock_skew,
+            sources: scene
+                .sources
+                .into_iter()
+                .map(|(name, up, expires_at)| SourceView { name, up, expires_at: expires_at.map(rfc3339) })
+                .collect(),
+            roles: table.slots.values().map(|slot| role_view(slot, scene.now)).collect(),
+        }
+    }
+}
+
+fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
+    let state = slot.state();
+    let in_hand = state.credentials();
+    RoleView {
+        name: slot.role.name.to_string(),
+        role_arn: slot.role.request.role_arn.to_string(),
+        role_session_name: slot.role.request.session_name.as_str().to_owned(),
+        phase: state.phase(now).as_str(),
+        required: slot.role.required,
+        asked_for: slot.was_asked(),
+        access_key_id: in_hand.map(|credentials| credentials.access_key_id().to_owned()),
+        issued_at: in_hand.map(|credentials| rfc3339(credentials.issued_at())),
+        expires_at: in_hand.map(|credentials| rfc3339(credentials.expires_at())),
+        next_attempt_at: rfc3339(match state.phase(now) {
+            Phase::Pending => now,
+            Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale => state.next_attempt(now),
+        }),
+        last_error: state.failures().map(|failures| ErrorView {
+            class: failures.error.class.as_str(),
+            code: failures.error.code.clone(),
+            http_status: failures.error.status,
+            request_id: failures.error.request_id.clone(),
+            message: failures.error.what.clone(),
+            advice: failures.error.advice.clone(),
+            failed_attempts: failures.count,
+            failing_since: rfc3339(failures.since),
+        }),
+    }
+}
+
+impl Endpoint for Arc<Admin> {
+    fn respond<B>(&self, request: Request<B>, _: SocketAddr) -> Answering {
+        Answering::Now(Some(self.answer(request.method(), request.uri().path(), request.headers())))
+    }
+}

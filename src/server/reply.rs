@@ -1,0 +1,166 @@
+//! Every status, header and body that leaves the process.
+//!
+//! A status is chosen by what its reader will do: SDKs retry 503 and most of them give up on 4xx, some fall through to
+//! the node's own role, some hang for minutes on a 5xx that never ends. The bodies carry both spellings of code and
+//! message, because clients read one or the other, and the message is for the person who finds it in the stack trace of
+//! their own program: it never quotes STS.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::credentials::Credentials;
+use crate::role::RoleName;
+
+/// What both endpoints answer with.
+pub type Reply = Response<Full<Bytes>>;
+
+/// Why a request gets no credentials.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// No attempt has concluded.
+    Pending(RoleName),
+    /// Nothing unexpired in hand, and it may pass.
+    Unavailable {
+        /// Whose credentials.
+        role: RoleName,
+        /// When the next attempt is due.
+        next_attempt_in: Duration,
+    },
+    /// Nothing unexpired in hand, and a person is needed.
+    AssumeRoleFailed(RoleName),
+    /// The token is missing or unknown.
+    Unauthorized,
+    /// The role is not there, or not this token's. One body for both.
+    RoleNotFound,
+    /// A foreign `Host`, a forwarded request, a browser's.
+    Forbidden,
+    /// Not a path of ours.
+    NotFound,
+    /// Not a method of ours.
+    MethodNotAllowed,
+}
+
+/// 200: the document, rendered when the credentials arrived.
+pub fn credentials(credentials: &Credentials) -> Reply {
+    json(StatusCode::OK, credentials.document())
+}
+
+/// Everything that is not 200.
+pub fn refusal(refusal: &Refusal) -> Reply {
+    let (status, code) = refusal.status();
+    let mut reply = json(status, Bytes::from(body(code, &refusal.message())));
+    let headers = reply.headers_mut();
+    match refusal {
+        Refusal::Pending(_) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Refusal::Unavailable { next_attempt_in, .. } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)));
+        }
+        Refusal::MethodNotAllowed => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        Refusal::AssumeRoleFailed(_)
+        | Refusal::Unauthorized
+        | Refusal::RoleNotFound
+        | Refusal::Forbidden
+        | Refusal::NotFound => {}
+    }
+    reply
+}
+
+/// The raw answer to a head that took too long; the connection is closed after it.
+pub fn too_slow() -> Vec<u8> {
+    let body = body("RequestTimeout", "the request did not arrive in time");
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncache-control: no-store\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The admin endpoint's plain text.
+pub fn text(well: bool, body: String) -> Reply {
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    with_type(status, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from(body))
+}
+
+/// The admin endpoint's metrics.
+pub fn metrics(body: String) -> Reply {
+    with_type(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), Bytes::from(body))
+}
+
+/// The admin endpoint's JSON.
+pub fn document(body: Vec<u8>) -> Reply {
+    json(StatusCode::OK, Bytes::from(body))
+}
+
+/// 202: an attempt has been asked for.
+pub fn accepted(message: &str) -> Reply {
+    json(StatusCode::ACCEPTED, Bytes::from(body("Accepted", message)))
+}
+
+impl Refusal {
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Pending(_) => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsPending"),
+            Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsUnavailable"),
+            // A 503 would hang object_store and rclone for minutes over something that only a person can mend.
+            Self::AssumeRoleFailed(_) => (StatusCode::FORBIDDEN, "AssumeRoleFailed"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::RoleNotFound => (StatusCode::NOT_FOUND, "RoleNotFound"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Pending(role) => {
+                format!("roletap has not yet assumed role {role}: try again; `roletap status` shows its progress")
+            }
+            Self::Unavailable { role, .. } => format!(
+                "roletap holds no unexpired credentials of role {role} and keeps trying: `roletap status` on this host tells why"
+            ),
+            Self::AssumeRoleFailed(role) => format!(
+                "roletap may not assume role {role}, and somebody has to allow it: `roletap status` on this host tells whom to ask for what"
+            ),
+            Self::Unauthorized => "no role answers to this token: AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, or the variable \
+                                   without _FILE, must carry the role's token; `roletap env ROLE` prints the settings"
+                .to_owned(),
+            Self::RoleNotFound => {
+                "this token opens no such role: `roletap env ROLE` prints the URL and token that belong together".to_owned()
+            }
+            Self::Forbidden => "this endpoint answers only direct requests from this host: a proxy or a browser is in \
+                                between (does NO_PROXY name 127.0.0.1?)"
+                .to_owned(),
+            Self::NotFound => "nothing is served here: credentials are at /v1/credentials/ROLE".to_owned(),
+            Self::MethodNotAllowed => "only GET and HEAD are served here".to_owned(),
+        }
+    }
+}
+
+fn body(code: &str, message: &str) -> String {
+    serde_json::json!({ "code": code, "message": message, "Code": code, "Message": message }).to_string()
+}
+
+fn json(status: StatusCode, body: Bytes) -> Reply {
+    // Without a charset: the Go and Kotlin SDKs read an error's body only on an exact match.
+    with_type(status, HeaderValue::from_static("application/json"), body)
+}
+
+fn with_type(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.reserve(4);
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}

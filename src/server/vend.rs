@@ -1,0 +1,234 @@
+//! `GET /v1/credentials/{role}`: who asks, for what, and what is in hand. Synchronous, from memory.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use http::{Method, Request, header, request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::reply::{self, Refusal, Reply};
+use super::{Answering, Endpoint};
+use crate::audit::Audit;
+use crate::credentials::Credentials;
+use crate::lifecycle::{Phase, RoleState};
+use crate::metrics::Metrics;
+use crate::slots::{Counts, Slot, Slots, VendResult};
+use crate::tokens::Digest;
+
+/// Where credentials are.
+pub const PATH: &str = "/v1/credentials/";
+
+/// The credentials endpoint.
+#[derive(Debug)]
+pub struct Vend {
+    slots: Arc<Slots>,
+    clock: SharedTimeSource,
+    metrics: Arc<Metrics>,
+    audit: Audit,
+    hosts: Vec<IpAddr>,
+    /// Milliseconds; a reload may change it.
+    pending_wait: AtomicU64,
+    /// Requests that wait must not take the places of those that can be answered.
+    may_wait: Arc<Semaphore>,
+}
+
+/// What is said about a request, and of which role.
+struct Verdict {
+    /// `None` where the request was not authorised for a role.
+    slot: Option<Arc<Slot>>,
+    result: VendResult,
+    reply: Reply,
+    credentials: Option<Arc<Credentials>>,
+}
+
+impl Vend {
+    /// Answers for `slots`; requests must name one of `listen`, a loopback name or address, or an address that SDKs
+    /// know as a container endpoint. At most `waiters` requests wait, each `pending_wait` at most.
+    pub fn new(
+        slots: Arc<Slots>,
+        clock: SharedTimeSource,
+        metrics: Arc<Metrics>,
+        audit: Audit,
+        listen: &[SocketAddr],
+        pending_wait: Duration,
+        waiters: usize,
+    ) -> Self {
+        let hosts = listen.iter().map(SocketAddr::ip).collect();
+        let vend = Self {
+            slots,
+            clock,
+            metrics,
+            audit,
+            hosts,
+            pending_wait: AtomicU64::new(0),
+            may_wait: Arc::new(Semaphore::new(waiters)),
+        };
+        vend.set_pending_wait(pending_wait);
+        vend
+    }
+
+    /// How long a request may wait for a pending role, from now on.
+    pub fn set_pending_wait(&self, wait: Duration) {
+        self.pending_wait.store(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The answer, now.
+    fn answer(&self, head: &request::Parts) -> Verdict {
+        let refused = |result, refusal| Verdict { slot: None, result, reply: reply::refusal(&refusal), credentials: None };
+        let Some(token) = direct(head, &self.hosts) else {
+            return refused(VendResult::Forbidden, Refusal::Forbidden);
+        };
+        let Some(name) = head.uri.path().strip_prefix(PATH) else {
+            return refused(VendResult::NotServed, Refusal::NotFound);
+        };
+        if head.method != Method::GET && head.method != Method::HEAD {
+            return refused(VendResult::NotServed, Refusal::MethodNotAllowed);
+        }
+        let table = self.slots.load();
+        let now = self.clock.now();
+        let key = token.and_then(|token| table.keys.get(&Digest::of(token)));
+        let slot = match key.filter(|key| key.previous_until.is_none_or(|until| now < until)) {
+            Some(key) if key.slot.role.name.as_str() == name => {
+                if key.previous_until.is_some() {
+                    key.slot.counts.previous_token_used();
+                }
+                &key.slot
+            }
+            known => match table.slots.get(name) {
+                Some(slot) if slot.needs_no_token() => slot,
+                _ if known.is_some() => return refused(VendResult::RoleNotFound, Refusal::RoleNotFound),
+                _ => return refused(VendResult::Unauthorized, Refusal::Unauthorized),
+            },
+        };
+        slot.ask();
+        let (result, reply, credentials) = of_state(slot, now);
+        Verdict { slot: Some(slot.clone()), result, reply, credentials }
+    }
+
+    fn conclude(&self, verdict: Verdict, head: &request::Parts, peer: SocketAddr, started: Instant) -> Reply {
+        let unknown = self.metrics.unknown_role();
+        let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
+        let role = verdict.slot.as_ref().map(|slot| &slot.role.name);
+        self.metrics.answered(counts, verdict.result, started.elapsed());
+        let credentials = verdict.credentials.as_deref().map(|held| (held.access_key_id(), held.expires_at()));
+        self.audit.decided(counts.tally(verdict.result), role, verdict.result, credentials, head, peer, &self.clock);
+        verdict.reply
+    }
+}
+
+/// Handed out as an `Arc` so that a request may outlive the accept loop that took it.
+impl Endpoint for Arc<Vend> {
+    fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering {
+        let started = Instant::now();
+        let (head, _) = request.into_parts();
+        let verdict = self.answer(&head);
+        let waiting = (verdict.result == VendResult::Pending)
+            .then(|| self.may_wait.clone().try_acquire_owned().ok())
+            .flatten()
+            .zip(verdict.slot.clone());
+        match waiting {
+            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started))),
+            Some((permit, slot)) => Answering::Later(self.clone().wait(slot, permit, head, peer, started)),
+        }
+    }
+}
+
+impl Vend {
+    fn wait(
+        self: Arc<Self>,
+        slot: Arc<Slot>,
+        permit: OwnedSemaphorePermit,
+        head: request::Parts,
+        peer: SocketAddr,
+        started: Instant,
+    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        Box::pin(async move {
+            let patience = Duration::from_millis(self.pending_wait.load(Ordering::Relaxed));
+            let _ = tokio::time::timeout(patience, slot.left_pending()).await;
+            drop(permit);
+            // The world may have changed: ask anew, under the table that is now in force.
+            let verdict = self.answer(&head);
+            self.conclude(verdict, &head, peer, started)
+        })
+    }
+}
+
+/// What a role's state means to a caller who may have it.
+fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Credentials>>) {
+    let state = slot.state();
+    let name = || slot.role.name.clone();
+    let (result, refusal) = match state.vend(now) {
+        Ok(credentials) => {
+            return (VendResult::Vended, reply::credentials(credentials), Some(credentials.clone()));
+        }
+        Err(Phase::Pending) => (VendResult::Pending, Refusal::Pending(name())),
+        Err(Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale) => {
+            let failures = RoleState::failures(&state);
+            if failures.is_some_and(|failures| failures.error.class.needs_a_person()) {
+                (VendResult::AssumeRoleFailed, Refusal::AssumeRoleFailed(name()))
+            } else {
+                let next_attempt_in = state.next_attempt(now).duration_since(now).unwrap_or_default();
+                (VendResult::Unavailable, Refusal::Unavailable { role: name(), next_attempt_in })
+            }
+        }
+    };
+    (result, reply::refusal(&refusal), None)
+}
+
+/// `None` if the request was forwarded, made by a browser, or names a foreign host; else its token, if it has one.
+/// Together with loopback this keeps out DNS rebinding and server-side request forgery through a proxy.
+fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [u8]>> {
+    if head.uri.authority().is_some_and(|authority| !is_ours(authority.host(), hosts)) {
+        return None;
+    }
+    let mut token = None;
+    for (name, value) in &head.headers {
+        if name == header::AUTHORIZATION {
+            token = Some(bare(value.as_bytes()));
+        } else if name == header::HOST {
+            if !value.to_str().is_ok_and(|host| is_ours(without_port(host), hosts)) {
+                return None;
+            }
+        } else if name == header::ORIGIN || name == header::FORWARDED {
+            return None;
+        } else if name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("sec-fetch-") {
+            return None;
+        }
+    }
+    Some(token)
+}
+
+fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback() || hosts.contains(&ip) || CONTAINER_ENDPOINTS.iter().any(|known| *known == host),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// The addresses at which SDKs expect ECS and EKS to answer over plain HTTP.
+const CONTAINER_ENDPOINTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
+
+fn without_port(host: &str) -> &str {
+    if host.starts_with('[') {
+        host.split_inclusive(']').next().unwrap_or(host)
+    } else {
+        host.split(':').next().unwrap_or(host)
+    }
+}
+
+/// The token, raw or after `Bearer`: generations of clients differ.
+fn bare(value: &[u8]) -> &[u8] {
+    let value = value.trim_ascii();
+    match value.split_at_checked(6) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(u8::is_ascii_whitespace) => {
+            rest.trim_ascii()
+        }
+        _ => value,
+    }
+}

@@ -1,0 +1,300 @@
+//! Where each role's state is published: one writer per slot, readers that never wait.
+//!
+//! Two levels: the [`Table`] changes on reload only, a [`Slot`] whenever an attempt concludes. A slot belongs to one role
+//! for ever: when a reload changes or removes a role, its slot leaves the table, and what a late refresh writes into it
+//! is read by nobody.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
+
+use crate::budget::Need;
+use crate::issuer::Class;
+use crate::lifecycle::RoleState;
+use crate::role::{Role, RoleName, TokenSource};
+use crate::tokens::Digest;
+
+/// The published table.
+#[derive(Debug, Default)]
+pub struct Slots {
+    table: ArcSwap<Table>,
+}
+
+/// Every configured role's slot, and the tokens that open them.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// By name.
+    pub slots: BTreeMap<RoleName, Arc<Slot>>,
+    /// By digest of the token.
+    pub keys: HashMap<Digest, Key>,
+}
+
+/// What a token opens.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The one role.
+    pub slot: Arc<Slot>,
+    /// This token has been replaced and is in its overlap.
+    pub previous_until: Option<SystemTime>,
+}
+
+/// One role's published state.
+pub struct Slot {
+    /// As configured when the slot was made.
+    pub role: Arc<Role>,
+    /// Counted per role name, across slots.
+    pub counts: Arc<Counts>,
+    state: ArcSwap<RoleState>,
+    /// A workload has asked for it.
+    asked: AtomicBool,
+    /// Somebody wants an attempt now, whatever the schedule says.
+    hurry: AtomicBool,
+    wake: Notify,
+    concluded: Notify,
+}
+
+/// The right to publish into one slot. There is one, and it cannot be cloned.
+#[derive(Debug)]
+pub struct Writer {
+    slot: Arc<Slot>,
+}
+
+/// What is counted per role. Outlives slots, so that a reload takes nothing back.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Concluded attempts that issued.
+    pub issued: AtomicU64,
+    /// Concluded attempts that failed, in the order of [`Class::ALL`].
+    pub failed: [AtomicU64; Class::ALL.len()],
+    /// Answers, in the order of [`VendResult::ALL`].
+    pub vended: [Tally; VendResult::ALL.len()],
+    /// Requests that came with a token in its overlap.
+    pub previous_token_uses: AtomicU64,
+}
+
+/// One counter, and what the audit log needs to write about it in moderation.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// How many.
+    pub count: AtomicU64,
+    /// How many at the last audit line.
+    pub audited: AtomicU64,
+    /// When that was, seconds since 1970.
+    pub audited_at: AtomicU64,
+    /// Which credentials it named: their expiry, seconds since 1970.
+    pub audited_credentials: AtomicU64,
+}
+
+/// How a request for a role ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VendResult {
+    /// 200.
+    Vended,
+    /// 503, no attempt has concluded.
+    Pending,
+    /// 503, nothing unexpired in hand and it may pass.
+    Unavailable,
+    /// 403, nothing unexpired in hand and a person is needed.
+    AssumeRoleFailed,
+    /// 401.
+    Unauthorized,
+    /// 404, a role that is not there or not this token's.
+    RoleNotFound,
+    /// 403, a foreign `Host`, a forwarded request or a browser's.
+    Forbidden,
+    /// 404 or 405, not a path or method of ours.
+    NotServed,
+}
+
+impl Slots {
+    /// The table now.
+    pub fn load(&self) -> Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// Publishes a new table, whole.
+    pub fn publish(&self, table: Table) {
+        self.table.store(Arc::new(table));
+    }
+
+    /// The slot of a role.
+    pub fn find(&self, role: &str) -> Option<Arc<Slot>> {
+        self.load().slots.get(role).cloned()
+    }
+}
+
+impl Slot {
+    /// A slot that begins with `state`, and the one right to write into it.
+    pub fn new(role: Arc<Role>, state: RoleState, counts: Arc<Counts>, asked: bool) -> (Arc<Self>, Writer) {
+        let slot = Arc::new(Self {
+            role,
+            counts,
+            state: ArcSwap::from_pointee(state),
+            asked: AtomicBool::new(asked),
+            hurry: AtomicBool::new(false),
+            wake: Notify::new(),
+            concluded: Notify::new(),
+        });
+        (slot.clone(), Writer { slot })
+    }
+
+    /// The right to write, after the refresher that had it has died with it.
+    pub fn writer_after_death(slot: &Arc<Self>) -> Writer {
+        Writer { slot: slot.clone() }
+    }
+
+    /// The state now.
+    pub fn state(&self) -> Guard<Arc<RoleState>> {
+        self.state.load()
+    }
+
+    /// A workload asks: its role comes before those that nobody wants.
+    pub fn ask(&self) {
+        if !self.asked.load(Ordering::Relaxed) {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a workload has ever asked.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// `unsafe_no_token = true`: whoever reaches the endpoint gets it.
+    pub fn needs_no_token(&self) -> bool {
+        self.role.token == TokenSource::None
+    }
+
+    /// Asks for an attempt now, whatever the schedule says; the budget still holds.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Waits until the first attempt has concluded.
+    pub async fn left_pending(&self) {
+        loop {
+            let concluded = self.concluded.notified();
+            let mut concluded = std::pin::pin!(concluded);
+            // Listen first, look second: a conclusion in between is not missed.
+            concluded.as_mut().enable();
+            if !matches!(**self.state(), RoleState::Pending) {
+                return;
+            }
+            concluded.await;
+        }
+    }
+
+    /// How much this role needs a call at `now`.
+    pub fn need(&self, now: SystemTime) -> Need {
+        let state = self.state();
+        match state.vend(now) {
+            Ok(credentials) => match credentials.expires_at().duration_since(now).unwrap_or_default() {
+                left if left <= Duration::from_secs(120) => Need::Ending,
+                left if left <= Duration::from_secs(300) => Need::EndingSoon,
+                _ if self.was_asked() => Need::Asked,
+                _ => Need::Unasked,
+            },
+            Err(_) if self.was_asked() => Need::AskedAndEmpty,
+            Err(_) => Need::Unasked,
+        }
+    }
+}
+
+impl Writer {
+    /// The slot it writes into.
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// Publishes what an attempt has come to.
+    pub fn publish(&mut self, state: RoleState) {
+        self.slot.state.store(Arc::new(state));
+        self.slot.concluded.notify_waiters();
+    }
+
+    /// Whether somebody wants an attempt now; asking takes the wish.
+    pub fn take_hurry(&mut self) -> bool {
+        self.slot.hurry.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits for [`Slot::hurry`].
+    pub async fn hurried(&self) {
+        self.slot.wake.notified().await;
+    }
+}
+
+impl Counts {
+    /// One concluded attempt.
+    pub fn attempt(&self, class: Option<Class>) {
+        let counter = match class {
+            None => &self.issued,
+            Some(class) => &self.failed[class as usize],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request came with a token in its overlap.
+    pub fn previous_token_used(&self) {
+        self.previous_token_uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The tally of one result.
+    pub fn tally(&self, result: VendResult) -> &Tally {
+        &self.vended[result as usize]
+    }
+}
+
+impl VendResult {
+    /// Every result, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Vended,
+        Self::Pending,
+        Self::Unavailable,
+        Self::AssumeRoleFailed,
+        Self::Unauthorized,
+        Self::RoleNotFound,
+        Self::Forbidden,
+        Self::NotServed,
+    ];
+
+    /// As it stands in metrics and the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Vended => "vended",
+            Self::Pending => "pending",
+            Self::Unavailable => "unavailable",
+            Self::AssumeRoleFailed => "assume_role_failed",
+            Self::Unauthorized => "unauthorized",
+            Self::RoleNotFound => "role_not_found",
+            Self::Forbidden => "forbidden",
+            Self::NotServed => "not_served",
+        }
+    }
+
+    /// Whether it can be the fate of a request that was authorised for a role.
+    pub fn is_about_a_role(self) -> bool {
+        match self {
+            Self::Vended | Self::Pending | Self::Unavailable | Self::AssumeRoleFailed => true,
+            Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed => false,
+        }
+    }
+}
+
+impl Borrow<str> for RoleName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("role", &self.role.name).finish_non_exhaustive()
+    }
+}

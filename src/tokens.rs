@@ -1,0 +1,295 @@
+//! The tokens that open roles: made, written for their workloads, looked up, replaced.
+//!
+//! A token is 32 random bytes, base64url. Only its SHA-256 is kept, and looking it up by digest takes the same time
+//! whatever was guessed. The file is the truth: what lies in it is valid after the next start or reload, so tokens are
+//! stable over restarts. When a reload finds another token in the file, or none, the old one stays valid for
+//! [`OVERLAP`]: some clients read the file once in their life (ClickHouse), and an environment variable never changes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::unistd::{Gid, Group, Uid, fchown};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::role::{Role, RoleName, TokenSource};
+
+/// How long a replaced token still opens its role.
+pub const OVERLAP: Duration = Duration::from_secs(12 * 3600);
+
+/// A token of fewer characters can be guessed.
+const SHORTEST: usize = 32;
+/// Longer than any token, shorter than a file that was named by mistake.
+const LONGEST: u64 = 4096;
+
+/// The SHA-256 of a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+/// The valid tokens of every role.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens {
+    /// By role; a role without a token (`unsafe_no_token`) is not here.
+    pub roles: BTreeMap<RoleName, RoleTokens>,
+}
+
+/// The valid tokens of one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleTokens {
+    /// What lies in the file.
+    pub current: Digest,
+    /// What lay there before, and until when it is honoured.
+    pub previous: Vec<(Digest, SystemTime)>,
+}
+
+/// Why a role's token could not be made ready.
+#[derive(Debug, thiserror::Error)]
+#[error("role `{role}`: {what}")]
+pub struct TokenProblem {
+    /// Whose token.
+    pub role: String,
+    /// What was being done, and what was found; what to do next.
+    pub what: String,
+    /// Whether it is a question of permissions.
+    pub not_permitted: bool,
+}
+
+impl Digest {
+    /// Of a token's bytes.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+}
+
+impl Tokens {
+    /// Makes every role's token ready: reads what lies there, writes what is missing, remembers what was replaced since
+    /// `before`. All problems are reported at once.
+    pub fn prepare(config: &Config, before: &Self, now: SystemTime) -> Result<Self, Vec<TokenProblem>> {
+        let mut roles = BTreeMap::new();
+        let mut problems = Vec::new();
+        let dir = &config.server.token_dir;
+        for role in config.roles.values() {
+            let current = match &role.token {
+                TokenSource::None => continue,
+                TokenSource::File(path) => brought(path),
+                TokenSource::Generated { group } => generated(dir, role, group.as_deref()),
+            };
+            match current {
+                Ok(current) => {
+                    let replaced = before.roles.get(&role.name);
+                    roles.insert(role.name.clone(), with_overlap(dir, role, current, replaced, now));
+                }
+                Err((what, not_permitted)) => {
+                    problems.push(TokenProblem { role: role.name.to_string(), what, not_permitted });
+                }
+            }
+        }
+        problems.extend(shared(&roles));
+        if problems.is_empty() { Ok(Self { roles }) } else { Err(problems) }
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(..)")
+    }
+}
+
+/// What was wrong, and whether a permission was missing.
+type Refused = (String, bool);
+
+fn brought(path: &Path) -> Result<Digest, Refused> {
+    let token = read(path).map_err(|error| refused(&error, &format!("cannot read token_file {}", path.display())))?;
+    match token {
+        Some(token) => Ok(Digest::of(token.as_bytes())),
+        None => Err((
+            format!(
+                "token_file {} holds no token: expected at least {SHORTEST} printable characters without blanks, such as \
+                 `openssl rand -hex 32` makes",
+                path.display()
+            ),
+            false,
+        )),
+    }
+}
+
+fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Refused> {
+    let path = dir.join(role.name.as_str());
+    let gid = group.map(group_id).transpose()?;
+    let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
+    if let Some(digest) = existing(&path, gid).map_err(|error| refused(&error, &doing("use")))? {
+        return Ok(digest);
+    }
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(&mut *bytes).map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
+    let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
+    if let Err(error) = fs::create_dir_all(dir) {
+        return Err(refused(&error, &format!("cannot create token_dir {}", dir.display())));
+    }
+    write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, &doing("write")))?;
+    Ok(Digest::of(token.as_bytes()))
+}
+
+fn group_id(name: &str) -> Result<Gid, Refused> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err((format!("token_group `{name}` does not exist on this host: create it, or name another"), false)),
+        Err(error) => Err((format!("cannot look up token_group `{name}`: {error}"), false)),
+    }
+}
+
+/// The token that lies at `path`, if it is ours and whole; its mode and group are put right.
+fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
+    if !metadata.is_file() || !ours {
+        return Err(io::Error::other("it is not a plain file of ours; remove it"));
+    }
+    let Some(token) = read(path)? else {
+        tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
+        return Ok(None);
+    };
+    if metadata.mode() & 0o7777 != 0o640 {
+        fs::set_permissions(path, Permissions::from_mode(0o640))?;
+    }
+    if let Some(gid) = gid.filter(|gid| gid.as_raw() != metadata.gid()) {
+        fchown(File::open(path)?, None, Some(gid))?;
+    }
+    Ok(Some(Digest::of(token.as_bytes())))
+}
+
+/// The trimmed content, if it can be a token: it has to fit into a header.
+fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
+    let mut text = Zeroizing::new(String::new());
+    let read = File::open(path)?.take(LONGEST + 1).read_to_string(&mut text);
+    match read {
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+        Err(_) => return Ok(None),
+        Ok(_) => {}
+    }
+    let token = text.trim();
+    let whole = (SHORTEST..LONGEST as usize).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    Ok(whole.then(|| Zeroizing::new(token.to_owned())))
+}
+
+/// Whole or not at all: a reader never sees half a token.
+fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
+    let _ = fs::remove_file(&beside);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        if let Some(gid) = gid {
+            fchown(&file, None, Some(gid))?;
+        }
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// Adds what is still honoured: what was replaced just now, and what an earlier process wrote down.
+fn with_overlap(dir: &Path, role: &Role, current: Digest, replaced: Option<&RoleTokens>, now: SystemTime) -> RoleTokens {
+    let note = dir.join(format!(".{}.previous", role.name));
+    let mut previous = match replaced {
+        None => noted(&note),
+        Some(before) if before.current == current => before.previous.clone(),
+        Some(before) => {
+            let mut previous = before.previous.clone();
+            previous.push((before.current, now + OVERLAP));
+            tracing::info!(role = role.name.as_str(), honoured_for_seconds = OVERLAP.as_secs(), "the token was replaced; the old one is honoured for a while");
+            // Best effort: without the note the overlap ends with this process.
+            if let Err(error) = write(&note, render(&previous).as_bytes(), 0o600, None) {
+                tracing::warn!(role = role.name.as_str(), %error, "the overlap of the old token will not survive a restart");
+            }
+            previous
+        }
+    };
+    previous.retain(|(digest, until)| *until > now && *digest != current);
+    RoleTokens { current, previous }
+}
+
+/// Lines of `<hex of SHA-256> <seconds since 1970>`; a digest is not a secret, and a torn line is no line.
+fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
+    let parse = |line: &str| {
+        let (hex, until) = line.split_once(' ')?;
+        let mut digest = [0_u8; 32];
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.trim().parse().ok()?))?;
+        Some((Digest(digest), until))
+    };
+    fs::read_to_string(note).map(|text| text.lines().filter_map(parse).collect()).unwrap_or_default()
+}
+
+fn render(previous: &[(Digest, SystemTime)]) -> String {
+    let line = |(digest, until): &(Digest, SystemTime)| {
+        let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{hex} {}\n", until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    };
+    previous.iter().map(line).collect()
+}
+
+/// One token opens one role.
+fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
+    let mut seen: BTreeMap<[u8; 32], &RoleName> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, tokens) in roles {
+        if let Some(first) = seen.insert(tokens.current.0, name) {
+            let what = format!("its token is also that of role `{first}`: give each role a token of its own");
+            problems.push(TokenProblem { role: name.to_string(), what, not_permitted: false });
+        }
+    }
+    problems
+}
+
+fn refused(error: &io::Error, doing: &str) -> Refused {
+    let not_permitted = error.kind() == io::ErrorKind::PermissionDenied;
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "; it must be readable and writable for {} (under systemd, `RuntimeDirectory=roletap` makes /run/roletap)",
+            whoami()
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => "; the file system is read-only: set `server.token_dir` elsewhere".to_owned(),
+        _ => String::new(),
+    };
+    (format!("{doing}: {error}{hint}"), not_permitted)
+}
+
+fn whoami() -> String {
+    let uid = Uid::effective();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => format!("user {}", user.name),
+        _ => format!("uid {uid}"),
+    }
+}
+
+/// Where a role's token file lies, for whoever tells a workload about it.
+pub fn path_of(config: &Config, role: &Role) -> Option<PathBuf> {
+    match &role.token {
+        TokenSource::None => None,
+        TokenSource::File(path) => Some(path.clone()),
+        TokenSource::Generated { .. } => Some(config.server.token_dir.join(role.name.as_str())),
+    }
+}
