@@ -1,10 +1,39 @@
 //! From text to [`Config`], collecting every problem on the way.
+//!
+//! The only way to own a [`Config`] is to have parsed it: whoever has one need not check it again. Parsing is pure;
+//! what depends on the machine comes through [`Host`]. It asks nothing of AWS and never looks at whether a group, an
+//! address or a role exists.
+
+mod check;
+mod excerpt;
+mod files;
+mod forecast;
+mod hint;
+mod host;
+mod lint;
+mod listen;
+mod load;
+mod policy;
+mod problem;
+mod roles;
+mod secret;
+mod section;
+mod session_name;
+mod settings;
+mod tags;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use check::{Check, refusal_json};
+pub use files::Source;
+pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
+pub use host::{FixedHost, Host, ThisHost};
+pub use load::Loaded;
+pub use problem::{Problem, Report, Severity};
 
 use crate::role::{Role, RoleName};
 
@@ -21,7 +50,12 @@ pub struct Config {
     pub sts: Sts,
     /// `[role.*]`, by name.
     pub roles: BTreeMap<RoleName, Arc<Role>>,
+    _parsed: Parsed,
 }
+
+/// Nobody outside of this module can write one, so nobody can write a [`Config`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parsed;
 
 /// The credentials endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,4 +142,16 @@ pub struct Sts {
     pub attempt_timeout: Duration,
     /// Emulators only: sessions under 900 seconds.
     pub unsafe_short_sessions: bool,
+}
+
+/// Whether this has the form of a region of AWS: `eu-central-1`, `us-gov-west-1`.
+fn is_aws_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else {
+        return false;
+    };
+    words.len() >= 2
+        && words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
 }

@@ -3,9 +3,13 @@
 //! Every constructor here refuses with a sentence that says what is wrong and what was expected.
 //! The limits are those of the STS service model (`AssumeRole`, API version 2011-06-15).
 
+mod arn;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use arn::RoleArn;
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,14 @@ pub struct Role {
     pub account_id: bool,
     /// How a caller proves that it may have this role.
     pub token: TokenSource,
+}
+
+impl Role {
+    /// Whether both ask STS for the very same thing, so that a reload may keep the credentials of one for the other.
+    /// The duration is no part of it: what was issued stays valid however long the next session shall be.
+    pub fn same_request(&self, other: &Self) -> bool {
+        self.request == other.request
+    }
 }
 
 /// The request identity: everything that decides *which* credentials STS issues.
@@ -73,16 +85,67 @@ pub enum OnDenied {
     Drop,
 }
 
+/// Why a value was refused, in two parts which a report shows on two lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What was found: a phrase that follows the name of the key.
+    pub what: String,
+    /// What was expected, or what to do.
+    pub expected: String,
+}
+
+impl Refused {
+    /// From the two parts.
+    pub fn new(what: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            expected: expected.into(),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.expected)
+    }
+}
+
+impl std::error::Error for Refused {}
+
 /// A role's name: safe in a URL path, a file name and a metric label.
-/// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
+/// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, and not `unknown`, which metrics keep for roles that are none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(String);
 
 impl RoleName {
     /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        const EXPECTED: &str = "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
+        let refuse = |what: String| Err(Refused::new(what, EXPECTED));
+        let Some(first) = text.chars().next() else {
+            return refuse("is empty".to_owned());
+        };
+        if let Some(odd) = text
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+        {
+            return refuse(format!("holds {odd:?}"));
+        }
+        if !first.is_ascii_alphanumeric() {
+            return refuse(format!("begins with `{first}`"));
+        }
+        if text.len() > 63 {
+            return refuse(format!("has {} characters", text.len()));
+        }
+        if text == "unknown" {
+            return Err(Refused::new(
+                "is the label that metrics use for roles which are not configured",
+                "choose another name",
+            ));
+        }
         Ok(Self(text.to_owned()))
     }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -95,55 +158,28 @@ impl fmt::Display for RoleName {
     }
 }
 
-/// An IAM role's ARN, taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleArn {
-    text: String,
-}
-
-impl RoleArn {
-    /// Parses `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
-    /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS, such as Ceph).
-    pub fn parse(text: &str, _relaxed: bool) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned() })
-    }
-    /// As configured.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-    /// `aws`, `aws-cn`, `aws-us-gov`, …
-    pub fn partition(&self) -> &str {
-        self.text.split(':').nth(1).unwrap_or_default()
-    }
-    /// The twelve digits, or empty where `relaxed` allowed it.
-    pub fn account_id(&self) -> &str {
-        self.text.split(':').nth(4).unwrap_or_default()
-    }
-    /// The last part of the path: the role's own name.
-    pub fn role_name(&self) -> &str {
-        self.text.rsplit('/').next().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for RoleArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
 /// How long a session to ask for: 900 to 43,200 whole seconds (from 1 with `unsafe_short_sessions`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionDuration(u32);
 
 impl SessionDuration {
     /// Refuses what STS refuses; `unsafe_short_sessions` lowers the floor to one second.
-    pub fn from_secs(seconds: i64, _unsafe_short_sessions: bool) -> Result<Self, String> {
-        Ok(Self(seconds as u32))
+    pub fn from_secs(seconds: i64, unsafe_short_sessions: bool) -> Result<Self, Refused> {
+        let least = if unsafe_short_sessions { 1 } else { 900 };
+        match u32::try_from(seconds) {
+            Ok(seconds) if (least..=43_200).contains(&seconds) => Ok(Self(seconds)),
+            Ok(_) | Err(_) => Err(Refused::new(
+                format!("is {seconds}"),
+                format!("expected {least} to 43200 seconds, and at most what the role's own maximum allows"),
+            )),
+        }
     }
+
     /// Whole seconds.
     pub fn as_secs(self) -> u32 {
         self.0
     }
+
     /// The same, as a `Duration`.
     pub fn as_duration(self) -> Duration {
         Duration::from_secs(self.0.into())
@@ -154,13 +190,57 @@ impl SessionDuration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionName(String);
 
+impl SessionName {
+    /// Refuses what STS would refuse.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        check_text(text, 64, "_+=,.@-")?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// As it goes to STS.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// 2 to 64 of `[A-Za-z0-9_+=,.@-]`, not starting with `aws:`.
+///
+/// The last rule follows from the set of characters, but earns a sentence of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceIdentity(String);
+
+impl SourceIdentity {
+    /// Refuses what STS would refuse.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        if text.starts_with("aws:") {
+            return Err(Refused::new("begins with `aws:`", "AWS keeps that prefix for itself"));
+        }
+        check_text(text, 64, "_+=,.@-")?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// As it goes to STS.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// 2 to 1,224 of `[A-Za-z0-9_+=,.@:/-]`. AWS does not call it a secret; we keep it out of logs all the same.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ExternalId(String);
+
+impl ExternalId {
+    /// Refuses what STS would refuse. The complaint does not repeat the value.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        check_text(text, 1224, "_+=,.@:/-")?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// As it goes to STS.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for ExternalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -168,20 +248,77 @@ impl fmt::Debug for ExternalId {
     }
 }
 
-macro_rules! checked_text {
-    ($type:ident) => {
-        impl $type {
-            /// Refuses what STS would refuse.
-            pub fn parse(text: &str) -> Result<Self, String> {
-                Ok(Self(text.to_owned()))
-            }
-            /// As it goes to STS.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-    };
+/// The characters of role and session names: `[\w+=,.@-]`, where AWS means ASCII by `\w`.
+pub(crate) fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
 }
-checked_text!(SessionName);
-checked_text!(SourceIdentity);
-checked_text!(ExternalId);
+
+fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Refused> {
+    let expected = || format!("expected 2 to {most} letters, digits and {marks}");
+    let found = text.chars().count();
+    if text.trim() != text {
+        return Err(Refused::new("has blanks at its ends", "remove them"));
+    }
+    if !(2..=most).contains(&found) {
+        let s = if found == 1 { "" } else { "s" };
+        return Err(Refused::new(format!("has {found} character{s}"), expected()));
+    }
+    match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
+        Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_in_paths_files_and_labels() {
+        for good in ["a", "Orders-2.eu_west", &"x".repeat(63)] {
+            assert_eq!(RoleName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", ".", "..", "-a", "_a", "a/b", "a b", "é", "a\n", "unknown", &"x".repeat(64)] {
+            assert!(RoleName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_the_bounds_of_the_service_model() {
+        for (seconds, short, ok) in [
+            (899, false, false),
+            (900, false, true),
+            (43_200, false, true),
+            (43_201, false, false),
+            (0, true, false),
+            (1, true, true),
+            (-1, true, false),
+            (i64::MAX, true, false),
+            (i64::from(u32::MAX) + 901, false, false),
+        ] {
+            assert_eq!(SessionDuration::from_secs(seconds, short).is_ok(), ok, "{seconds} {short}");
+        }
+    }
+
+    #[test]
+    fn texts_have_the_bounds_of_the_service_model() {
+        assert!(SessionName::parse(&"a".repeat(64)).is_ok());
+        assert!(SessionName::parse(&"a".repeat(65)).is_err());
+        assert!(SessionName::parse("a").is_err());
+        assert!(SessionName::parse("a:b").is_err());
+        assert!(SessionName::parse("é1").is_err());
+        assert!(ExternalId::parse("a:b/c").is_ok());
+        assert!(ExternalId::parse(&"a".repeat(1224)).is_ok());
+        assert!(ExternalId::parse(&"a".repeat(1225)).is_err());
+        assert!(ExternalId::parse("a b").is_err());
+        assert!(SourceIdentity::parse("aws:me").unwrap_err().what.contains("aws:"));
+    }
+
+    #[test]
+    fn an_external_id_is_not_repeated() {
+        let id = ExternalId::parse("ws-7f3a-sentinel").unwrap();
+        assert!(!format!("{id:?}").contains("sentinel"));
+        assert!(!ExternalId::parse("sentinel value").unwrap_err().to_string().contains("sentinel"));
+    }
+}

@@ -1,0 +1,118 @@
+//! What `roletap check` says about a configuration: pure, so that the command only reads, prints and exits.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Forecast, Loaded, Report};
+use crate::role::TokenSource;
+
+/// A configuration without problems, seen by somebody who is about to start it.
+#[derive(Debug)]
+pub struct Check<'l> {
+    loaded: &'l Loaded,
+    forecast: Forecast,
+}
+
+impl<'l> Check<'l> {
+    /// `hosts` is how many hosts share the configuration, and with it the account's quota.
+    pub fn new(loaded: &'l Loaded, hosts: u64) -> Self {
+        Self {
+            forecast: Forecast::new(&loaded.config, hosts),
+            loaded,
+        }
+    }
+
+    /// For people: warnings, one line per role, the forecast.
+    pub fn text(&self, color: bool) -> String {
+        let config = &self.loaded.config;
+        let mut out = String::new();
+        if !self.loaded.warnings.is_empty() {
+            out.push_str(&self.loaded.warnings.render("the configuration can be used", color));
+            out.push('\n');
+        }
+        let longest = config.roles.keys().map(|name| name.as_str().len()).max().unwrap_or_default();
+        for role in config.roles.values() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                out,
+                "{:longest$}  {} as {} for {} s, {}",
+                role.name.as_str(),
+                role.request.role_arn,
+                role.request.session_name.as_str(),
+                role.duration.as_secs(),
+                token(&role.token),
+            );
+        }
+        let _ = writeln!(out, "\n{}", self.forecast_line());
+        out
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let config = &self.loaded.config;
+        let roles: Vec<Value> = config
+            .roles
+            .values()
+            .map(|role| {
+                json!({
+                    "name": role.name.as_str(),
+                    "role_arn": role.request.role_arn.as_str(),
+                    "role_session_name": role.request.session_name.as_str(),
+                    "duration_seconds": role.duration.as_secs(),
+                    "external_id": role.request.external_id.is_some(),
+                    "required": role.required,
+                    "token": token(&role.token),
+                })
+            })
+            .collect();
+        let paths: Vec<String> = self.loaded.paths().map(|path| path.display().to_string()).collect();
+        json!({
+            "ok": true,
+            "files": paths,
+            "problems": self.loaded.warnings.to_json(),
+            "roles": roles,
+            "forecast": {
+                "hosts": self.forecast.hosts,
+                "calls_per_hour_per_host": self.forecast.calls_per_hour_per_host,
+                "calls_per_second": self.forecast.calls_per_second,
+                "quota_share": self.forecast.quota_share,
+            },
+        })
+    }
+
+    fn forecast_line(&self) -> String {
+        let forecast = &self.forecast;
+        let roles = self.loaded.config.roles.len();
+        let mut line = format!(
+            "{roles} role{}; {:.1} STS calls per hour from each host",
+            if roles == 1 { "" } else { "s" },
+            forecast.calls_per_hour_per_host
+        );
+        if forecast.hosts > 1 {
+            let _ = write!(
+                line,
+                "; from {} hosts {:.2} per second, {:.1} % of the {:.0} that one account may sign",
+                forecast.hosts,
+                forecast.calls_per_second,
+                forecast.quota_share * 100.0,
+                super::STS_QUOTA_PER_SECOND,
+            );
+        }
+        line
+    }
+}
+
+/// What `check --format json` prints for a configuration that is refused.
+pub fn refusal_json(report: &Report) -> Value {
+    json!({ "ok": false, "problems": report.to_json() })
+}
+
+fn token(token: &TokenSource) -> String {
+    match token {
+        TokenSource::Generated { group: Some(group) } => format!("token for group {group}"),
+        TokenSource::Generated { group: None } => "token for our own user".to_owned(),
+        TokenSource::File(path) => format!("token from {}", path.display()),
+        TokenSource::None => "no token".to_owned(),
+    }
+}

@@ -1,0 +1,158 @@
+//! The files that a configuration is read from: the main file, and `conf.d/*.toml` beside it.
+//!
+//! A file that cannot be read is kept with its reason, so that it takes its place in the one report.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::role::Refused;
+
+/// No honest configuration is larger: 1,000 roles with every key are about 500 KiB.
+pub(super) const MAX_BYTES: u64 = 1024 * 1024;
+
+/// One file's path and text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    path: PathBuf,
+    text: Result<String, Refused>,
+}
+
+impl Source {
+    /// A text that is at hand already. `path` is what reports call it.
+    pub fn text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::bytes(path, Ok(text.into_bytes()))
+    }
+
+    /// What reading a file gave, in whatever state that is.
+    pub fn bytes(path: impl Into<PathBuf>, bytes: io::Result<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            text: bytes.map_err(|error| unreadable(&error)).and_then(decode),
+        }
+    }
+
+    /// As given on the command line, or found in `conf.d`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn contents(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn failure(&self) -> Option<&Refused> {
+        self.text.as_ref().err()
+    }
+}
+
+/// Reads the main file, then `conf.d/*.toml` beside it in the order of their names.
+/// Hidden files, and those that an editor leaves behind, do not end in `.toml` or begin with a dot.
+pub(super) fn read_all(main: &Path) -> Vec<Source> {
+    let mut sources = vec![Source::bytes(main, read_capped(main))];
+    let dir = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    match list(&dir) {
+        Ok(paths) => sources.extend(paths.into_iter().map(|path| {
+            let bytes = read_capped(&path);
+            Source::bytes(path, bytes)
+        })),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+        Err(error) => sources.push(Source::bytes(dir, Err(error))),
+    }
+    sources
+}
+
+/// Reads a file, but never more than one byte over the limit, which is how the caller knows that it is too large.
+pub(super) fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The reason as a phrase that follows "the file", and what to do.
+pub(super) fn unreadable(error: &io::Error) -> Refused {
+    match error.kind() {
+        io::ErrorKind::NotFound => Refused::new("does not exist", "create it, or name another path"),
+        io::ErrorKind::PermissionDenied => Refused::new(
+            "may not be read by this user",
+            "let the user that roletap runs as read it, and every directory above it",
+        ),
+        io::ErrorKind::IsADirectory => Refused::new("is a directory", "name the file inside it"),
+        _ => Refused::new(format!("cannot be read: {error}"), "check the path and the file system"),
+    }
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Refused::new(
+            "is larger than 1 MiB",
+            "split it into files in conf.d, or check that this is the right file",
+        ));
+    }
+    if bytes.contains(&0) {
+        return Err(Refused::new(
+            "holds zero bytes",
+            "it was not written completely, or is not text: write it again",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes().iter().take(valid).filter(|&&b| b == b'\n').count();
+        Refused::new(
+            format!("is not UTF-8: line {line} holds another encoding, or the file is cut off there"),
+            "save it as UTF-8",
+        )
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conf_d_is_read_in_the_order_of_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("roletap.toml");
+        std::fs::write(&main, "a").unwrap();
+        std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+        for name in ["20.toml", "10.toml", ".30.toml", "40.toml~", "README"] {
+            std::fs::write(dir.path().join("conf.d").join(name), name).unwrap();
+        }
+        let texts: Vec<String> = read_all(&main).iter().map(|s| s.contents().to_owned()).collect();
+        assert_eq!(texts, ["a", "10.toml", "20.toml"]);
+    }
+
+    #[test]
+    fn every_way_of_not_being_a_text_has_a_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let reason = |source: &Source| source.failure().unwrap().what.clone();
+        assert_eq!(reason(&read_all(&dir.path().join("absent.toml"))[0]), "does not exist");
+        assert_eq!(reason(&read_all(dir.path())[0]), "is a directory");
+        let huge = Source::text("x", "#".repeat(MAX_BYTES as usize + 1));
+        assert_eq!(reason(&huge), "is larger than 1 MiB");
+        assert!(Source::text("x", "#".repeat(MAX_BYTES as usize)).failure().is_none());
+        assert_eq!(reason(&Source::text("x", "a\0b")), "holds zero bytes");
+        let latin1 = Source::bytes("x", Ok(b"# one\n# gr\xfc\xdfe\n".to_vec()));
+        assert!(reason(&latin1).starts_with("is not UTF-8: line 2"));
+    }
+}

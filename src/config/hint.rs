@@ -1,0 +1,217 @@
+//! What to say about a key that nobody asked for: a secret, a promise for later, a refusal for good, or a slip.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::problem::Problem;
+use super::secret;
+use super::section::Unknown;
+
+type Known = BTreeMap<&'static str, BTreeSet<&'static str>>;
+
+/// Spellings that people bring from AWS's own files and from other tools, with ours.
+const OTHER_SPELLINGS: &[(&str, &str)] = &[
+    ("arn", "role_arn"),
+    ("rolearn", "role_arn"),
+    ("session_name", "role_session_name"),
+    ("rolesessionname", "role_session_name"),
+    ("duration", "duration_seconds"),
+    ("session_duration", "duration_seconds"),
+    ("max_session_duration", "duration_seconds"),
+    ("ttl", "duration_seconds"),
+    ("externalid", "external_id"),
+    ("session_policy", "policy"),
+    ("managed_policy_arns", "policy_arns"),
+    ("session_tags", "tags"),
+    ("transitive_tags", "transitive_tag_keys"),
+    ("group", "token_group"),
+    ("endpoint", "endpoint_url"),
+    ("aws_region", "region"),
+    ("sts_region", "region"),
+    ("rate", "max_requests_per_second"),
+    ("use_fips_endpoint", "use_fips"),
+    ("use_dualstack", "use_dual_stack"),
+    ("use_dualstack_endpoint", "use_dual_stack"),
+    ("listen_addr", "listen"),
+    ("listen_address", "listen"),
+    ("address", "listen"),
+    ("bind", "listen"),
+    ("timeout", "attempt_timeout"),
+    ("roles", "role"),
+    ("default", "defaults"),
+    ("logging", "log"),
+    ("metrics", "admin"),
+    ("sources", "source"),
+];
+
+/// Keys that will exist, and what to do until then.
+const NOT_YET: &[(&str, &str)] = &[
+    ("allow_users", "until then token_group decides who may read a role's token"),
+    ("allow_units", "until then token_group decides who may read a role's token"),
+    ("web_identity_token_file", "until then set AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN in the daemon's environment"),
+    ("credential_process", "until then name a profile with credential_process through AWS_PROFILE in the daemon's environment"),
+];
+
+/// Keys that exist at AWS and never will here, and why.
+const NEVER: &[(&str, &str)] = &[
+    ("serial_number", "MFA needs a person at every refresh: let the role trust an identity without MFA instead"),
+    ("mfa_serial", "MFA needs a person at every refresh: let the role trust an identity without MFA instead"),
+    ("token_code", "MFA needs a person at every refresh: let the role trust an identity without MFA instead"),
+    ("aws_access_key_id", "keys do not belong in this file: put them in a profile of the daemon's user"),
+    ("access_key_id", "keys do not belong in this file: put them in a profile of the daemon's user"),
+    ("access_key", "keys do not belong in this file: put them in a profile of the daemon's user"),
+    ("provided_contexts", "trusted identity propagation acts for a person; roletap acts for a host"),
+    ("credential_source", "the daemon finds its own identity by the SDK's chain; leave the key out"),
+];
+
+/// The problem that an unknown key makes.
+pub(super) fn problem(unknown: Unknown, known: &Known) -> Problem {
+    let Unknown { kind, section, key, at } = unknown;
+    let shown = key.escape_debug();
+    let plain = normalized(&key);
+    if let Some((_, help)) = NOT_YET.iter().find(|(name, _)| *name == plain) {
+        return Problem::new(at, format!("`{shown}` is not available yet")).help(*help);
+    }
+    if let Some((_, why)) = NEVER.iter().find(|(name, _)| *name == plain) {
+        return Problem::new(at, format!("`{shown}` is not supported")).help(*why);
+    }
+    if secret::is_secret_key(&key) {
+        return Problem::new(at, format!("`{shown}` looks like a secret, and no secret may be written here"))
+            .help("remove the line and replace the secret: whoever can read this file has it");
+    }
+    let whose = if section.is_empty() {
+        format!("unknown key `{shown}`")
+    } else {
+        format!("unknown key `{shown}` in [{section}]")
+    };
+    Problem::new(at, whose).help(suggestion(kind, &key, known))
+}
+
+/// The nearest of some words, if one is near.
+pub(super) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let most = 1 + word.chars().count() / 4;
+    words
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+fn suggestion(kind: &str, key: &str, known: &Known) -> String {
+    let plain = normalized(key);
+    let here = known.get(kind);
+    let in_this_section = |word: &str| here.is_some_and(|keys| keys.contains(word));
+    let other = OTHER_SPELLINGS.iter().find(|(from, _)| *from == plain).map(|(_, to)| *to);
+    let mut candidates = [Some(plain.as_str()), other].into_iter().flatten();
+    if let Some(word) = candidates.clone().find(|word| in_this_section(word)) {
+        return match kind {
+            "" if word == "role" => "did you mean `[role.NAME]`, one table for each role?".to_owned(),
+            "" => format!("did you mean `[{word}]`?"),
+            _ => format!("did you mean `{word}`?"),
+        };
+    }
+    if let Some(word) = nearest(&plain, here.into_iter().flatten().copied()) {
+        return if kind.is_empty() {
+            format!("did you mean `[{word}]`?")
+        } else {
+            format!("did you mean `{word}`?")
+        };
+    }
+    // A known key in the wrong section: often a key below the wrong header.
+    for word in candidates.by_ref() {
+        let elsewhere: Vec<String> = known
+            .iter()
+            .filter(|(other, keys)| !other.is_empty() && **other != kind && keys.contains(word))
+            .map(|(other, _)| header(other))
+            .collect();
+        if !elsewhere.is_empty() {
+            return format!("`{word}` is a key of {}", elsewhere.join(" and "));
+        }
+    }
+    match here {
+        Some(keys) if keys.is_empty() => "no keys are expected here".to_owned(),
+        Some(keys) => format!(
+            "expected one of {}",
+            keys.iter().copied().collect::<Vec<_>>().join(", ")
+        ),
+        None => "remove it".to_owned(),
+    }
+}
+
+fn header(kind: &str) -> String {
+    match kind {
+        "role" => "[role.NAME]".to_owned(),
+        "source" => "[source.NAME]".to_owned(),
+        other => format!("[{other}]"),
+    }
+}
+
+/// `roleArn`, `RoleArn` and `role-arn` are `role_arn`.
+fn normalized(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 4);
+    let mut after_lower = false;
+    for c in key.chars() {
+        if c.is_ascii_uppercase() && after_lower {
+            out.push('_');
+        }
+        after_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+        out.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
+    }
+    out
+}
+
+/// Damerau-Levenshtein with adjacent swaps. Long words are not worth the time: nobody mistypes 64 letters.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, &x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, &y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
+            let mut least = (at(&last, j + 1) + 1)
+                .min(at(&row, j) + 1)
+                .min(at(&last, j) + usize::from(x != y));
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(&y) && b.get(j - 1) == Some(&x);
+            if swapped {
+                least = least.min(at(&before, j - 1) + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("", "abc", 3),
+            ("listen", "listne", 1),
+            ("duraton_seconds", "duration_seconds", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn near_but_not_far() {
+        assert_eq!(nearest("lisen", ["listen", "level"]), Some("listen"));
+        assert_eq!(nearest("xyz", ["listen", "level"]), None);
+    }
+
+    #[test]
+    fn other_ways_to_write_a_key() {
+        for key in ["roleArn", "RoleArn", "role-arn", "ROLE_ARN"] {
+            assert_eq!(normalized(key), "role_arn");
+        }
+    }
+}

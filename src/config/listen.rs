@@ -1,0 +1,170 @@
+//! Addresses to listen on, and which of them stay within the host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::problem::{Place, Problem};
+use super::section::{Reading, Section};
+use crate::role::Refused;
+
+/// An address, and where it was written unless it is a default.
+#[derive(Debug, Clone)]
+pub(super) struct Listen {
+    pub(super) addr: SocketAddr,
+    pub(super) at: Option<Place>,
+}
+
+/// Reads `listen` and `unsafe_listen_beyond_host` of a section.
+pub(super) fn read(section: &mut Section<'_>, default_port: u16, reading: &mut Reading<'_>) -> Vec<Listen> {
+    let beyond_host = section
+        .boolean("unsafe_listen_beyond_host", reading)
+        .is_some_and(|found| found.value);
+    let Some(found) = section.strings_or_one("listen", reading) else {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, default_port));
+        return vec![Listen { addr, at: None }];
+    };
+    if found.value.is_empty() && section.name() == "server" {
+        reading.problem(
+            Problem::new(found.at, "`listen` is empty")
+                .help(format!("expected at least one address, such as \"127.0.0.1:{default_port}\"")),
+        );
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for item in found.value {
+        let addr = match parse(item.value, default_port) {
+            Ok(addr) => addr,
+            Err(refused) => {
+                reading.refuse(&item.at, "`listen`", &refused);
+                continue;
+            }
+        };
+        if !beyond_host && !stays_within_host(addr.ip()) {
+            reading.problem(
+                Problem::new(item.at.clone(), format!("`listen` opens {addr} to other hosts")).help(format!(
+                    "use a loopback address, or set unsafe_listen_beyond_host = true in [{}]",
+                    section.name()
+                )),
+            );
+        }
+        all.push(Listen {
+            addr,
+            at: Some(item.at),
+        });
+    }
+    all
+}
+
+/// Every two addresses that cannot both be bound make a problem.
+pub(super) fn check_distinct(all: &[(&str, &Listen)], reading: &mut Reading<'_>) {
+    for (i, (key, listen)) in all.iter().enumerate() {
+        let Some((other_key, other)) = all.iter().take(i).find(|(_, other)| clash(other.addr, listen.addr)) else {
+            continue;
+        };
+        let problem = match (&listen.at, &other.at) {
+            (Some(at), Some(other_at)) => {
+                Problem::new(at.clone(), "two listeners want the same address").and("this one", other_at.clone(), "and this one")
+            }
+            (Some(at), None) | (None, Some(at)) => {
+                let default = if listen.at.is_none() { key } else { other_key };
+                Problem::new(at.clone(), format!("this is also the default of {default}"))
+            }
+            (None, None) => continue,
+        };
+        reading.problem(problem.help("give each its own port"));
+    }
+}
+
+fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
+    if let Ok(addr) = text.parse() {
+        return Ok(addr);
+    }
+    let shown = text.escape_debug();
+    let refuse = |what: String, expected: String| Err(Refused::new(what, expected));
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return refuse(
+            format!("has no port in `{shown}`"),
+            format!("expected \"{}\"", SocketAddr::new(ip, port)),
+        );
+    }
+    if text.contains("://") {
+        return refuse(format!("holds the URL `{shown}`"), "expected an address and a port only".to_owned());
+    }
+    if text.starts_with('/') || text.starts_with("unix:") {
+        return refuse(
+            format!("holds the path `{shown}`"),
+            "SDKs fetch over TCP only: expected an IP address and a port".to_owned(),
+        );
+    }
+    if let Some((host, port)) = text.rsplit_once(':')
+        && port.parse::<u16>().is_ok()
+    {
+        return if host.is_empty() || host == "*" {
+            refuse(
+                format!("has no address in `{shown}`"),
+                format!("expected \"127.0.0.1:{port}\""),
+            )
+        } else if host.parse::<Ipv6Addr>().is_ok() {
+            refuse(format!("has a bare IPv6 address in `{shown}`"), format!("expected \"[{host}]:{port}\""))
+        } else {
+            refuse(
+                format!("holds the name `{shown}`"),
+                format!("names may resolve to anything: expected an IP address, such as \"127.0.0.1:{port}\""),
+            )
+        };
+    }
+    refuse(
+        format!("holds `{shown}`"),
+        format!("expected an IP address and a port, such as \"127.0.0.1:{port}\""),
+    )
+}
+
+/// Loopback, and the three addresses that SDKs take for a container's own metadata service.
+fn stays_within_host(ip: IpAddr) -> bool {
+    const EKS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23);
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || matches!(ip.octets(), [169, 254, 170, 2 | 23]),
+        IpAddr::V6(ip) => ip.is_loopback() || ip == EKS,
+    }
+}
+
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let same_ip = a.ip().to_canonical() == b.ip().to_canonical();
+    let covers = same_family && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() == b.port() && a.port() != 0 && (same_ip || covers)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_within_the_host() {
+        for (ip, within) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("169.254.170.2", true),
+            ("169.254.170.23", true),
+            ("fd00:ec2::23", true),
+            ("169.254.169.254", false),
+            ("fd00:ec2::24", false),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("::ffff:10.0.0.1", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(stays_within_host(ip.parse().unwrap()), within, "{ip}");
+        }
+    }
+
+    #[test]
+    fn port_zero_never_clashes() {
+        let a = "127.0.0.1:0".parse().unwrap();
+        assert!(!clash(a, a));
+        assert!(clash("0.0.0.0:1".parse().unwrap(), "127.0.0.1:1".parse().unwrap()));
+        assert!(!clash("0.0.0.0:1".parse().unwrap(), "[::1]:1".parse().unwrap()));
+    }
+}

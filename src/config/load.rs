@@ -1,0 +1,365 @@
+//! Reads the files as a whole: which tables there are, and what becomes of them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::files::{self, Source};
+use super::host::{Host, ThisHost};
+use super::problem::{Place, Problem, Report};
+use super::roles::{self, StsFacts};
+use super::section::{Layer, Reading, Section, type_of};
+use super::{Admin, Config, Parsed, hint, lint, settings};
+use crate::role::RoleName;
+
+/// A configuration, what deserves a look in it, and where each of its keys was written.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Lints; often empty.
+    pub warnings: Report,
+    sources: Arc<[Source]>,
+    places: BTreeMap<(String, String), Place>,
+}
+
+impl Loaded {
+    /// A report of one problem with a key, such as `server.listen`: for refusals that only the caller can know of.
+    /// Points at the key's value, else at its section, else at the main file.
+    pub fn problem_at(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> Report {
+        let (section, name) = key.rsplit_once('.').unwrap_or((key, ""));
+        let place = |section: &str, name: &str| self.places.get(&(section.to_owned(), name.to_owned()));
+        let problem = match place(section, name).or_else(|| place(section, "")) {
+            Some(place) => Problem::new(place.clone(), message),
+            None => Problem::of_file(0, message),
+        };
+        Report::new(self.sources.clone(), vec![problem.help(help)])
+    }
+
+    /// The files this was read from, the main file first.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.sources.iter().map(Source::path)
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, and `conf.d/*.toml` beside it, on this machine.
+    pub fn load(path: &Path) -> Result<Loaded, Report> {
+        Self::parse(files::read_all(path), &ThisHost)
+    }
+
+    /// Reads texts; the first is the main file. Every problem of all of them is in the one report.
+    pub fn parse(sources: Vec<Source>, host: &dyn Host) -> Result<Loaded, Report> {
+        let sources: Arc<[Source]> = sources.into();
+        let mut reading = Reading::new(host, &sources);
+        let documents = parse_documents(&sources, &mut reading);
+        let config = read_config(&documents, &mut reading);
+        explain_unknown_keys(&mut reading);
+        match config {
+            Some(config) if reading.problems.is_empty() => {
+                let warnings = lint::lint(&config, &reading);
+                let places = reading.places;
+                Ok(Loaded {
+                    config,
+                    warnings: Report::new(sources.clone(), warnings),
+                    places,
+                    sources,
+                })
+            }
+            Some(_) | None => {
+                let problems = reading.problems;
+                Err(Report::new(sources, problems))
+            }
+        }
+    }
+}
+
+/// A file's table, or `None` where the file has no sound one.
+type Document<'a> = Option<Spanned<DeTable<'a>>>;
+
+fn parse_documents<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<Document<'a>> {
+    let mut documents = Vec::with_capacity(sources.len());
+    for (file, source) in sources.iter().enumerate() {
+        if let Some(refused) = source.failure() {
+            let message = format!("the configuration file {}", refused.what);
+            reading.problem(Problem::of_file(file, message).help(&refused.expected));
+            documents.push(None);
+            continue;
+        }
+        let text = source.contents();
+        let (table, errors) = DeTable::parse_recoverable(text);
+        // After an open bracket the rest of the file makes no sense: the first complaint is the one to act on.
+        let unclosed = errors.iter().any(|error| error.message().starts_with("unclosed"));
+        let first = errors.iter().filter_map(|error| error.span().map(|span| span.start)).min();
+        for error in &errors {
+            if !unclosed || error.span().map(|span| span.start) == first {
+                reading.problem(syntax_problem(file, text, error));
+            }
+        }
+        // What was recovered from a broken file is a guess, and problems with a guess help nobody.
+        documents.push(errors.is_empty().then_some(table));
+    }
+    documents
+}
+
+fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
+    let span = error.span().unwrap_or(text.len()..text.len());
+    let at_end = !text.get(span.start..).unwrap_or_default().contains('\n');
+    let first = first_of_two(text, span.start);
+    let problem = Problem::new(Place::new(file, span), format!("not TOML: {}", error.message()));
+    match (error.message(), first) {
+        ("duplicate key", Some(first)) => problem
+            .and("this one", Place::new(file, first), "and this one")
+            .help("write each table and each key once: merge the two, or rename one"),
+        _ if at_end && !text.ends_with('\n') => problem
+            .help("the file ends in the middle of a line: if it is still being written, write it aside and rename it"),
+        _ => problem,
+    }
+}
+
+/// For the line at `second`: the earlier line with the same header, or the same key below the same header.
+fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
+    let subject = |line: &'_ str| -> String {
+        let line = line.trim();
+        let end = if line.starts_with('[') { line.find(']') } else { line.find('=') };
+        line.get(..end.unwrap_or(line.len())).unwrap_or_default().trim().to_owned()
+    };
+    let mut start = 0;
+    let mut seen: Vec<(String, Range<usize>)> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let this = subject(line);
+        let is_header = this.starts_with('[');
+        if start + line.len() > second {
+            return seen.into_iter().find(|(other, _)| *other == this).map(|(_, span)| span);
+        }
+        if is_header {
+            seen.retain(|(other, _)| other.starts_with('['));
+        }
+        if !this.is_empty() && !this.starts_with('#') {
+            let from = start + line.len() - line.trim_start().len();
+            let len = this.len() + usize::from(is_header);
+            seen.push((this, from..from + len));
+        }
+        start += line.len();
+    }
+    None
+}
+
+fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Option<Config> {
+    let whole = documents.iter().all(Option::is_some);
+    let main = documents.first().and_then(Option::as_ref);
+    let mut top = Section::new("", "", main.map(|table| layer(0, table)).into_iter().collect());
+    let mut server = top.section("server", reading);
+    let mut admin = top.section("admin", reading);
+    let log = top.section("log", reading);
+    let mut sts = top.section("sts", reading);
+    let defaults = top.table("defaults", reading);
+    top.knows("role");
+    top.knows("source");
+    top.finish(reading);
+
+    let listeners = settings::Listeners::read(&mut server, &mut admin, reading);
+    let server = settings::read_server(server, listeners.server, reading);
+    admin.finish(reading);
+    let log = settings::read_log(log, reading);
+    let facts = settings::read_sts_facts(&mut sts, reading);
+    let sts = settings::read_sts(sts, &facts, main.is_some(), reading);
+
+    for (file, document) in documents.iter().enumerate() {
+        if let Some(document) = document {
+            read_sources(file, document, reading);
+            if file > 0 {
+                refuse_keys_of_main(file, document, reading);
+            }
+        }
+    }
+    let tables = role_tables(documents, reading);
+    if tables.is_empty() && whole {
+        reading.problem(no_role());
+    }
+    let mut read = BTreeMap::new();
+    for (name, own) in tables {
+        let layers = [Some(own), defaults.clone()].into_iter().flatten().collect();
+        let mut section = Section::new("role", format!("role.{name}"), layers);
+        if let Some(role) = roles::read(&name, &mut section, &facts, reading) {
+            read.insert(name, Arc::new(role));
+        }
+        section.finish(reading);
+    }
+    close_defaults(defaults, &facts, reading);
+    Some(Config {
+        server,
+        admin: Admin { listen: listeners.admin },
+        log,
+        sts: sts?,
+        roles: read,
+        _parsed: Parsed,
+    })
+}
+
+/// All `[role.*]` of all files, each name once.
+fn role_tables<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Vec<(RoleName, Layer<'a>)> {
+    let mut named: Vec<(RoleName, Place, Layer<'a>)> = Vec::new();
+    for (file, document) in documents.iter().enumerate() {
+        let Some(all) = subtables("role", file, document.as_ref(), reading) else {
+            continue;
+        };
+        for (key, value) in all.iter() {
+            let key_at = Place::new(file, key.span());
+            let Some(table) = value.get_ref().as_table() else {
+                let shown = key.get_ref().escape_debug();
+                reading.problem(
+                    Problem::new(key_at, format!("`{shown}` stands in [role], but belongs to one role"))
+                        .help("give the role a name: [role.NAME]"),
+                );
+                continue;
+            };
+            let name = match RoleName::parse(key.get_ref()) {
+                Ok(name) => name,
+                Err(refused) => {
+                    let subject = format!("the role name `{}`", key.get_ref().escape_debug());
+                    reading.refuse(&key_at, &subject, &refused);
+                    continue;
+                }
+            };
+            let header = Place::new(file, value.span());
+            named.push((name, key_at, Layer { header, table }));
+        }
+    }
+    named.sort_by(|a, b| a.1.cmp(&b.1));
+    let mut first: BTreeMap<String, (RoleName, Place)> = BTreeMap::new();
+    let mut distinct = Vec::with_capacity(named.len());
+    for (name, at, layer) in named {
+        let lower = name.as_str().to_ascii_lowercase();
+        if let Some((other, other_at)) = first.get(&lower) {
+            let message = if *other == name {
+                format!("the role {name} is configured twice")
+            } else {
+                format!("the role names {other} and {name} differ only in case")
+            };
+            reading.problem(
+                Problem::new(at, message)
+                    .and("this one", other_at.clone(), "and this one")
+                    .help("rename one, or remove it"),
+            );
+            continue;
+        }
+        first.insert(lower, (name.clone(), at));
+        let section = (format!("role.{name}"), String::new());
+        reading.places.insert(section, layer.header.clone());
+        distinct.push((name, layer));
+    }
+    distinct
+}
+
+/// `[source.default]` may be there, and empty; other sources come later.
+fn read_sources<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &mut Reading<'_>) {
+    let Some(all) = subtables("source", file, Some(document), reading) else {
+        return;
+    };
+    for (key, value) in all.iter() {
+        let at = Place::new(file, key.span());
+        let Some(table) = value.get_ref().as_table() else {
+            let shown = key.get_ref().escape_debug();
+            reading.problem(
+                Problem::new(at, format!("`{shown}` stands in [source], but belongs to one source"))
+                    .help("remove it: the default source needs no keys"),
+            );
+            continue;
+        };
+        if key.get_ref() != "default" {
+            let shown = key.get_ref().escape_debug();
+            reading.problem(
+                Problem::new(at, format!("[source.{shown}] is not available yet"))
+                    .help("until then every role is assumed with the host's own identity: remove the section"),
+            );
+        }
+        let header = Place::new(file, value.span());
+        let name = format!("source.{}", key.get_ref().escape_debug());
+        Section::new("source", name, vec![Layer { header, table }]).finish(reading);
+    }
+}
+
+/// The table that holds all tables of a kind, such as every `[role.*]` of one file.
+fn subtables<'a>(
+    kind: &str,
+    file: usize,
+    document: Option<&'a Spanned<DeTable<'a>>>,
+    reading: &mut Reading<'_>,
+) -> Option<&'a DeTable<'a>> {
+    let value = document?.get_ref().get(kind)?;
+    let table = value.get_ref().as_table();
+    if table.is_none() {
+        reading.problem(
+            Problem::new(
+                Place::new(file, value.span()),
+                format!("`{kind}` is {}, not tables with names", type_of(value.get_ref())),
+            )
+            .help(format!("write [{kind}.NAME] for each")),
+        );
+    }
+    table
+}
+
+fn refuse_keys_of_main<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &mut Reading<'_>) {
+    let mut section = Section::new("", "", vec![layer(file, document)]);
+    section.knows("role");
+    section.knows("source");
+    for key in ["server", "admin", "log", "sts", "defaults"] {
+        section.knows(key);
+        if let Some((name, _)) = document.get_ref().get_key_value(key) {
+            reading.problem(
+                Problem::new(Place::new(file, name.span()), format!("[{key}] may stand in the main file only"))
+                    .help("files in conf.d add [role.*] and [source.*]: move the section to the main file"),
+            );
+        }
+    }
+    section.finish(reading);
+}
+
+/// Each role has read the values in `[defaults]`. What is left is to find the keys that no role knows.
+fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut Reading<'_>) {
+    let Some(defaults) = defaults else { return };
+    if let Some((name, _)) = defaults.table.get_key_value("role_arn") {
+        reading.problem(
+            Problem::new(
+                Place::new(defaults.header.file, name.span()),
+                "`role_arn` in [defaults] would make every role the same",
+            )
+            .help("give each [role.NAME] its own"),
+        );
+    }
+    let Ok(name) = RoleName::parse("defaults") else { return };
+    let mut section = Section::new("defaults", "defaults", vec![defaults]);
+    // Read as a role for its questions alone; the problems were told by the roles themselves.
+    let mut scratch = Reading::new(reading.host, reading.sources);
+    roles::read(&name, &mut section, facts, &mut scratch);
+    section.finish(reading);
+}
+
+fn no_role() -> Problem {
+    Problem::of_file(0, "no role is configured, so there is nothing to vend").help(concat!(
+        "add these three lines, with your own name, ARN and external id if the role asks for one:\n",
+        "[role.orders]\n",
+        "role_arn = \"arn:aws:iam::111122223333:role/orders\"\n",
+        "external_id = \"…\"",
+    ))
+}
+
+fn layer<'a>(file: usize, table: &'a Spanned<DeTable<'a>>) -> Layer<'a> {
+    Layer {
+        header: Place::new(file, table.span()),
+        table: table.get_ref(),
+    }
+}
+
+fn explain_unknown_keys(reading: &mut Reading<'_>) {
+    for unknown in std::mem::take(&mut reading.unknown) {
+        let problem = hint::problem(unknown, &reading.known);
+        reading.problem(problem);
+    }
+}

@@ -1,0 +1,115 @@
+//! Session policies: what can be said about them without asking AWS.
+
+use serde_json::Value;
+
+use crate::role::{Refused, RoleArn};
+
+/// The service model has no maximum for AssumeRole, but the prose still says this for the policy and its ARNs together.
+pub(super) const DOCUMENTED_MAX: usize = 2048;
+/// AWS's prose; the model has no maximum.
+pub(super) const MAX_POLICY_ARNS: usize = 10;
+
+/// Checks a session policy and takes out the blanks, which count against its size.
+/// The rest stays as written: order, numbers and escapes are the author's.
+pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
+    let policy: Value = serde_json::from_str(text).map_err(|error| {
+        Refused::new(
+            format!("is not JSON, at line {} column {} of the policy", error.line(), error.column()),
+            "expected a policy document, { \"Version\": \"2012-10-17\", \"Statement\": [ … ] }",
+        )
+    })?;
+    let Value::Object(policy) = policy else {
+        return Err(Refused::new("is JSON, but not an object", "expected { \"Version\": …, \"Statement\": … }"));
+    };
+    if let Some(odd) = text.chars().find(|&c| c > '\u{ff}') {
+        return Err(Refused::new(
+            format!("holds `{odd}` (U+{:04X})", u32::from(odd)),
+            "STS takes characters up to U+00FF; write others as \\u escapes",
+        ));
+    }
+    let statements = match policy.get("Statement") {
+        Some(Value::Array(statements)) => statements.iter().collect(),
+        Some(statement @ Value::Object(_)) => vec![statement],
+        Some(_) => return Err(Refused::new("has a `Statement` that is neither object nor array", "expected an array of objects")),
+        None => return Err(Refused::new("has no `Statement`", "a session with an empty policy may do nothing: leave the policy out, or add statements")),
+    };
+    if statements.is_empty() {
+        return Err(Refused::new("has an empty `Statement`", "a session with an empty policy may do nothing: leave the policy out, or add statements"));
+    }
+    for statement in statements {
+        for key in ["Principal", "NotPrincipal"] {
+            if statement.get(key).is_some() {
+                return Err(Refused::new(
+                    format!("has a `{key}`"),
+                    "a session policy is about its own session: remove it (a trust policy has one)",
+                ));
+            }
+        }
+    }
+    Ok(minified(text))
+}
+
+/// Checks the ARN of a managed policy, for a session of `role`.
+pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, Refused> {
+    const EXPECTED: &str = "expected arn:PARTITION:iam::ACCOUNT:policy/NAME, or arn:PARTITION:iam::aws:policy/NAME";
+    let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let &["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
+        return refuse("holds something that is not the ARN of an IAM policy");
+    };
+    if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return refuse("holds an ARN with blanks or foreign characters, or a far too long one");
+    }
+    if !resource.strip_prefix("policy/").is_some_and(|name| !name.is_empty() && !name.ends_with('/')) {
+        return refuse("holds an ARN that names no policy");
+    }
+    if let Some(role) = role {
+        if partition != role.partition() {
+            return Err(Refused::new(
+                format!("holds a policy of the partition `{partition}`"),
+                format!("expected the role's own, `{}`", role.partition()),
+            ));
+        }
+        if account != "aws" && account != role.account_id() {
+            return Err(Refused::new(
+                format!("holds a policy of the account `{account}`"),
+                format!("expected one of the role's account, {}, or of AWS", role.account_id()),
+            ));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+fn minified(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for c in json.chars() {
+        if in_string {
+            in_string = c != '"' || escaped;
+            escaped = c == '\\' && !escaped;
+        } else if c == '"' {
+            in_string = true;
+        } else if c.is_ascii_whitespace() {
+            continue;
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_blanks_between_tokens_go() {
+        let policy = "{ \"Statement\" : [ { \"Sid\" : \"a \\\" b \\\\\" ,\n\t\"n\" : 1.0 } ] }";
+        let small = session_policy(policy).unwrap();
+        assert_eq!(small, "{\"Statement\":[{\"Sid\":\"a \\\" b \\\\\",\"n\":1.0}]}");
+        assert_eq!(session_policy(&small).unwrap(), small);
+        let same: Value = serde_json::from_str(policy).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&small).unwrap(), same);
+    }
+}

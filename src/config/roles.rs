@@ -1,0 +1,334 @@
+//! Reads one `[role.NAME]`, with `[defaults]` standing in for what it leaves out.
+
+use std::path::{Path, PathBuf};
+
+use super::host::Host;
+use super::problem::{Place, Problem};
+use super::section::{At, Reading, Section};
+use super::{files, policy, session_name, tags};
+use crate::role::{
+    AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration, SessionName, SourceIdentity,
+    TokenSource,
+};
+
+/// What a role must know of `[sts]` to be checked.
+#[derive(Debug, Default)]
+pub(super) struct StsFacts {
+    pub(super) region: Option<At<String>>,
+    /// There is an `endpoint_url`: what answers may not be AWS.
+    pub(super) custom_endpoint: bool,
+    pub(super) unsafe_short_sessions: bool,
+}
+
+const DEFAULT_DURATION: i64 = 3600;
+const DEFAULT_SESSION_NAME: &str = "{role}-{hostname}";
+
+/// Reads a role. `None` where something without a default is missing or wrong; the reading knows what.
+pub(super) fn read(name: &RoleName, section: &mut Section<'_>, sts: &StsFacts, reading: &mut Reading<'_>) -> Option<Role> {
+    let arn = read_arn(section, sts, reading);
+    let role_arn = arn.as_ref().map(|arn| &arn.value);
+    let session_name = read_session_name(name, role_arn, section, reading);
+    let source_identity = section
+        .string("source_identity", reading)
+        .and_then(|template| named("source_identity", &template, name, role_arn, SourceIdentity::parse, reading));
+    let duration = section
+        .integer("duration_seconds", reading, |seconds| {
+            SessionDuration::from_secs(seconds, sts.unsafe_short_sessions)
+        })
+        .map(|found| found.value)
+        .or_else(|| SessionDuration::from_secs(DEFAULT_DURATION, false).ok());
+    let external_id = read_external_id(section, reading);
+    let policy = read_policy(section, reading);
+    let policy_arns = read_policy_arns(role_arn, section, reading);
+    let tags = tags::read(section, reading);
+    let transitive_tag_keys = tags::read_transitive(section, &tags, reading);
+    let source = read_source(section, reading);
+    let required = section.boolean("required", reading).is_none_or(|found| found.value);
+    let on_denied = section
+        .text("on_denied", reading, |text| match text {
+            "keep" => Ok(OnDenied::Keep),
+            "drop" => Ok(OnDenied::Drop),
+            other => Err(Refused::new(
+                format!("is `{}`", other.escape_debug()),
+                "expected \"keep\" (vend until expiry) or \"drop\" (a revoked trust bites at once)",
+            )),
+        })
+        .map(|found| found.value)
+        .unwrap_or_default();
+    let account_id = read_account_id(role_arn, section, reading);
+    let token = read_token(section, reading);
+    Some(Role {
+        name: name.clone(),
+        request: AssumeRole {
+            role_arn: arn?.value,
+            session_name: session_name?,
+            external_id,
+            policy,
+            policy_arns,
+            tags,
+            transitive_tag_keys,
+            source_identity,
+            source,
+        },
+        duration: duration?,
+        required,
+        on_denied,
+        account_id,
+        token,
+    })
+}
+
+fn read_arn(section: &mut Section<'_>, sts: &StsFacts, reading: &mut Reading<'_>) -> Option<At<RoleArn>> {
+    if !section.has("role_arn") {
+        section.knows("role_arn");
+        section.missing("role_arn", "add role_arn = \"arn:aws:iam::ACCOUNT:role/NAME\"", reading);
+        return None;
+    }
+    let arn = section.text("role_arn", reading, |text| RoleArn::parse(text, sts.custom_endpoint))?;
+    if let Some(region) = &sts.region
+        && let Some(partition) = partition_of(&region.value)
+        && partition != arn.value.partition()
+    {
+        reading.problem(
+            Problem::new(
+                arn.at.clone(),
+                format!(
+                    "`role_arn` is of the partition `{}`, but the region {} is of `{partition}`",
+                    arn.value.partition(),
+                    region.value
+                ),
+            )
+            .and("this role", region.at.clone(), "and this region")
+            .help("a session cannot cross partitions: correct one of them"),
+        );
+    }
+    Some(arn)
+}
+
+/// The partition that a region belongs to; `None` for what is no region of AWS.
+fn partition_of(region: &str) -> Option<&'static str> {
+    const PREFIXES: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("us-isof-", "aws-iso-f"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("eusc-", "aws-eusc"),
+    ];
+    if !super::is_aws_region(region) {
+        return None;
+    }
+    let special = PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix));
+    Some(special.map_or("aws", |(_, partition)| partition))
+}
+
+fn read_session_name(
+    name: &RoleName,
+    arn: Option<&RoleArn>,
+    section: &mut Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<SessionName> {
+    match section.string("role_session_name", reading) {
+        Some(template) => named("role_session_name", &template, name, arn, SessionName::parse, reading),
+        None => session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
+            .and_then(|text| SessionName::parse(&text))
+            .ok(),
+    }
+}
+
+/// Fills in a template and parses what comes out.
+fn named<T>(
+    key: &str,
+    template: &At<&str>,
+    name: &RoleName,
+    arn: Option<&RoleArn>,
+    parse: impl FnOnce(&str) -> Result<T, Refused>,
+    reading: &mut Reading<'_>,
+) -> Option<T> {
+    let text = match session_name::expand(template.value, name, arn, reading.host) {
+        Ok(text) => text,
+        Err(refused) => {
+            reading.refuse(&template.at, &format!("`{key}`"), &refused);
+            return None;
+        }
+    };
+    // Without an ARN two variables are empty; what that does to the name is no second problem.
+    if arn.is_none() {
+        return None;
+    }
+    match parse(&text) {
+        Ok(parsed) => Some(parsed),
+        Err(refused) => {
+            let subject = if text == template.value {
+                format!("`{key}`")
+            } else {
+                format!("`{key}` becomes `{text}` for the role {name}, which")
+            };
+            reading.refuse(&template.at, &subject, &refused);
+            None
+        }
+    }
+}
+
+fn read_external_id(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<ExternalId> {
+    if section.one_of(&["external_id", "external_id_file"], reading)? == "external_id" {
+        return Some(section.text("external_id", reading, ExternalId::parse)?.value);
+    }
+    let path = section.string("external_id_file", reading)?;
+    let text = read_file("external_id_file", &path, reading)?;
+    // Editors and `echo` end a file with a newline that nobody means.
+    match ExternalId::parse(text.trim_end_matches(['\n', '\r'])) {
+        Ok(id) => Some(id),
+        Err(refused) => {
+            reading.refuse(&path.at, "the text in `external_id_file`", &refused);
+            None
+        }
+    }
+}
+
+fn read_policy(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<String> {
+    if section.one_of(&["policy", "policy_file"], reading)? == "policy" {
+        return Some(section.text("policy", reading, policy::session_policy)?.value);
+    }
+    let path = section.string("policy_file", reading)?;
+    let text = read_file("policy_file", &path, reading)?;
+    match policy::session_policy(&text) {
+        Ok(policy) => Some(policy),
+        Err(refused) => {
+            reading.refuse(&path.at, "the policy in `policy_file`", &refused);
+            None
+        }
+    }
+}
+
+fn read_policy_arns(role: Option<&RoleArn>, section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<String> {
+    let Some(found) = section.strings("policy_arns", reading) else {
+        return Vec::new();
+    };
+    if found.value.len() > policy::MAX_POLICY_ARNS {
+        reading.problem(
+            Problem::new(found.at, format!("`policy_arns` has {} entries", found.value.len()))
+                .help(format!("expected at most {}", policy::MAX_POLICY_ARNS)),
+        );
+    }
+    let mut arns: Vec<String> = Vec::with_capacity(found.value.len());
+    let mut places: Vec<(&str, &Place)> = Vec::new();
+    for item in &found.value {
+        if let Some((_, first)) = places.iter().find(|(text, _)| *text == item.value) {
+            reading.problem(
+                Problem::new(item.at.clone(), "`policy_arns` holds the same policy twice")
+                    .and("this one", (*first).clone(), "and this one")
+                    .help("remove one"),
+            );
+        }
+        places.push((item.value, &item.at));
+        match policy::policy_arn(item.value, role) {
+            Ok(arn) => arns.push(arn),
+            Err(refused) => reading.refuse(&item.at, "`policy_arns`", &refused),
+        }
+    }
+    arns
+}
+
+fn read_source(section: &mut Section<'_>, reading: &mut Reading<'_>) -> String {
+    let source = section.text("source", reading, |text| match text {
+        "default" => Ok(text.to_owned()),
+        chained if chained.starts_with("role.") => Err(Refused::new(
+            "names another role, and role chains are not available yet",
+            "until then let the role trust the host's own identity, and leave `source` out",
+        )),
+        _ => Err(Refused::new(
+            "is not \"default\", and other sources are not available yet",
+            "until then leave `source` out: every role is assumed with the host's own identity",
+        )),
+    });
+    source.map_or_else(|| "default".to_owned(), |found| found.value)
+}
+
+fn read_account_id(role: Option<&RoleArn>, section: &mut Section<'_>, reading: &mut Reading<'_>) -> bool {
+    let Some(found) = section.boolean("account_id", reading) else {
+        return false;
+    };
+    if found.value && role.is_some_and(|role| role.account_id().is_empty()) {
+        reading.problem(
+            Problem::new(found.at, "`account_id` is true, but the role's ARN has no account")
+                .help("remove it: there is nothing to put in the answer"),
+        );
+    }
+    found.value
+}
+
+fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSource {
+    let given = section.one_of(&["token_group", "token_file", "unsafe_no_token"], reading);
+    let no_token = section.boolean("unsafe_no_token", reading).is_some_and(|found| found.value);
+    match given {
+        Some("unsafe_no_token") if no_token => TokenSource::None,
+        Some("token_file") => {
+            let path = section.text("token_file", reading, not_blank);
+            let path = path.map(|path| resolve(Path::new(&path.value), &path.at, reading));
+            TokenSource::File(path.unwrap_or_default())
+        }
+        Some(_) | None => TokenSource::Generated {
+            group: section.text("token_group", reading, group_name).map(|found| found.value),
+        },
+    }
+}
+
+/// A group's name or number. Whether there is such a group is a question for the start, not for the file.
+fn group_name(text: &str) -> Result<String, Refused> {
+    let odd = text.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
+    match odd {
+        Some(odd) => Err(Refused::new(format!("holds {odd:?}"), "expected the name of one group")),
+        None => not_blank(text),
+    }
+}
+
+fn not_blank(text: &str) -> Result<String, Refused> {
+    if text.trim().is_empty() {
+        return Err(Refused::new("is empty", "fill it in, or leave the key out"));
+    }
+    Ok(text.to_owned())
+}
+
+fn read_file(key: &str, path: &At<&str>, reading: &mut Reading<'_>) -> Option<String> {
+    let full = resolve(Path::new(path.value), &path.at, reading);
+    let refused = match Host::read(reading.host, &full) {
+        Ok(bytes) if bytes.len() as u64 > files::MAX_BYTES => {
+            Refused::new("is larger than 1 MiB", "check that this is the right file")
+        }
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => return Some(text),
+            Err(_) => Refused::new("is not UTF-8", "save it as UTF-8"),
+        },
+        Err(error) => files::unreadable(&error),
+    };
+    reading.refuse(&path.at, &format!("the file that `{key}` names"), &refused);
+    None
+}
+
+/// A relative path is meant from the file that it is written in, wherever the daemon was started.
+fn resolve(path: &Path, at: &Place, reading: &Reading<'_>) -> PathBuf {
+    let base = reading.sources.get(at.file).and_then(|source| source.path().parent());
+    base.map_or_else(|| path.to_owned(), |base| base.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_and_their_partitions() {
+        for (region, partition) in [
+            ("eu-central-1", Some("aws")),
+            ("cn-north-1", Some("aws-cn")),
+            ("us-gov-west-1", Some("aws-us-gov")),
+            ("us-iso-east-1", Some("aws-iso")),
+            ("us-isob-east-1", Some("aws-iso-b")),
+            ("eusc-de-east-1", Some("aws-eusc")),
+            ("default", None),
+        ] {
+            assert_eq!(partition_of(region), partition, "{region}");
+        }
+    }
+}

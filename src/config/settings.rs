@@ -1,0 +1,303 @@
+//! Reads `[server]`, `[admin]`, `[log]` and `[sts]`, with every default.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::listen;
+use super::problem::Problem;
+use super::roles::StsFacts;
+use super::section::{At, Reading, Section};
+use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts, is_aws_region};
+use crate::role::Refused;
+
+const SERVER_PORT: u16 = 5169;
+const ADMIN_PORT: u16 = 5170;
+const TOKEN_DIR: &str = "/run/roletap/tokens";
+
+/// Where the two endpoints listen.
+pub(super) struct Listeners {
+    pub(super) server: Vec<SocketAddr>,
+    pub(super) admin: Vec<SocketAddr>,
+}
+
+impl Listeners {
+    /// Reads both at once, since they must not clash.
+    pub(super) fn read(server: &mut Section<'_>, admin: &mut Section<'_>, reading: &mut Reading<'_>) -> Self {
+        let server = listen::read(server, SERVER_PORT, reading);
+        let admin = listen::read(admin, ADMIN_PORT, reading);
+        let all: Vec<_> = server
+            .iter()
+            .map(|listen| ("server.listen", listen))
+            .chain(admin.iter().map(|listen| ("admin.listen", listen)))
+            .collect();
+        listen::check_distinct(&all, reading);
+        let addresses = |all: &[listen::Listen]| all.iter().map(|listen| listen.addr).collect();
+        Self {
+            server: addresses(&server),
+            admin: addresses(&admin),
+        }
+    }
+}
+
+pub(super) fn read_server(mut section: Section<'_>, listen: Vec<SocketAddr>, reading: &mut Reading<'_>) -> Server {
+    let server = Server {
+        listen,
+        token_dir: section
+            .text("token_dir", reading, absolute_path)
+            .map_or_else(|| PathBuf::from(TOKEN_DIR), |found| found.value),
+        // The smallest timeout of a client is 1 s, and some of it is the client's own.
+        pending_wait: duration(&mut section, "pending_wait", "400ms", millis(0)..=millis(1000), reading).value,
+        max_connections: number(&mut section, "max_connections", 1024, 1..=65_536, reading),
+        shutdown_grace: duration(&mut section, "shutdown_grace", "10s", millis(0)..=millis(300_000), reading).value,
+    };
+    section.finish(reading);
+    server
+}
+
+pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> Log {
+    let format = section.text("format", reading, |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        "journald" => Err(not_yet("use \"text\": journald takes standard error as it is")),
+        other => Err(not_one_of(other, "\"text\" or \"json\"")),
+    });
+    let level = section.text("level", reading, |text| match text {
+        "error" => Ok(LogLevel::Error),
+        "warn" => Ok(LogLevel::Warn),
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        "trace" => Ok(LogLevel::Trace),
+        other => Err(not_one_of(other, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"")),
+    });
+    let audit = section.text("audit", reading, |text| match text {
+        "stderr" => Ok(AuditSink::Stderr),
+        "off" => Ok(AuditSink::Off),
+        "journald" => Err(not_yet("use \"stderr\": journald takes standard error as it is")),
+        path if Path::new(path).is_absolute() => absolute_path(path).map(AuditSink::File),
+        other => Err(not_one_of(other, "\"stderr\", \"off\" or the absolute path of a file")),
+    });
+    section.finish(reading);
+    Log {
+        format: format.map_or(LogFormat::Text, |found| found.value),
+        level: level.map_or(LogLevel::Info, |found| found.value),
+        audit: audit.map_or(AuditSink::Stderr, |found| found.value),
+    }
+}
+
+/// What roles need to know first.
+pub(super) fn read_sts_facts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> StsFacts {
+    let custom_endpoint = section.has("endpoint_url");
+    StsFacts {
+        region: section.text("region", reading, |text| region(text, custom_endpoint)),
+        custom_endpoint,
+        unsafe_short_sessions: section
+            .boolean("unsafe_short_sessions", reading)
+            .is_some_and(|found| found.value),
+    }
+}
+
+pub(super) fn read_sts(
+    mut section: Section<'_>,
+    facts: &StsFacts,
+    main_is_sound: bool,
+    reading: &mut Reading<'_>,
+) -> Option<Sts> {
+    if main_is_sound && !section.has("region") {
+        let help = "add region = \"eu-central-1\" or the like below [sts]: the regional endpoint is always used";
+        section.missing("region", help, reading);
+    }
+    let endpoint_url = section.text("endpoint_url", reading, endpoint_url);
+    let use_fips = flag(&mut section, "use_fips", endpoint_url.as_ref(), reading);
+    let use_dual_stack = flag(&mut section, "use_dual_stack", endpoint_url.as_ref(), reading);
+    if let Some(found) = section.strings("fallback_regions", reading)
+        && !found.value.is_empty()
+    {
+        reading.problem(
+            Problem::new(found.at, "`fallback_regions` is not available yet")
+                .help("until then leave it empty: credentials in hand are vended while the region is away"),
+        );
+    }
+    let connect_timeout = duration(&mut section, "connect_timeout", "2s", millis(100)..=millis(30_000), reading);
+    let attempt_timeout = duration(&mut section, "attempt_timeout", "5s", millis(500)..=millis(60_000), reading);
+    check_timeouts(&connect_timeout, &attempt_timeout, reading);
+    let max_requests_per_second = number(&mut section, "max_requests_per_second", 10, 1..=600, reading);
+    let max_in_flight = number(&mut section, "max_in_flight", 8, 1..=256, reading);
+    section.finish(reading);
+    Some(Sts {
+        region: facts.region.as_ref()?.value.clone(),
+        endpoint_url: endpoint_url.map(|found| found.value),
+        use_fips,
+        use_dual_stack,
+        max_requests_per_second,
+        max_in_flight,
+        connect_timeout: connect_timeout.value,
+        attempt_timeout: attempt_timeout.value,
+        unsafe_short_sessions: facts.unsafe_short_sessions,
+    })
+}
+
+fn region(text: &str, custom_endpoint: bool) -> Result<String, Refused> {
+    if text == "aws-global" {
+        return Err(Refused::new(
+            "is `aws-global`, which is no region",
+            "expected a region such as eu-central-1: the regional endpoint is always used",
+        ));
+    }
+    let label = !text.is_empty() && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_aws_region(text) || (custom_endpoint && label) {
+        return Ok(text.to_owned());
+    }
+    let zone = text.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|rest| is_aws_region(rest));
+    Err(match zone {
+        Some(region) => Refused::new(
+            format!("is the availability zone `{text}`"),
+            format!("expected its region, {region}"),
+        ),
+        None => Refused::new(
+            format!("is `{}`", text.escape_debug()),
+            "expected a region such as eu-central-1",
+        ),
+    })
+}
+
+fn endpoint_url(text: &str) -> Result<String, Refused> {
+    const EXPECTED: &str = "expected https://HOST or http://HOST:PORT";
+    let uri: http::Uri = text.parse().map_err(|_| Refused::new("is not a URL", EXPECTED))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(Refused::new("does not begin with https:// or http://", EXPECTED));
+    }
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(Refused::new(
+            "holds a user name or a password",
+            "requests to STS are signed, so remove it, and replace the password: it was in this file",
+        ));
+    }
+    if uri.query().is_some() {
+        return Err(Refused::new("has a query", "remove the part from `?` on"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A choice of endpoint, which makes no sense beside an endpoint of one's own: the SDK refuses the two at each call.
+fn flag(section: &mut Section<'_>, key: &'static str, endpoint_url: Option<&At<String>>, reading: &mut Reading<'_>) -> bool {
+    let Some(found) = section.boolean(key, reading) else {
+        return false;
+    };
+    if let Some(url) = endpoint_url.filter(|_| found.value) {
+        reading.problem(
+            Problem::new(found.at, format!("`{key}` and `endpoint_url` exclude each other"))
+                .and("this one", url.at.clone(), "and this one")
+                .help("give the URL of the endpoint that you mean, and remove the other key"),
+        );
+    }
+    found.value
+}
+
+fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
+    if connect.value <= attempt.value {
+        return;
+    }
+    let problem = match (&connect.at, &attempt.at) {
+        (Some(at), Some(other)) => Problem::new(at.clone(), "`connect_timeout` is longer than `attempt_timeout`").and(
+            "this one",
+            other.clone(),
+            "and this one",
+        ),
+        (Some(at), None) => Problem::new(at.clone(), "`connect_timeout` is longer than `attempt_timeout`, which is 5s"),
+        (None, Some(at)) => Problem::new(at.clone(), "`attempt_timeout` is shorter than `connect_timeout`, which is 2s"),
+        (None, None) => return,
+    };
+    reading.problem(problem.help("an attempt includes its connection: give it more time"));
+}
+
+/// A duration, and where it was written unless it is a default.
+struct Timed {
+    value: Duration,
+    at: Option<super::problem::Place>,
+}
+
+fn duration(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: &'static str,
+    range: RangeInclusive<Duration>,
+    reading: &mut Reading<'_>,
+) -> Timed {
+    let found = section.text(key, reading, |text| {
+        let value = parse_duration(text)
+            .ok_or_else(|| Refused::new("is not a duration", format!("expected a number with a unit, such as \"{default}\"")))?;
+        if range.contains(&value) {
+            return Ok(value);
+        }
+        let expected = format!("expected {} to {}", spoken(*range.start()), spoken(*range.end()));
+        Err(Refused::new(format!("is {}", text.escape_debug()), expected))
+    });
+    match found {
+        Some(At { value, at }) => Timed { value, at: Some(at) },
+        None => Timed {
+            value: parse_duration(default).unwrap_or_default(),
+            at: None,
+        },
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let signed: jiff::SignedDuration = text.parse().ok()?;
+    // A negative one is a duration all the same, and outside of every range that does not begin at zero.
+    Duration::try_from(signed).ok()
+}
+
+fn spoken(duration: Duration) -> String {
+    match duration.as_millis() {
+        0 => "0s".to_owned(),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn number<T: TryFrom<i64>>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: T,
+    range: RangeInclusive<i64>,
+    reading: &mut Reading<'_>,
+) -> T {
+    let found = section.integer(key, reading, |value| {
+        let refused = || Refused::new(format!("is {value}"), format!("expected {} to {}", range.start(), range.end()));
+        if !range.contains(&value) {
+            return Err(refused());
+        }
+        T::try_from(value).map_err(|_| refused())
+    });
+    found.map_or(default, |found| found.value)
+}
+
+fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err(Refused::new(
+            "is not an absolute path",
+            "expected one that begins with `/`: the daemon may be started anywhere",
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Refused::new("holds a control character", "expected a plain path"));
+    }
+    Ok(path.to_owned())
+}
+
+fn not_yet(instead: &str) -> Refused {
+    Refused::new("\"journald\" is not available yet", instead)
+}
+
+fn not_one_of(found: &str, expected: &str) -> Refused {
+    Refused::new(format!("is `{}`", found.escape_debug()), format!("expected {expected}"))
+}
