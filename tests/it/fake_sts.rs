@@ -1,0 +1,1 @@
+//! FakeSts, as the real SDK sees it.
