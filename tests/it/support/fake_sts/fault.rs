@@ -92,7 +92,12 @@ impl Fault {
 
     /// An error in another form than AWS's own.
     pub fn error_in(form: ErrorForm, status: u16, code: &str, message: &str) -> Self {
-        Self::Error { status, code: code.to_owned(), message: message.to_owned(), form }
+        Self::Error {
+            status,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            form,
+        }
     }
 
     /// AWS's refusal without a tail, which is all that it says across accounts.
@@ -111,7 +116,11 @@ impl Fault {
 
     /// A status and nothing else.
     pub fn status(status: u16) -> Self {
-        Self::Body { status, content_type: "text/plain", body: Vec::new() }
+        Self::Body {
+            status,
+            content_type: "text/plain",
+            body: Vec::new(),
+        }
     }
 
     /// See [`Script::after`].
@@ -140,27 +149,7 @@ impl Fault {
             Self::None => "ok".to_owned(),
             Self::Error { status, code, .. } => format!("{status} {code}"),
             Self::Body { status, body, .. } => format!("{status} with {} bytes", body.len()),
-            Self::ResetOnAccept
-            | Self::HangOnAccept
-            | Self::Hang
-            | Self::Reset
-            | Self::Close
-            | Self::HangMidHead
-            | Self::CloseMidHead
-            | Self::HangMidBody
-            | Self::CloseMidBody
-            | Self::ResetMidBody
-            | Self::SlowBody { .. }
-            | Self::Garbage
-            | Self::ContentLengthOff(_)
-            | Self::Page { .. }
-            | Self::HugeBody(_)
-            | Self::TruncatedBefore(_)
-            | Self::TruncatedWithin(_)
-            | Self::Missing(_)
-            | Self::Empty(_)
-            | Self::Expires(_)
-            | Self::TokenOfBytes(_) => format!("{self:?}"),
+            _ => format!("{self:?}"),
         }
     }
 }
@@ -180,8 +169,12 @@ pub enum Field {
 
 impl Field {
     /// All four, in the order in which AWS sends them.
-    pub const ALL: [Self; 4] =
-        [Self::AccessKeyId, Self::SecretAccessKey, Self::SessionToken, Self::Expiration];
+    pub const ALL: [Self; 4] = [
+        Self::AccessKeyId,
+        Self::SecretAccessKey,
+        Self::SessionToken,
+        Self::Expiration,
+    ];
 
     /// The element's name.
     pub fn name(self) -> &'static str {
@@ -259,6 +252,11 @@ impl Script {
 
 impl From<Fault> for Script {
     fn from(fault: Fault) -> Self {
-        Self { fault, latency: Duration::ZERO, date_shift_seconds: 0, headers: Vec::new() }
+        Self {
+            fault,
+            latency: Duration::ZERO,
+            date_shift_seconds: 0,
+            headers: Vec::new(),
+        }
     }
 }

@@ -35,7 +35,12 @@ pub(super) enum Ending {
 }
 
 /// Composes the answer to one request.
-pub(super) fn compose(world: &mut World, request: &Received, script: &Script, request_id: &str) -> Reply {
+pub(super) fn compose(
+    world: &mut World,
+    request: &Received,
+    script: &Script,
+    request_id: &str,
+) -> Reply {
     let fault = &script.fault;
     let verdict = match fault {
         Fault::Error { .. } => Verdict::Refuse(fault.clone()),
@@ -53,12 +58,20 @@ pub(super) fn compose(world: &mut World, request: &Received, script: &Script, re
             content_type: "text/html; charset=utf-8",
             body: PORTAL.into(),
         },
-        Fault::Body { status, content_type, body } => {
-            Message { status: *status, content_type, body: body.clone() }
-        }
-        Fault::HugeBody(bytes) => {
-            Message { status: 200, content_type: "text/xml", body: vec![b'A'; *bytes] }
-        }
+        Fault::Body {
+            status,
+            content_type,
+            body,
+        } => Message {
+            status: *status,
+            content_type,
+            body: body.clone(),
+        },
+        Fault::HugeBody(bytes) => Message {
+            status: 200,
+            content_type: "text/xml",
+            body: vec![b'A'; *bytes],
+        },
         // Nothing of these reaches the client, so nothing is issued.
         Fault::ResetOnAccept
         | Fault::HangOnAccept
@@ -67,7 +80,11 @@ pub(super) fn compose(world: &mut World, request: &Received, script: &Script, re
         | Fault::Close
         | Fault::Garbage
         | Fault::HangMidHead
-        | Fault::CloseMidHead => Message { status: 200, content_type: "text/xml", body: Vec::new() },
+        | Fault::CloseMidHead => Message {
+            status: 200,
+            content_type: "text/xml",
+            body: Vec::new(),
+        },
         Fault::None
         | Fault::HangMidBody
         | Fault::CloseMidBody
@@ -121,7 +138,8 @@ pub(super) fn compose(world: &mut World, request: &Received, script: &Script, re
         Fault::ResetMidBody => (middle, Ending::Reset),
         Fault::ContentLengthOff(_) => (bytes.len(), Ending::Closed),
         Fault::Garbage => {
-            bytes = b"\x16\x03\x01\x00\xff\x00SSH-2.0-not-http\r\n\r\n\x00\xfe\xed\xfa\xce".to_vec();
+            bytes =
+                b"\x16\x03\x01\x00\xff\x00SSH-2.0-not-http\r\n\r\n\x00\xfe\xed\xfa\xce".to_vec();
             (bytes.len(), Ending::Closed)
         }
         Fault::None
@@ -142,7 +160,14 @@ pub(super) fn compose(world: &mut World, request: &Received, script: &Script, re
         Fault::SlowBody { chunk, every } => Some(((*chunk).max(1), *every)),
         _ => None,
     };
-    Reply { bytes, pace, head_length, ending, latency: script.latency, label }
+    Reply {
+        bytes,
+        pace,
+        head_length,
+        ending,
+        latency: script.latency,
+        label,
+    }
 }
 
 struct Message {
@@ -151,7 +176,13 @@ struct Message {
     body: Vec<u8>,
 }
 
-fn answer(world: &mut World, request: &Received, verdict: Verdict, fault: &Fault, request_id: &str) -> Message {
+fn answer(
+    world: &mut World,
+    request: &Received,
+    verdict: Verdict,
+    fault: &Fault,
+    request_id: &str,
+) -> Message {
     match verdict {
         Verdict::Refuse(refusal) => {
             let caller = world.caller_arn(request);
@@ -169,7 +200,10 @@ fn answer(world: &mut World, request: &Received, verdict: Verdict, fault: &Fault
                 escaped(&id),
             ))
         }
-        Verdict::Issue { session_name, lifetime_seconds } => {
+        Verdict::Issue {
+            session_name,
+            lifetime_seconds,
+        } => {
             let lifetime = match fault {
                 Fault::Expires(Expiry::In(seconds)) => SignedDuration::from_secs(*seconds),
                 _ => SignedDuration::from_secs(lifetime_seconds.into()),
@@ -180,12 +214,24 @@ fn answer(world: &mut World, request: &Received, verdict: Verdict, fault: &Fault
             };
             let role_arn = request.role_arn.as_deref().unwrap_or_default();
             let issued = world.issue(role_arn, &session_name, lifetime, token_bytes);
-            xml(issue_document(&request.action, request, &issued, fault, request_id))
+            xml(issue_document(
+                &request.action,
+                request,
+                &issued,
+                fault,
+                request_id,
+            ))
         }
     }
 }
 
-fn issue_document(action: &str, request: &Received, issued: &Issued, fault: &Fault, request_id: &str) -> String {
+fn issue_document(
+    action: &str,
+    request: &Received,
+    issued: &Issued,
+    fault: &Fault,
+    request_id: &str,
+) -> String {
     let element = |field: Field, value: &str| match fault {
         Fault::Missing(missing) if *missing == field => String::new(),
         Fault::Empty(empty) if *empty == field => format!("<{0}></{0}>", field.name()),
@@ -228,7 +274,11 @@ fn expiration(at: Timestamp, fault: &Fault) -> String {
         Fault::Expires(Expiry::Offset(hours)) => {
             let local = at + SignedDuration::from_hours((*hours).into());
             let sign = if *hours < 0 { '-' } else { '+' };
-            format!("{}{sign}{:02}:00", local.strftime("%Y-%m-%dT%H:%M:%S"), hours.unsigned_abs())
+            format!(
+                "{}{sign}{:02}:00",
+                local.strftime("%Y-%m-%dT%H:%M:%S"),
+                hours.unsigned_abs()
+            )
         }
         Fault::Expires(Expiry::Text(text)) => (*text).to_owned(),
         _ => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -236,9 +286,19 @@ fn expiration(at: Timestamp, fault: &Fault) -> String {
 }
 
 fn refuse(refusal: &Fault, caller: &str, role: &str, request_id: &str) -> Message {
-    let Fault::Error { status, code, message, form } = refusal else {
+    let Fault::Error {
+        status,
+        code,
+        message,
+        form,
+    } = refusal
+    else {
         // `World::judge` refuses with errors only.
-        return Message { status: 500, content_type: "text/plain", body: Vec::new() };
+        return Message {
+            status: 500,
+            content_type: "text/plain",
+            body: Vec::new(),
+        };
     };
     let message = message.replace("{caller}", caller).replace("{role}", role);
     let message = escaped(&message);
@@ -260,10 +320,17 @@ fn refuse(refusal: &Fault, caller: &str, role: &str, request_id: &str) -> Messag
         ),
         ErrorForm::Json => (
             "application/x-amz-json-1.1",
-            format!("{{\"__type\":\"{code}\",\"message\":\"{}\"}}", message.replace('"', "'")),
+            format!(
+                "{{\"__type\":\"{code}\",\"message\":\"{}\"}}",
+                message.replace('"', "'")
+            ),
         ),
     };
-    Message { status: *status, content_type, body: body.into_bytes() }
+    Message {
+        status: *status,
+        content_type,
+        body: body.into_bytes(),
+    }
 }
 
 fn truncate(body: &mut Vec<u8>, fault: &Fault) {
@@ -273,7 +340,9 @@ fn truncate(body: &mut Vec<u8>, fault: &Fault) {
         Fault::TruncatedWithin(field) => {
             let open = format!("<{}>", field.name());
             let close = format!("</{}>", field.name());
-            text.find(&open).zip(text.find(&close)).map(|(from, to)| (from + open.len() + to) / 2)
+            text.find(&open)
+                .zip(text.find(&close))
+                .map(|(from, to)| (from + open.len() + to) / 2)
         }
         _ => None,
     };
@@ -284,17 +353,27 @@ fn truncate(body: &mut Vec<u8>, fault: &Fault) {
 
 fn caller_id(arn: &str) -> String {
     match arn.split_once(":assumed-role/") {
-        Some((_, rest)) => format!("{}:{}", role_id(arn), rest.rsplit('/').next().unwrap_or_default()),
+        Some((_, rest)) => format!(
+            "{}:{}",
+            role_id(arn),
+            rest.rsplit('/').next().unwrap_or_default()
+        ),
         None => "AIDAFAKEBASEIDENTITY2".to_owned(),
     }
 }
 
 fn xml(document: String) -> Message {
-    Message { status: 200, content_type: "text/xml", body: document.into_bytes() }
+    Message {
+        status: 200,
+        content_type: "text/xml",
+        body: document.into_bytes(),
+    }
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 const PORTAL: &str = "<!DOCTYPE html>\n<html><head><title>Sign in to the network</title></head>\n\

@@ -78,9 +78,15 @@ impl Received {
 
     pub(super) fn from_http(http: HttpRequest, connection: u64) -> Self {
         let form = form_fields(&http.body);
-        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let field = |name: &str| {
+            form.iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+        };
         let list = |prefix: &str, suffix: &str| -> Vec<String> {
-            (1..).map_while(|n| field(&format!("{prefix}.member.{n}{suffix}"))).collect()
+            (1..)
+                .map_while(|n| field(&format!("{prefix}.member.{n}{suffix}")))
+                .collect()
         };
         let signature = header(&http.headers, "authorization").and_then(Signature::parse);
         let signature = signature.as_ref();
@@ -95,7 +101,12 @@ impl Received {
             tags: list("Tags", ".Key")
                 .into_iter()
                 .enumerate()
-                .map(|(n, key)| (key, field(&format!("Tags.member.{}.Value", n + 1)).unwrap_or_default()))
+                .map(|(n, key)| {
+                    (
+                        key,
+                        field(&format!("Tags.member.{}.Value", n + 1)).unwrap_or_default(),
+                    )
+                })
                 .collect(),
             transitive_tag_keys: list("TransitiveTagKeys", ""),
             policy: field("Policy"),
@@ -122,7 +133,10 @@ pub(super) struct HttpRequest {
 }
 
 /// Reads one request; `None` when the client has nothing more to ask. `buffer` carries what was read too far.
-pub(super) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<HttpRequest>> {
+pub(super) async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Option<HttpRequest>> {
     let head_length = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -131,7 +145,11 @@ pub(super) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -
             return Err(io::Error::other("request head too large"));
         }
         if stream.read_buf(buffer).await? == 0 {
-            return if buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if buffer.is_empty() {
+                Ok(None)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
     };
     let head = String::from_utf8_lossy(&buffer[..head_length]).into_owned();
@@ -144,7 +162,9 @@ pub(super) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -
     if header(&headers, "transfer-encoding").is_some() {
         return Err(io::Error::other("no client of STS sends chunked bodies"));
     }
-    let body_length = header(&headers, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let body_length = header(&headers, "content-length")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     if body_length > BODY_LIMIT {
         return Err(io::Error::other("request body too large"));
     }
@@ -153,12 +173,16 @@ pub(super) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let wants_close =
-        header(&headers, "connection").is_some_and(|value| value.to_ascii_lowercase().contains("close"));
+    let wants_close = header(&headers, "connection")
+        .is_some_and(|value| value.to_ascii_lowercase().contains("close"));
     let keep_alive = request_line.ends_with("HTTP/1.1") && !wants_close;
     let mut message: Vec<u8> = buffer.drain(..head_length + body_length).collect();
     let body = message.split_off(head_length);
-    Ok(Some(HttpRequest { headers, body, keep_alive }))
+    Ok(Some(HttpRequest {
+        headers,
+        body,
+        keep_alive,
+    }))
 }
 
 /// The parts of a SigV4 `Authorization` that STS looks at before it computes anything.
@@ -171,18 +195,27 @@ struct Signature {
 impl Signature {
     fn parse(authorization: &str) -> Option<Self> {
         let parameters = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?;
-        let credential = parameters.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
+        let credential = parameters
+            .split(',')
+            .find_map(|part| part.trim().strip_prefix("Credential="))?;
         let mut scope = credential.split('/');
         let access_key_id = scope.next()?.to_owned();
         let _date = scope.next()?;
         let region = scope.next()?.to_owned();
         let service = scope.next()?.to_owned();
-        (scope.next()? == "aws4_request").then_some(Self { access_key_id, region, service })
+        (scope.next()? == "aws4_request").then_some(Self {
+            access_key_id,
+            region,
+            service,
+        })
     }
 }
 
 fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    headers
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
 }
 
 fn form_fields(body: &[u8]) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 
-use super::fault::{ErrorForm, Fault};
+use super::fault::Fault;
 use super::request::Received;
 
 /// Credentials that were put on the wire, whole or not.
@@ -54,8 +54,13 @@ pub(super) struct RoleRules {
 
 /// A right answer's content, before anything is made wrong with it.
 pub(super) enum Verdict {
-    Issue { session_name: String, lifetime_seconds: u32 },
-    Identity { arn: String },
+    Issue {
+        session_name: String,
+        lifetime_seconds: u32,
+    },
+    Identity {
+        arn: String,
+    },
     Refuse(Fault),
 }
 
@@ -81,14 +86,21 @@ impl World {
 
     /// The ARN of the request's signer.
     pub(super) fn caller_arn(&self, request: &Received) -> String {
-        self.signer(request).map_or_else(|| self.base_arn.clone(), |issued| issued.session_arn.clone())
+        self.signer(request).map_or_else(
+            || self.base_arn.clone(),
+            |issued| issued.session_arn.clone(),
+        )
     }
 
     /// What AWS would answer, were nothing scripted.
     pub(super) fn judge(&self, request: &Received) -> Verdict {
         let refusal = match request.action.as_str() {
-            "AssumeRole" => self.refuse_signature(request).or_else(|| self.refuse_role(request)),
-            "AssumeRoleWithWebIdentity" => refuse_web_identity(request).or_else(|| self.refuse_role(request)),
+            "AssumeRole" => self
+                .refuse_signature(request)
+                .or_else(|| self.refuse_role(request)),
+            "AssumeRoleWithWebIdentity" => {
+                refuse_web_identity(request).or_else(|| self.refuse_role(request))
+            }
             "GetCallerIdentity" => self.refuse_signature(request),
             other => Some(Fault::error(
                 400,
@@ -98,7 +110,9 @@ impl World {
         };
         match refusal {
             Some(fault) => Verdict::Refuse(fault),
-            None if request.action == "GetCallerIdentity" => Verdict::Identity { arn: self.caller_arn(request) },
+            None if request.action == "GetCallerIdentity" => Verdict::Identity {
+                arn: self.caller_arn(request),
+            },
             None => Verdict::Issue {
                 session_name: request.session_name.clone().unwrap_or_default(),
                 lifetime_seconds: request.duration_seconds.unwrap_or(3600),
@@ -116,7 +130,8 @@ impl World {
     ) -> Issued {
         let index = self.issued.len();
         let number = index as u64 + 1;
-        let mut random = fastrand::Rng::with_seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
+        let mut random =
+            fastrand::Rng::with_seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
         let issued = Issued {
             number,
             access_key_id: format!("ASIA{}{}", base32(self.seed, 4), base32(number, 12)),
@@ -130,13 +145,16 @@ impl World {
             session_arn: session_arn(role_arn, session_name),
             expires_at: self.now() + lifetime,
         };
-        self.issue_of_key.insert(issued.access_key_id.clone(), index);
+        self.issue_of_key
+            .insert(issued.access_key_id.clone(), index);
         self.issued.push(issued.clone());
         issued
     }
 
     fn signer(&self, request: &Received) -> Option<&Issued> {
-        self.issue_of_key.get(request.access_key_id.as_deref()?).map(|&index| &self.issued[index])
+        self.issue_of_key
+            .get(request.access_key_id.as_deref()?)
+            .map(|&index| &self.issued[index])
     }
 
     fn refuse_signature(&self, request: &Received) -> Option<Fault> {
@@ -147,7 +165,9 @@ impl World {
             }
         }
         match self.signer(request) {
-            Some(issued) if request.security_token.as_ref() != Some(&issued.session_token) => Some(invalid_token()),
+            Some(issued) if request.security_token.as_ref() != Some(&issued.session_token) => {
+                Some(invalid_token())
+            }
             Some(issued) if issued.expires_at <= self.now() => Some(Fault::error(
                 403,
                 "ExpiredToken",
@@ -156,7 +176,10 @@ impl World {
             Some(_) => None,
             None if self.base_keys.is_empty() => None,
             None => {
-                let known = request.access_key_id.as_ref().is_some_and(|key| self.base_keys.contains(key));
+                let known = request
+                    .access_key_id
+                    .as_ref()
+                    .is_some_and(|key| self.base_keys.contains(key));
                 (!known).then(invalid_token)
             }
         }
@@ -165,7 +188,11 @@ impl World {
     fn refuse_scope(&self, request: &Received, region: &str) -> Option<Fault> {
         let mismatch = |message: &str| Some(Fault::error(403, "SignatureDoesNotMatch", message));
         if request.access_key_id.is_none() {
-            return Some(Fault::error(403, "MissingAuthenticationToken", "Request is missing Authentication Token"));
+            return Some(Fault::error(
+                403,
+                "MissingAuthenticationToken",
+                "Request is missing Authentication Token",
+            ));
         }
         if request.service.as_deref() != Some("sts") {
             return mismatch("Credential should be scoped to correct service: 'sts'. ");
@@ -186,7 +213,10 @@ impl World {
         let basic = |at: Timestamp| at.strftime("%Y%m%dT%H%M%SZ").to_string();
         if signed < now - window {
             let limit = basic(now - window);
-            mismatch(&format!("Signature expired: {signed_date} is now earlier than {limit} ({} - 5 min.)", basic(now)))
+            mismatch(&format!(
+                "Signature expired: {signed_date} is now earlier than {limit} ({} - 5 min.)",
+                basic(now)
+            ))
         } else if signed > now + window {
             let limit = basic(now + window);
             mismatch(&format!(
@@ -201,15 +231,24 @@ impl World {
     fn refuse_role(&self, request: &Received) -> Option<Fault> {
         let invalid = |message: &str| Some(Fault::error(400, "ValidationError", message));
         let Some(role_arn) = &request.role_arn else {
-            return invalid("1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null");
+            return invalid(
+                "1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null",
+            );
         };
-        if request.session_name.as_deref().is_none_or(|name| name.len() < 2 || name.len() > 64) {
-            return invalid("1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must have length less than or equal to 64");
+        if request
+            .session_name
+            .as_deref()
+            .is_none_or(|name| name.len() < 2 || name.len() > 64)
+        {
+            return invalid(
+                "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must have length less than or equal to 64",
+            );
         }
         let rules = self.roles.get(role_arn);
         let trusted = match rules {
             Some(rules) => {
-                let id_matches = rules.external_id.is_none() || rules.external_id == request.external_id;
+                let id_matches =
+                    rules.external_id.is_none() || rules.external_id == request.external_id;
                 id_matches && !rules.denied
             }
             None => !self.deny_unknown,
@@ -225,8 +264,13 @@ impl World {
                 self.minimum_duration_seconds
             ));
         }
-        if rules.and_then(|rules| rules.max_session_seconds).is_some_and(|max| asked > max) {
-            return invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.");
+        if rules
+            .and_then(|rules| rules.max_session_seconds)
+            .is_some_and(|max| asked > max)
+        {
+            return invalid(
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            );
         }
         if asked > 3600 && request.action == "AssumeRole" && self.signer(request).is_some() {
             return invalid(
@@ -238,14 +282,21 @@ impl World {
 }
 
 fn refuse_web_identity(request: &Received) -> Option<Fault> {
-    request.web_identity_token.as_deref().is_none_or(str::is_empty).then(|| {
-        Fault::error(400, "InvalidIdentityToken", "The ID Token provided is not a valid JWT.")
-    })
+    request
+        .web_identity_token
+        .as_deref()
+        .is_none_or(str::is_empty)
+        .then(|| {
+            Fault::error(
+                400,
+                "InvalidIdentityToken",
+                "The ID Token provided is not a valid JWT.",
+            )
+        })
 }
 
 fn invalid_token() -> Fault {
-    Fault::error_in(
-        ErrorForm::Namespaced,
+    Fault::error(
         403,
         "InvalidClientTokenId",
         "The security token included in the request is invalid",
@@ -256,7 +307,10 @@ fn invalid_token() -> Fault {
 fn session_arn(role_arn: &str, session_name: &str) -> String {
     let partition = role_arn.split(':').nth(1).unwrap_or("aws");
     let name = role_arn.rsplit('/').next().unwrap_or(role_arn);
-    format!("arn:{partition}:sts::{}:assumed-role/{name}/{session_name}", account_of(role_arn))
+    format!(
+        "arn:{partition}:sts::{}:assumed-role/{name}/{session_name}",
+        account_of(role_arn)
+    )
 }
 
 /// The account in an ARN.
@@ -266,7 +320,11 @@ pub(super) fn account_of(arn: &str) -> &str {
 
 /// A role's unique id, as in `AssumedRoleId`: the same for the same name.
 pub(super) fn role_id(arn: &str) -> String {
-    let name = arn.split('/').rev().nth(usize::from(arn.contains(":assumed-role/"))).unwrap_or(arn);
+    let name = arn
+        .split('/')
+        .rev()
+        .nth(usize::from(arn.contains(":assumed-role/")))
+        .unwrap_or(arn);
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -289,7 +347,9 @@ fn base32(mut number: u64, digits: usize) -> String {
 }
 
 fn base64_text(random: &mut fastrand::Rng, length: usize) -> String {
-    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
+    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
+        .take(length)
+        .collect();
     let mut text = STANDARD.encode(bytes);
     text.truncate(length);
     text
