@@ -541,6 +541,21 @@ async fn what_is_not_sts_has_no_code() {
     }
 }
 
+#[tokio::test]
+async fn no_size_and_no_date_is_too_much_for_the_sdk() {
+    let sts = FakeSts::start();
+    let client = client(&sts);
+    let ten_years = 10 * 365 * 24 * 3600;
+    sts.role(ROLE)
+        .once(Fault::TokenOfBytes(12_000))
+        .once(Fault::Expires(Expiry::In(ten_years)));
+    let given = issued(request(&client)).await.credentials;
+    assert_eq!(given.map(|given| given.session_token.len()), Some(12_000));
+    let given = issued(request(&client)).await.credentials;
+    let left = given.map_or(0, |given| given.expiration.secs()) - sts.now().as_second();
+    assert!(left > ten_years - 60, "{left}");
+}
+
 // === errors ===
 
 #[tokio::test]
@@ -696,6 +711,21 @@ async fn the_narrow_goes_before_the_wide_and_the_passing_before_the_lasting() {
             .as_deref(),
         Some("ok")
     );
+}
+
+#[tokio::test]
+async fn roles_do_not_wait_for_each_other() {
+    let sts = FakeSts::start();
+    let client = client(&sts);
+    sts.role(ROLE).always(Fault::Hang);
+    let stuck = tokio::spawn(request(&client).send());
+    sts.seen(|log| log.len() == 1, SOON).await;
+    for n in 0..50 {
+        let role = format!("arn:aws:iam::111122223333:role/other-{n}");
+        issued(request(&client).role_arn(role)).await;
+    }
+    assert!(!stuck.is_finished());
+    stuck.abort();
 }
 
 #[tokio::test]

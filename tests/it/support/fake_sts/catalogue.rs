@@ -202,6 +202,12 @@ fn service(rows: &mut Vec<CatalogueRow>) {
         "InternalFailure",
         "The request processing has failed because of an unknown error.",
     );
+    network(
+        "AssumeRole",
+        400,
+        "RequestTimeout",
+        "Your socket connection to the server was not read from or written to within the timeout period.",
+    );
     network("AssumeRole", 500, "InternalError", "internal error");
     network(
         "AssumeRole",
