@@ -1,0 +1,103 @@
+//! Which script is due: pure, given the instant.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use super::fault::{Fault, Script};
+use super::request::Received;
+
+/// Whom a plan is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Role(String),
+    Operation(String),
+    Any,
+}
+
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) windows: Vec<(Instant, Script)>,
+    pub(super) queue: VecDeque<Script>,
+    pub(super) standing: Option<Script>,
+}
+
+impl Plan {
+    fn window(&mut self, now: Instant) -> Option<Script> {
+        self.windows.retain(|(end, _)| *end > now);
+        // The last one opened: whoever narrows an outage down expects to be heard.
+        self.windows.last().map(|(_, script)| script.clone())
+    }
+}
+
+/// What happens at accept, when only everybody's plan can apply.
+pub(super) fn due_at_accept(plans: &mut HashMap<Key, Plan>, now: Instant) -> Option<Script> {
+    let plan = plans.get_mut(&Key::Any)?;
+    if let Some(script) = plan.window(now) {
+        return Some(script).filter(|script| script.fault.is_at_accept());
+    }
+    match plan.queue.front() {
+        Some(next) if next.fault.is_at_accept() => plan.queue.pop_front(),
+        Some(_) => None,
+        None => plan
+            .standing
+            .clone()
+            .filter(|script| script.fault.is_at_accept()),
+    }
+}
+
+/// What happens to this request.
+pub(super) fn due(
+    plans: &mut HashMap<Key, Plan>,
+    limit: Option<&mut Bucket>,
+    request: &Received,
+    now: Instant,
+) -> Script {
+    if let Some(refusal) = limit.and_then(|bucket| bucket.refuse(now)) {
+        return refusal;
+    }
+    let keys = [
+        Key::Role(request.role_arn.clone().unwrap_or_default()),
+        Key::Operation(request.action.clone()),
+        Key::Any,
+    ];
+    let mut first = |choose: &dyn Fn(&mut Plan) -> Option<Script>| {
+        keys.iter()
+            .find_map(|key| plans.get_mut(key).and_then(choose))
+    };
+    first(&|plan| plan.window(now))
+        .or_else(|| first(&|plan| plan.queue.pop_front()))
+        .or_else(|| first(&|plan| plan.standing.clone()))
+        .unwrap_or_else(|| Fault::None.into())
+}
+
+/// A token bucket.
+pub(super) struct Bucket {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    filled: Instant,
+    answer: Script,
+}
+
+impl Bucket {
+    pub(super) fn new(per_second: f64, burst: f64, answer: Script) -> Self {
+        Self {
+            per_second,
+            burst,
+            tokens: burst,
+            filled: Instant::now(),
+            answer,
+        }
+    }
+
+    fn refuse(&mut self, now: Instant) -> Option<Script> {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
+        self.filled = now;
+        if self.tokens < 1.0 {
+            return Some(self.answer.clone());
+        }
+        self.tokens -= 1.0;
+        None
+    }
+}
