@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use http::{header, request};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
@@ -40,22 +40,29 @@ impl Audit {
     pub fn open(sink: &AuditSink) -> io::Result<(Self, Option<WorkerGuard>)> {
         let reopen = Arc::new(AtomicBool::new(false));
         let open = |writer| {
-            let (writer, guard) = NonBlockingBuilder::default().thread_name("audit").finish(writer);
+            let (writer, guard) = NonBlockingBuilder::default()
+                .thread_name("audit")
+                .finish(writer);
             (Some(writer), Some(guard))
         };
         let (writer, guard) = match sink {
             AuditSink::Off => (None, None),
             AuditSink::Stderr => open(Sink::Stderr(io::stderr())),
-            AuditSink::File(path) => {
-                open(Sink::File { file: append(path)?, path: path.clone(), reopen: reopen.clone() })
-            }
+            AuditSink::File(path) => open(Sink::File {
+                file: append(path)?,
+                path: path.clone(),
+                reopen: reopen.clone(),
+            }),
         };
         Ok((Self { writer, reopen }, guard))
     }
 
     /// An audit log that writes nothing.
     pub fn off() -> Self {
-        Self { writer: None, reopen: Arc::default() }
+        Self {
+            writer: None,
+            reopen: Arc::default(),
+        }
     }
 
     /// Opens the file anew before the next line: after a rotation.
@@ -77,8 +84,14 @@ impl Audit {
     ) {
         let Some(writer) = &self.writer else { return };
         let now = clock.now();
-        let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now) else { return };
-        let user_agent = head.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now)
+        else {
+            return;
+        };
+        let user_agent = head
+            .headers
+            .get(header::USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
         let line = serde_json::json!({
             "time": rfc3339(now),
             "audit": "vend",
@@ -97,7 +110,11 @@ impl Audit {
 impl Tally {
     /// How many requests a line written now stands for; `None` if none is due.
     fn worth_a_line(&self, expires_at: Option<SystemTime>, now: SystemTime) -> Option<u64> {
-        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = |time: SystemTime| {
+            time.duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs()
+        };
         let (now, credentials) = (seconds(now), expires_at.map_or(0, seconds));
         let last = self.audited_at.load(Ordering::Relaxed);
         let same = self.audited_credentials.load(Ordering::Relaxed) == credentials;
@@ -105,7 +122,8 @@ impl Tally {
             return None;
         }
         self.audited_at.store(now, Ordering::Relaxed);
-        self.audited_credentials.store(credentials, Ordering::Relaxed);
+        self.audited_credentials
+            .store(credentials, Ordering::Relaxed);
         let count = self.count.load(Ordering::Relaxed);
         Some(count.saturating_sub(self.audited.swap(count, Ordering::Relaxed)))
     }
@@ -113,7 +131,11 @@ impl Tally {
 
 enum Sink {
     Stderr(io::Stderr),
-    File { file: File, path: PathBuf, reopen: Arc<AtomicBool> },
+    File {
+        file: File,
+        path: PathBuf,
+        reopen: Arc<AtomicBool>,
+    },
 }
 
 impl Write for Sink {
@@ -138,11 +160,17 @@ impl Write for Sink {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Audit").field("on", &self.writer.is_some()).finish_non_exhaustive()
+        f.debug_struct("Audit")
+            .field("on", &self.writer.is_some())
+            .finish_non_exhaustive()
     }
 }

@@ -91,12 +91,19 @@ impl Budget {
     /// Whose turn it is among `waiting`, which stand in the order in which they came. A turn that is given is spent:
     /// the caller owes a [`Budget::conclude`].
     pub fn turn(&mut self, waiting: &[Need], now: Instant) -> Turn {
-        let first = waiting.iter().enumerate().min_by_key(|(position, need)| (**need, *position));
-        let Some((position, need)) = first else { return Turn::Nobody };
+        let first = waiting
+            .iter()
+            .enumerate()
+            .min_by_key(|(position, need)| (**need, *position));
+        let Some((position, need)) = first else {
+            return Turn::Nobody;
+        };
         self.refill(now);
         if let Some(pause) = self.throttled.as_mut() {
             if now < pause.until {
-                let exception = pause.last_exception.map_or(now, |last| last + EXCEPTION_EVERY);
+                let exception = pause
+                    .last_exception
+                    .map_or(now, |last| last + EXCEPTION_EVERY);
                 if *need != Need::Ending {
                     return Turn::NotBefore(pause.until);
                 } else if now < exception {
@@ -129,12 +136,21 @@ impl Budget {
         let asked = now + retry_after.unwrap_or_default().min(PAUSE_CAP);
         self.throttled = Some(match self.throttled {
             // Others in flight when the pause began: one event, not eight.
-            Some(pause) if now < pause.until => Pause { until: pause.until.max(asked), ..pause },
+            Some(pause) if now < pause.until => Pause {
+                until: pause.until.max(asked),
+                ..pause
+            },
             before => {
                 let in_a_row = before.map_or(1, |pause| pause.in_a_row.saturating_add(1));
-                let ceiling = PAUSE_BASE.saturating_mul(1 << (in_a_row - 1).min(10)).min(PAUSE_CAP);
+                let ceiling = PAUSE_BASE
+                    .saturating_mul(1 << (in_a_row - 1).min(10))
+                    .min(PAUSE_CAP);
                 let last_exception = before.and_then(|pause| pause.last_exception);
-                Pause { until: asked.max(now + jitter.of(ceiling)), in_a_row, last_exception }
+                Pause {
+                    until: asked.max(now + jitter.of(ceiling)),
+                    in_a_row,
+                    last_exception,
+                }
             }
         });
     }
@@ -152,7 +168,10 @@ impl Budget {
 
     fn refill(&mut self, now: Instant) {
         let rate = f64::from(self.limits.max_requests_per_second);
-        let earned = now.saturating_duration_since(self.refilled_at).as_secs_f64() * rate;
+        let earned = now
+            .saturating_duration_since(self.refilled_at)
+            .as_secs_f64()
+            * rate;
         self.tokens = (self.tokens + earned).min(rate);
         self.refilled_at = now;
     }

@@ -94,13 +94,24 @@ impl Credentials {
     /// Examines what STS granted to `role` at `now`.
     pub fn new(grant: &Grant, role: &Role, now: SystemTime) -> Result<Self, Unusable> {
         let token_char = |c: &u8| (0x21..=0x7e).contains(c) && !matches!(c, b'"' | b'\\');
-        check("AccessKeyId", &grant.access_key_id, |c| c.is_ascii_alphanumeric() || *c == b'_')?;
-        check("SecretAccessKey", grant.secret_access_key.expose(), token_char)?;
+        check("AccessKeyId", &grant.access_key_id, |c| {
+            c.is_ascii_alphanumeric() || *c == b'_'
+        })?;
+        check(
+            "SecretAccessKey",
+            grant.secret_access_key.expose(),
+            token_char,
+        )?;
         check("SessionToken", grant.session_token.expose(), token_char)?;
         let expires_at = grant.expires_at.ok_or(Unusable::Missing("Expiration"))?;
         // Rounded down: a client must never believe in a second that STS did not grant.
-        let expires_at =
-            UNIX_EPOCH + Duration::from_secs(expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+        let expires_at = UNIX_EPOCH
+            + Duration::from_secs(
+                expires_at
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs(),
+            );
         match expires_at.duration_since(now) {
             Ok(lifetime) if lifetime.is_zero() => return Err(Unusable::DeadOnArrival(lifetime)),
             Ok(lifetime) if lifetime > LONGEST_LIFETIME => return Err(Unusable::TooLong(lifetime)),
@@ -134,7 +145,10 @@ impl Credentials {
     pub fn presented_for(&self, role: &Role) -> Self {
         Self {
             access_key_id: self.access_key_id.clone(),
-            document: finish(self.document.get(..self.document_head).unwrap_or_default(), account_id(role)),
+            document: finish(
+                self.document.get(..self.document_head).unwrap_or_default(),
+                account_id(role),
+            ),
             document_head: self.document_head,
             issued_at: self.issued_at,
             expires_at: self.expires_at,
@@ -165,7 +179,9 @@ impl Credentials {
 
     /// What STS granted, whatever was asked for.
     pub fn lifetime(&self) -> Duration {
-        self.expires_at.duration_since(self.issued_at).unwrap_or_default()
+        self.expires_at
+            .duration_since(self.issued_at)
+            .unwrap_or_default()
     }
 
     /// Size of the session token; STS limits it to about 4,096.
@@ -191,7 +207,10 @@ impl fmt::Debug for Credentials {
 /// `YYYY-MM-DDTHH:MM:SSZ`, rounded down: the one spelling that every client parses (fractions and `+00:00` are refused
 /// by minio-py, the Rust SDK and the JavaScript SDK).
 pub fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
@@ -83,7 +83,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts to serve and to refresh. Has to be called within the control runtime.
     pub fn start(prepared: Prepared) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let Prepared { loaded, path, credentials, admin, tokens, audit, clock } = prepared;
+        let Prepared {
+            loaded,
+            path,
+            credentials,
+            admin,
+            tokens,
+            audit,
+            clock,
+        } = prepared;
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         metrics.config_loaded(clock.now());
@@ -97,7 +105,12 @@ impl Daemon {
         let mut table = Table::default();
         let mut writers = Vec::new();
         for role in config.roles.values() {
-            let (slot, writer) = Slot::new(role.clone(), RoleState::Pending, ledger.of(role.name.as_str()), false);
+            let (slot, writer) = Slot::new(
+                role.clone(),
+                RoleState::Pending,
+                ledger.of(role.name.as_str()),
+                false,
+            );
             table.slots.insert(role.name.clone(), slot);
             writers.push(writer);
         }
@@ -122,7 +135,13 @@ impl Daemon {
             connections: Arc::new(Semaphore::new(config.server.max_connections)),
             open: metrics.connections("credentials"),
         };
-        let serving = serve_on_own_thread(credentials, vend.clone(), limits, stopping, config.server.shutdown_grace)?;
+        let serving = serve_on_own_thread(
+            credentials,
+            vend.clone(),
+            limits,
+            stopping,
+            config.server.shutdown_grace,
+        )?;
         let (stop_admin, stopping) = watch::channel(false);
         let desk = Arc::new(Admin {
             slots: slots.clone(),
@@ -137,8 +156,17 @@ impl Daemon {
             connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             open: metrics.connections("admin"),
         };
-        let admin = admin.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<Vec<_>, _>>()?;
-        tokio::spawn(serve(admin, desk, limits, stopping, Duration::from_millis(200)));
+        let admin = admin
+            .into_iter()
+            .map(tokio::net::TcpListener::from_std)
+            .collect::<Result<Vec<_>, _>>()?;
+        tokio::spawn(serve(
+            admin,
+            desk,
+            limits,
+            stopping,
+            Duration::from_millis(200),
+        ));
         let serving = Some(serving);
         Ok(Self {
             loaded,
@@ -163,10 +191,17 @@ impl Daemon {
     /// Takes events until one of them is [`Event::Shutdown`].
     pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Drained {
         let watchdog = systemd::watchdog().map(|timeout| timeout / 3);
-        let mut vigil = Vigil { turns: 0, since: Instant::now() };
+        let mut vigil = Vigil {
+            turns: 0,
+            since: Instant::now(),
+        };
         let mut ready = false;
         loop {
-            let pause = if ready { watchdog } else { Some(READINESS_TICK) };
+            let pause = if ready {
+                watchdog
+            } else {
+                Some(READINESS_TICK)
+            };
             let tick = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -205,8 +240,16 @@ impl Daemon {
             Ok(plan) => {
                 self.metrics.reloaded(Reload::Applied);
                 self.metrics.config_loaded(self.clock.now());
-                let (kept, amended, restarted) = (plan.keep.len(), plan.amend.len(), plan.restart.len());
-                tracing::info!(kept, amended, restarted, started = plan.start.len(), stopped = plan.stop.len(), "reloaded");
+                let (kept, amended, restarted) =
+                    (plan.keep.len(), plan.amend.len(), plan.restart.len());
+                tracing::info!(
+                    kept,
+                    amended,
+                    restarted,
+                    started = plan.start.len(),
+                    stopped = plan.stop.len(),
+                    "reloaded"
+                );
             }
             Err(report) => {
                 self.metrics.reloaded(Reload::Refused);
@@ -223,14 +266,16 @@ impl Daemon {
         if !fixed.is_empty() {
             let report = |key: &&str| {
                 let what = format!("`{key}` cannot change while roletap runs");
-                new.problem_at(key, what, "restart the service, or put the old value back").render(unchanged, false)
+                new.problem_at(key, what, "restart the service, or put the old value back")
+                    .render(unchanged, false)
             };
             return Err(fixed.iter().map(report).collect());
         }
-        let tokens = Tokens::prepare(&new.config, &self.tokens, self.clock.now()).map_err(|problems| {
-            let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
-            lines.chain([format!("{unchanged}\n")]).collect::<String>()
-        })?;
+        let tokens =
+            Tokens::prepare(&new.config, &self.tokens, self.clock.now()).map_err(|problems| {
+                let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
+                lines.chain([format!("{unchanged}\n")]).collect::<String>()
+            })?;
         let warnings = new.warnings.render("", false);
         if !new.warnings.is_empty() {
             tracing::warn!("{}", warnings.trim_end());
@@ -244,7 +289,14 @@ impl Daemon {
             let queue = self.fleet.surroundings().queue.clone();
             queue.limit(limits(&new.config.sts));
             let (source, skew) = (&self.source, &self.skew);
-            self.fleet.surround(surroundings(&new.config.sts, source, &self.clock, skew, &self.metrics, queue));
+            self.fleet.surround(surroundings(
+                &new.config.sts,
+                source,
+                &self.clock,
+                skew,
+                &self.metrics,
+                queue,
+            ));
         }
         self.source.rebuild();
         let old = self.slots.load();
@@ -262,13 +314,19 @@ impl Daemon {
         }
         table.keys = keys(&table, &tokens);
         drop(old);
-        let failing: Vec<Arc<Slot>> =
-            table.slots.values().filter(|slot| slot.state().failures().is_some()).cloned().collect();
+        let failing: Vec<Arc<Slot>> = table
+            .slots
+            .values()
+            .filter(|slot| slot.state().failures().is_some())
+            .cloned()
+            .collect();
         self.slots.publish(table);
         for name in &plan.stop {
             self.fleet.stop(name);
         }
-        writers.into_iter().for_each(|writer| self.fleet.start(writer));
+        writers
+            .into_iter()
+            .for_each(|writer| self.fleet.start(writer));
         // Somebody has just mended something: roles that fail try again at once.
         failing.iter().for_each(|slot| slot.hurry());
         self.vend.set_pending_wait(new.config.server.pending_wait);
@@ -280,7 +338,12 @@ impl Daemon {
     /// A slot that goes on where `before` is, under other settings.
     fn successor(&self, before: &Slot, role: &Arc<Role>) -> (Arc<Slot>, Option<Writer>) {
         let state = RoleState::clone(&before.state()).presented_for(role);
-        let (slot, writer) = Slot::new(role.clone(), state, before.counts.clone(), before.was_asked());
+        let (slot, writer) = Slot::new(
+            role.clone(),
+            state,
+            before.counts.clone(),
+            before.was_asked(),
+        );
         (slot, Some(writer))
     }
 
@@ -292,7 +355,10 @@ impl Daemon {
 
     fn refresh_all(&self) {
         let table = self.slots.load();
-        tracing::info!(roles = table.slots.len(), "refreshing all roles, within the budget");
+        tracing::info!(
+            roles = table.slots.len(),
+            "refreshing all roles, within the budget"
+        );
         table.slots.values().for_each(|slot| slot.hurry());
     }
 
@@ -302,7 +368,9 @@ impl Daemon {
         tracing::info!("stopping: no new connections, open ones are drained");
         self.stop_serving.send_replace(true);
         let serving = self.serving.take();
-        let drained = tokio::task::spawn_blocking(move || serving.and_then(|serving| serving.join().ok())).await;
+        let drained =
+            tokio::task::spawn_blocking(move || serving.and_then(|serving| serving.join().ok()))
+                .await;
         self.stop_admin.send_replace(true);
         let drained = drained.ok().flatten().unwrap_or(Drained { cut: 0 });
         match drained.cut {
@@ -316,7 +384,13 @@ impl Daemon {
     fn summary(&self) -> String {
         let now = self.clock.now();
         let table = self.slots.load();
-        let count = |phase| table.slots.values().filter(|slot| slot.state().phase(now) == phase).count();
+        let count = |phase| {
+            table
+                .slots
+                .values()
+                .filter(|slot| slot.state().phase(now) == phase)
+                .count()
+        };
         let phases: Vec<String> = Phase::ALL
             .iter()
             .map(|phase| (count(*phase), phase.as_str()))
@@ -336,14 +410,19 @@ struct Vigil {
 impl Vigil {
     fn is_moving(&mut self, turns: u64) -> bool {
         if turns != self.turns {
-            *self = Self { turns, since: Instant::now() };
+            *self = Self {
+                turns,
+                since: Instant::now(),
+            };
         }
         self.since.elapsed() < STUCK_AFTER
     }
 }
 
 /// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
-pub fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
+pub fn bind_all(
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
     let mut listeners = Vec::new();
     let mut absent = None;
     for address in addresses {
@@ -375,10 +454,15 @@ fn serve_on_own_thread(
     stopping: watch::Receiver<bool>,
     grace: Duration,
 ) -> std::io::Result<JoinHandle<Drained>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let listeners = {
         let _inside = runtime.enter();
-        listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<Vec<_>, _>>()?
+        listeners
+            .into_iter()
+            .map(tokio::net::TcpListener::from_std)
+            .collect::<Result<Vec<_>, _>>()?
     };
     std::thread::Builder::new()
         .name("serve".to_owned())
@@ -395,7 +479,13 @@ fn surroundings(
 ) -> Surroundings<StsIssuer> {
     metrics.sts_region(&sts.region);
     Surroundings {
-        issuer: StsIssuer::new(sts, source.clone(), clock.clone(), skew.clone(), metrics.clone()),
+        issuer: StsIssuer::new(
+            sts,
+            source.clone(),
+            clock.clone(),
+            skew.clone(),
+            metrics.clone(),
+        ),
         attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
         queue,
         clock: clock.clone(),
@@ -414,19 +504,37 @@ fn limits(sts: &Sts) -> budget::Limits {
 fn keys(table: &Table, tokens: &Tokens) -> std::collections::HashMap<crate::tokens::Digest, Key> {
     let of_role = |(name, tokens): (&RoleName, &crate::tokens::RoleTokens)| {
         let slot = table.slots.get(name)?.clone();
-        let previous = tokens.previous.iter().map(|(digest, until)| (*digest, Some(*until)));
+        let previous = tokens
+            .previous
+            .iter()
+            .map(|(digest, until)| (*digest, Some(*until)));
         let all = previous.chain([(tokens.current, None)]).collect::<Vec<_>>();
-        Some(all.into_iter().map(move |(digest, previous_until)| (digest, Key { slot: slot.clone(), previous_until })))
+        Some(all.into_iter().map(move |(digest, previous_until)| {
+            (
+                digest,
+                Key {
+                    slot: slot.clone(),
+                    previous_until,
+                },
+            )
+        }))
     };
     // A current token comes after every previous one, and wins.
     let (mut previous, mut current) = (Vec::new(), Vec::new());
     for (digest, key) in tokens.roles.iter().filter_map(of_role).flatten() {
-        if key.previous_until.is_some() { previous.push((digest, key)) } else { current.push((digest, key)) }
+        if key.previous_until.is_some() {
+            previous.push((digest, key))
+        } else {
+            current.push((digest, key))
+        }
     }
     previous.into_iter().chain(current).collect()
 }
 
 /// Every token problem, one a line.
 pub fn describe(problems: &[TokenProblem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems
+        .iter()
+        .map(|problem| format!("{problem}\n"))
+        .collect()
 }

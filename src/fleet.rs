@@ -31,7 +31,12 @@ impl<I: Issuer> Fleet<I> {
     pub fn new(around: Arc<Surroundings<I>>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(around.queue.clone().run());
-        Self { around, tasks, running: HashMap::new(), names: HashMap::new() }
+        Self {
+            around,
+            tasks,
+            running: HashMap::new(),
+            names: HashMap::new(),
+        }
     }
 
     /// What the refreshers share.
@@ -78,7 +83,11 @@ impl<I: Issuer> Fleet<I> {
                 }
                 continue;
             };
-            tracing::error!(role = name.as_str(), why, "a refresher ended; starting it again with its credentials as they were");
+            tracing::error!(
+                role = name.as_str(),
+                why,
+                "a refresher ended; starting it again with its credentials as they were"
+            );
             self.around.metrics.refresher_restarted();
             if let Some(slot) = slots.find(name.as_str()) {
                 self.start_after(Slot::writer_after_death(&slot), RESTART_DELAY);

@@ -62,8 +62,14 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of their labels.
-    pub const ALL: [Self; 6] =
-        [Self::Clock, Self::Denied, Self::Misconfigured, Self::Network, Self::Source, Self::Throttled];
+    pub const ALL: [Self; 6] = [
+        Self::Clock,
+        Self::Denied,
+        Self::Misconfigured,
+        Self::Network,
+        Self::Source,
+        Self::Throttled,
+    ];
 
     /// As it stands in logs, metrics and `/roles`.
     pub fn as_str(self) -> &'static str {

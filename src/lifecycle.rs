@@ -87,10 +87,25 @@ impl RoleState {
     pub fn next_attempt(&self, now: SystemTime) -> SystemTime {
         match self {
             Self::Pending => UNIX_EPOCH,
-            Self::Failing { failures } | Self::Issued { failures: Some(failures), .. } => failures.due(now),
-            Self::Issued { credentials, refresh_at, failures: None } => {
-                let left = credentials.expires_at().duration_since(now).unwrap_or_default();
-                if left > credentials.lifetime() + STEP_TOLERANCE { now } else { *refresh_at }
+            Self::Failing { failures }
+            | Self::Issued {
+                failures: Some(failures),
+                ..
+            } => failures.due(now),
+            Self::Issued {
+                credentials,
+                refresh_at,
+                failures: None,
+            } => {
+                let left = credentials
+                    .expires_at()
+                    .duration_since(now)
+                    .unwrap_or_default();
+                if left > credentials.lifetime() + STEP_TOLERANCE {
+                    now
+                } else {
+                    *refresh_at
+                }
             }
         }
     }
@@ -107,21 +122,40 @@ impl RoleState {
         let error = match outcome {
             Ok(credentials) => {
                 let refresh_at = refresh_point(&credentials, jitter);
-                return Self::Issued { credentials: Arc::new(credentials), refresh_at, failures: None };
+                return Self::Issued {
+                    credentials: Arc::new(credentials),
+                    refresh_at,
+                    failures: None,
+                };
             }
             Err(error) => Arc::new(error),
         };
         match self {
-            Self::Pending => Self::Failing { failures: Failures::next(None, error, None, now, jitter) },
-            Self::Failing { failures } => {
-                Self::Failing { failures: Failures::next(Some(failures), error, None, now, jitter) }
+            Self::Pending => Self::Failing {
+                failures: Failures::next(None, error, None, now, jitter),
+            },
+            Self::Failing { failures } => Self::Failing {
+                failures: Failures::next(Some(failures), error, None, now, jitter),
+            },
+            Self::Issued { failures, .. }
+                if error.class == Class::Denied && on_denied == OnDenied::Drop =>
+            {
+                Self::Failing {
+                    failures: Failures::next(failures, error, None, now, jitter),
+                }
             }
-            Self::Issued { failures, .. } if error.class == Class::Denied && on_denied == OnDenied::Drop => {
-                Self::Failing { failures: Failures::next(failures, error, None, now, jitter) }
-            }
-            Self::Issued { credentials, refresh_at, failures } => {
-                let failures = Failures::next(failures, error, Some(credentials.expires_at()), now, jitter);
-                Self::Issued { credentials, refresh_at, failures: Some(failures) }
+            Self::Issued {
+                credentials,
+                refresh_at,
+                failures,
+            } => {
+                let failures =
+                    Failures::next(failures, error, Some(credentials.expires_at()), now, jitter);
+                Self::Issued {
+                    credentials,
+                    refresh_at,
+                    failures: Some(failures),
+                }
             }
         }
     }
@@ -182,30 +216,47 @@ impl Failures {
     ) -> Self {
         let (count, of_this_class, since) = match before {
             None => (1, 1, now),
-            Some(before) if before.error.class == error.class => {
-                (before.count.saturating_add(1), before.of_this_class.saturating_add(1), before.since)
-            }
+            Some(before) if before.error.class == error.class => (
+                before.count.saturating_add(1),
+                before.of_this_class.saturating_add(1),
+                before.since,
+            ),
             Some(before) => (before.count.saturating_add(1), 1, before.since),
         };
-        let mut delay = retry_delay(error.class, of_this_class, jitter).max(error.retry_after.unwrap_or_default());
+        let mut delay = retry_delay(error.class, of_this_class, jitter)
+            .max(error.retry_after.unwrap_or_default());
         if let Some(window) = expires_at.and_then(|end| end.duration_since(since).ok())
             && expires_at > Some(now)
         {
             // Five parts leave room for four attempts, however slow the class.
             delay = delay.min((window / 5).max(Duration::from_secs(1)));
         }
-        Self { error, count, of_this_class, since, retry_at: now + delay.min(LONGEST_RETRY) }
+        Self {
+            error,
+            count,
+            of_this_class,
+            since,
+            retry_at: now + delay.min(LONGEST_RETRY),
+        }
     }
 
     fn due(&self, now: SystemTime) -> SystemTime {
-        if self.retry_at > now + LONGEST_RETRY + STEP_TOLERANCE { now } else { self.retry_at }
+        if self.retry_at > now + LONGEST_RETRY + STEP_TOLERANCE {
+            now
+        } else {
+            self.retry_at
+        }
     }
 }
 
 impl Jitter {
     /// Takes a number in `[0, 1)`; anything else is brought into it.
     pub fn new(fraction: f64) -> Self {
-        Self(if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.5 })
+        Self(if fraction.is_finite() {
+            fraction.clamp(0.0, 1.0)
+        } else {
+            0.5
+        })
     }
 
     /// This share of `ceiling`: full jitter.
@@ -216,7 +267,13 @@ impl Jitter {
 
 impl Phase {
     /// Every phase, in the order of their labels.
-    pub const ALL: [Self; 5] = [Self::Expired, Self::Failed, Self::Fresh, Self::Pending, Self::Stale];
+    pub const ALL: [Self; 5] = [
+        Self::Expired,
+        Self::Failed,
+        Self::Fresh,
+        Self::Pending,
+        Self::Stale,
+    ];
 
     /// As it stands in logs, metrics and `/roles`.
     pub fn as_str(self) -> &'static str {
@@ -255,6 +312,8 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
         // One probe per 15 minutes; a tenth either way keeps a fleet from marching in step.
         Class::Misconfigured => return seconds(810) + jitter.of(seconds(180)),
     };
-    let ceiling = base.saturating_mul(1 << n.saturating_sub(1).min(16)).min(cap);
+    let ceiling = base
+        .saturating_mul(1 << n.saturating_sub(1).min(16))
+        .min(cap);
     jitter.of(ceiling).max(RETRY_FLOOR)
 }

@@ -12,7 +12,9 @@ use crate::config::{Log, LogFormat, LogLevel};
 
 /// Begins to log as configured. The guard writes out what is left when it is dropped.
 pub fn start(log: &Log) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default().thread_name("log").finish(std::io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .thread_name("log")
+        .finish(std::io::stderr());
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -21,14 +23,31 @@ pub fn start(log: &Log) -> WorkerGuard {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     // Our own lines at the level asked for; the libraries' only where they matter, or at trace.
-    let others = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
-    let filter = Targets::new().with_target("roletap", level).with_default(others);
+    let others = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    let filter = Targets::new()
+        .with_target("roletap", level)
+        .with_default(others);
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = match log.format {
-        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(color).with_target(false).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).with_ansi(false).boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_writer(writer)
+            .with_ansi(color)
+            .with_target(false)
+            .boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer)
+            .with_ansi(false)
+            .boxed(),
     };
     // Fails only if logging was started before, and then it goes on as it was.
-    let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
+    let _ = tracing::subscriber::set_global_default(
+        Registry::default().with(layer.with_filter(filter)),
+    );
     guard
 }

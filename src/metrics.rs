@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::issuer::Class;
@@ -66,12 +66,17 @@ pub const LISTENERS: [&str; 2] = ["credentials", "admin"];
 impl Metrics {
     /// A registry with everything at zero. Fails only if two metrics were given one name.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels)
+        };
         let metrics = Self {
             registry: Registry::new(),
             refresh_duration: HistogramVec::new(
-                HistogramOpts::new("roletap_refresh_duration_seconds", "How long attempts took, by outcome.")
-                    .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+                HistogramOpts::new(
+                    "roletap_refresh_duration_seconds",
+                    "How long attempts took, by outcome.",
+                )
+                .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
                 &["outcome"],
             )?,
             sts_requests: counters(
@@ -80,10 +85,19 @@ impl Metrics {
                 &["operation", "region", "outcome"],
             )?,
             vend_duration: Histogram::with_opts(
-                HistogramOpts::new("roletap_vend_duration_seconds", "From the request's head to the answer, waiting included.")
-                    .buckets(vec![0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5]),
+                HistogramOpts::new(
+                    "roletap_vend_duration_seconds",
+                    "From the request's head to the answer, waiting included.",
+                )
+                .buckets(vec![
+                    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5,
+                ]),
             )?,
-            reloads: counters("roletap_config_reloads_total", "Reloads by result.", &["result"])?,
+            reloads: counters(
+                "roletap_config_reloads_total",
+                "Reloads by result.",
+                &["result"],
+            )?,
             config_loaded: Gauge::new(
                 "roletap_config_loaded_timestamp_seconds",
                 "When the configuration in force was loaded.",
@@ -92,20 +106,47 @@ impl Metrics {
                 "roletap_refresher_restarts_total",
                 "Refreshers that ended and were started again; any is a bug.",
             )?,
-            connections: IntGaugeVec::new(Opts::new("roletap_connections", "Open connections."), &["listener"])?,
+            connections: IntGaugeVec::new(
+                Opts::new("roletap_connections", "Open connections."),
+                &["listener"],
+            )?,
             unknown: Counts::default(),
         };
-        let build = IntGaugeVec::new(Opts::new("roletap_build_info", "Always 1."), &["version", "revision"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("ROLETAP_REVISION").unwrap_or("unknown")]).set(1);
+        let build = IntGaugeVec::new(
+            Opts::new("roletap_build_info", "Always 1."),
+            &["version", "revision"],
+        )?;
+        build
+            .with_label_values(&[
+                env!("CARGO_PKG_VERSION"),
+                option_env!("ROLETAP_REVISION").unwrap_or("unknown"),
+            ])
+            .set(1);
         metrics.registry.register(Box::new(build))?;
-        metrics.registry.register(Box::new(metrics.refresh_duration.clone()))?;
-        metrics.registry.register(Box::new(metrics.sts_requests.clone()))?;
-        metrics.registry.register(Box::new(metrics.vend_duration.clone()))?;
-        metrics.registry.register(Box::new(metrics.reloads.clone()))?;
-        metrics.registry.register(Box::new(metrics.config_loaded.clone()))?;
-        metrics.registry.register(Box::new(metrics.refresher_restarts.clone()))?;
-        metrics.registry.register(Box::new(metrics.connections.clone()))?;
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.refresh_duration.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.sts_requests.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.vend_duration.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.reloads.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.config_loaded.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.refresher_restarts.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.connections.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(ProcessCollector::for_self()))?;
         for outcome in outcomes() {
             metrics.refresh_duration.with_label_values(&[outcome]);
         }
@@ -121,18 +162,23 @@ impl Metrics {
     /// An attempt for a role has ended.
     pub fn attempt_concluded(&self, counts: &Counts, class: Option<Class>, took: Duration) {
         counts.attempt(class);
-        self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
+        self.refresh_duration
+            .with_label_values(&[outcome(class)])
+            .observe(took.as_secs_f64());
     }
 
     /// A request to STS has ended.
     pub fn sts_request(&self, operation: &str, region: &str, class: Option<Class>) {
-        self.sts_requests.with_label_values(&[operation, region, outcome(class)]).inc();
+        self.sts_requests
+            .with_label_values(&[operation, region, outcome(class)])
+            .inc();
     }
 
     /// The series of a region are born at zero.
     pub fn sts_region(&self, region: &str) {
         for outcome in outcomes() {
-            self.sts_requests.with_label_values(&["AssumeRole", region, outcome]);
+            self.sts_requests
+                .with_label_values(&["AssumeRole", region, outcome]);
         }
     }
 
@@ -178,60 +224,137 @@ impl Metrics {
     }
 
     fn render_host(&self, out: &mut String, scene: &Scene<'_>) {
-        family(out, "roletap_sts_queue_depth", "gauge", "Calls that wait for their turn.");
+        family(
+            out,
+            "roletap_sts_queue_depth",
+            "gauge",
+            "Calls that wait for their turn.",
+        );
         let _ = writeln!(out, "roletap_sts_queue_depth {}", scene.queue_depth);
-        family(out, "roletap_sts_paused", "gauge", "1 while the host stays away from STS after a throttled answer.");
+        family(
+            out,
+            "roletap_sts_paused",
+            "gauge",
+            "1 while the host stays away from STS after a throttled answer.",
+        );
         let _ = writeln!(out, "roletap_sts_paused {}", u8::from(scene.paused));
         if let Some(skew) = scene.clock_skew {
-            family(out, "roletap_clock_skew_seconds", "gauge", "Clock of STS minus ours, by the Date of its last answer.");
+            family(
+                out,
+                "roletap_clock_skew_seconds",
+                "gauge",
+                "Clock of STS minus ours, by the Date of its last answer.",
+            );
             let _ = writeln!(out, "roletap_clock_skew_seconds {skew}");
         }
-        family(out, "roletap_source_up", "gauge", "1 while a base identity holds usable credentials.");
+        family(
+            out,
+            "roletap_source_up",
+            "gauge",
+            "1 while a base identity holds usable credentials.",
+        );
         for (source, up, _) in &scene.sources {
-            let _ = writeln!(out, "roletap_source_up{{source=\"{source}\"}} {}", u8::from(*up));
+            let _ = writeln!(
+                out,
+                "roletap_source_up{{source=\"{source}\"}} {}",
+                u8::from(*up)
+            );
         }
-        family(out, "roletap_source_expiry_timestamp_seconds", "gauge", "When base credentials end; absent if they do not.");
+        family(
+            out,
+            "roletap_source_expiry_timestamp_seconds",
+            "gauge",
+            "When base credentials end; absent if they do not.",
+        );
         for (source, _, expires_at) in &scene.sources {
             if let Some(at) = expires_at {
-                let _ = writeln!(out, "roletap_source_expiry_timestamp_seconds{{source=\"{source}\"}} {}", seconds(*at));
+                let _ = writeln!(
+                    out,
+                    "roletap_source_expiry_timestamp_seconds{{source=\"{source}\"}} {}",
+                    seconds(*at)
+                );
             }
         }
         family(out, "roletap_roles", "gauge", "Roles by phase.");
         for phase in Phase::ALL {
-            let count = scene.table.slots.values().filter(|slot| slot.state().phase(scene.now) == phase).count();
+            let count = scene
+                .table
+                .slots
+                .values()
+                .filter(|slot| slot.state().phase(scene.now) == phase)
+                .count();
             let _ = writeln!(out, "roletap_roles{{phase=\"{}\"}} {count}", phase.as_str());
         }
     }
 
     fn render_roles(&self, out: &mut String, scene: &Scene<'_>) {
         let slots = || scene.table.slots.values();
-        let gauge = |out: &mut String, name: &str, help: &str, value: &dyn Fn(&Slot) -> Option<f64>| {
-            family(out, name, "gauge", help);
-            for slot in slots() {
-                if let Some(value) = value(slot) {
-                    let _ = writeln!(out, "{name}{{role=\"{}\"}} {value}", slot.role.name);
+        let gauge =
+            |out: &mut String, name: &str, help: &str, value: &dyn Fn(&Slot) -> Option<f64>| {
+                family(out, name, "gauge", help);
+                for slot in slots() {
+                    if let Some(value) = value(slot) {
+                        let _ = writeln!(out, "{name}{{role=\"{}\"}} {value}", slot.role.name);
+                    }
                 }
-            }
-        };
-        gauge(out, "roletap_credentials_expiry_timestamp_seconds", "When the credentials in hand end.", &|slot| {
-            slot.state().credentials().map(|credentials| seconds(credentials.expires_at()))
-        });
-        gauge(out, "roletap_credentials_issued_timestamp_seconds", "When the credentials in hand were issued.", &|slot| {
-            slot.state().credentials().map(|credentials| seconds(credentials.issued_at()))
-        });
-        gauge(out, "roletap_next_attempt_timestamp_seconds", "When the next attempt is due.", &|slot| {
-            Some(seconds(slot.state().next_attempt(scene.now).max(UNIX_EPOCH)))
-        });
-        gauge(out, "roletap_session_token_bytes", "Size of the session token in hand.", &|slot| {
-            slot.state().credentials().map(|credentials| credentials.session_token_bytes() as f64)
-        });
+            };
+        gauge(
+            out,
+            "roletap_credentials_expiry_timestamp_seconds",
+            "When the credentials in hand end.",
+            &|slot| {
+                slot.state()
+                    .credentials()
+                    .map(|credentials| seconds(credentials.expires_at()))
+            },
+        );
+        gauge(
+            out,
+            "roletap_credentials_issued_timestamp_seconds",
+            "When the credentials in hand were issued.",
+            &|slot| {
+                slot.state()
+                    .credentials()
+                    .map(|credentials| seconds(credentials.issued_at()))
+            },
+        );
+        gauge(
+            out,
+            "roletap_next_attempt_timestamp_seconds",
+            "When the next attempt is due.",
+            &|slot| {
+                Some(seconds(
+                    slot.state().next_attempt(scene.now).max(UNIX_EPOCH),
+                ))
+            },
+        );
+        gauge(
+            out,
+            "roletap_session_token_bytes",
+            "Size of the session token in hand.",
+            &|slot| {
+                slot.state()
+                    .credentials()
+                    .map(|credentials| credentials.session_token_bytes() as f64)
+            },
+        );
         gauge(
             out,
             "roletap_session_token_utilization_ratio",
             "Share of the largest session token that STS allows, where STS says it.",
-            &|slot| slot.state().credentials()?.session_token_utilization().map(|percent| f64::from(percent) / 100.0),
+            &|slot| {
+                slot.state()
+                    .credentials()?
+                    .session_token_utilization()
+                    .map(|percent| f64::from(percent) / 100.0)
+            },
         );
-        family(out, "roletap_refresh_attempts_total", "counter", "Concluded attempts by outcome.");
+        family(
+            out,
+            "roletap_refresh_attempts_total",
+            "counter",
+            "Concluded attempts by outcome.",
+        );
         for slot in slots() {
             let mut line = |outcome: &str, count: u64| {
                 let _ = writeln!(
@@ -245,9 +368,17 @@ impl Metrics {
                 line(outcome(Some(*class)), count.load(Ordering::Relaxed));
             }
         }
-        family(out, "roletap_vend_requests_total", "counter", "Requests for credentials by result.");
+        family(
+            out,
+            "roletap_vend_requests_total",
+            "counter",
+            "Requests for credentials by result.",
+        );
         let mut tallies = |role: &str, counts: &Counts, about_a_role: bool| {
-            for result in VendResult::ALL.iter().filter(|result| result.is_about_a_role() == about_a_role) {
+            for result in VendResult::ALL
+                .iter()
+                .filter(|result| result.is_about_a_role() == about_a_role)
+            {
                 let count = counts.tally(*result).count.load(Ordering::Relaxed);
                 let _ = writeln!(
                     out,
@@ -260,10 +391,19 @@ impl Metrics {
             tallies(slot.role.name.as_str(), &slot.counts, true);
         }
         tallies("unknown", &self.unknown, false);
-        family(out, "roletap_token_previous_uses_total", "counter", "Requests with a token that has been replaced.");
+        family(
+            out,
+            "roletap_token_previous_uses_total",
+            "counter",
+            "Requests with a token that has been replaced.",
+        );
         for slot in slots() {
             let uses = slot.counts.previous_token_uses.load(Ordering::Relaxed);
-            let _ = writeln!(out, "roletap_token_previous_uses_total{{role=\"{}\"}} {uses}", slot.role.name);
+            let _ = writeln!(
+                out,
+                "roletap_token_previous_uses_total{{role=\"{}\"}} {uses}",
+                slot.role.name
+            );
         }
     }
 }
@@ -302,5 +442,8 @@ fn outcome(class: Option<Class>) -> &'static str {
 }
 
 fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1e3
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as f64
+        / 1e3
 }

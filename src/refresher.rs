@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 
 use crate::budget::queue::Queue;
 use crate::credentials::{Credentials, rfc3339};
@@ -63,9 +63,14 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         let started = tokio::time::Instant::now();
         let outcome = attempt(&role, &around).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        let throttled = outcome.as_ref().err().filter(|error| error.class == Class::Throttled);
+        let throttled = outcome
+            .as_ref()
+            .err()
+            .filter(|error| error.class == Class::Throttled);
         permit.conclude(throttled.map(|error| error.retry_after), draw());
-        around.metrics.attempt_concluded(&writer.slot().counts, class, started.elapsed());
+        around
+            .metrics
+            .attempt_concluded(&writer.slot().counts, class, started.elapsed());
         conclude(&mut writer, outcome, around.clock.now());
     }
 }
@@ -87,7 +92,10 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
     }
 }
 
-async fn attempt<I: Issuer>(role: &Role, around: &Surroundings<I>) -> Result<Credentials, IssueError> {
+async fn attempt<I: Issuer>(
+    role: &Role,
+    around: &Surroundings<I>,
+) -> Result<Credentials, IssueError> {
     match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(IssueError {
@@ -117,13 +125,21 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
         (None, None) => {
             if let Some(credentials) = after.credentials() {
                 let expires_at = rfc3339(credentials.expires_at());
-                tracing::info!(role, access_key_id = credentials.access_key_id(), expires_at, "issued");
+                tracing::info!(
+                    role,
+                    access_key_id = credentials.access_key_id(),
+                    expires_at,
+                    "issued"
+                );
             }
         }
         (Some(failures), None) => {
             if let Some(credentials) = after.credentials() {
                 let expires_at = rfc3339(credentials.expires_at());
-                let failing_for = now.duration_since(failures.since).unwrap_or_default().as_secs();
+                let failing_for = now
+                    .duration_since(failures.since)
+                    .unwrap_or_default()
+                    .as_secs();
                 tracing::info!(
                     role,
                     access_key_id = credentials.access_key_id(),
@@ -137,8 +153,13 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
         (before, Some(failures)) => {
             let error = &failures.error;
             let (class, code) = (error.class.as_str(), error.code.as_deref().unwrap_or("-"));
-            let news = before.is_none_or(|before| before.error.class != error.class || before.error.code != error.code);
-            let in_hand = after.vend(now).ok().map(|credentials| rfc3339(credentials.expires_at()));
+            let news = before.is_none_or(|before| {
+                before.error.class != error.class || before.error.code != error.code
+            });
+            let in_hand = after
+                .vend(now)
+                .ok()
+                .map(|credentials| rfc3339(credentials.expires_at()));
             if news {
                 tracing::error!(
                     role,
@@ -151,7 +172,13 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
                     "failed to assume the role: {error}"
                 );
             } else {
-                tracing::debug!(role, class, code, failed_attempts = failures.count, "still failing: {error}");
+                tracing::debug!(
+                    role,
+                    class,
+                    code,
+                    failed_attempts = failures.count,
+                    "still failing: {error}"
+                );
             }
         }
     }

@@ -27,7 +27,10 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     let mut differs = |key, differs: bool| keys.extend(differs.then_some(key));
     differs("server.listen", old.server.listen != new.server.listen);
-    differs("server.max_connections", old.server.max_connections != new.server.max_connections);
+    differs(
+        "server.max_connections",
+        old.server.max_connections != new.server.max_connections,
+    );
     differs("admin.listen", old.admin.listen != new.admin.listen);
     differs("log.format", old.log.format != new.log.format);
     differs("log.level", old.log.level != new.log.level);
@@ -37,7 +40,10 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<&'static str> {
 
 /// What has to be done to get from `old` to `new`.
 pub fn plan(old: &Config, new: &Config) -> Plan {
-    let mut plan = Plan { reissue: old.sts != new.sts, ..Plan::default() };
+    let mut plan = Plan {
+        reissue: old.sts != new.sts,
+        ..Plan::default()
+    };
     for (name, role) in &new.roles {
         let list = match old.roles.get(name) {
             None => &mut plan.start,
@@ -47,6 +53,11 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         };
         list.push(name.clone());
     }
-    plan.stop = old.roles.keys().filter(|name| !new.roles.contains_key(*name)).cloned().collect();
+    plan.stop = old
+        .roles
+        .keys()
+        .filter(|name| !new.roles.contains_key(*name))
+        .cloned()
+        .collect();
     plan
 }

@@ -45,7 +45,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 const BREATHER: Duration = Duration::from_millis(50);
 
 /// What answers requests on a listener.
-pub trait Endpoint: Clone + Send + 'static {
+pub trait Endpoint: Clone + Send + Unpin + 'static {
     /// The answer, now or later.
     fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering;
 }
@@ -77,7 +77,11 @@ pub struct Drained {
 /// Binds, so that a taken port is found before anything is issued. Accepted sockets inherit what is set here: no delay,
 /// and a time to live of one hop, so that nothing can leave this host by a mistaken route.
 pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     socket.set_reuseaddr(true)?;
     socket.set_nodelay(true)?;
     socket.bind(address)?;
@@ -98,7 +102,12 @@ pub async fn serve(
 ) -> Drained {
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, endpoint.clone(), limits.clone(), stopping.clone()));
+        accepting.spawn(accept(
+            listener,
+            endpoint.clone(),
+            limits.clone(),
+            stopping.clone(),
+        ));
     }
     let _ = stopping.wait_for(|stopping| *stopping).await;
     let deadline = tokio::time::Instant::now() + grace;
@@ -146,7 +155,8 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (endpoint, open, stopping) = (endpoint.clone(), limits.open.clone(), stopping.clone());
+                let (endpoint, open, stopping) =
+                    (endpoint.clone(), limits.open.clone(), stopping.clone());
                 connections.spawn(async move {
                     open.inc();
                     let _closed = Closed(open);
@@ -162,7 +172,12 @@ async fn accept(
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, endpoint: impl Endpoint, mut stopping: watch::Receiver<bool>) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    endpoint: impl Endpoint,
+    mut stopping: watch::Receiver<bool>,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -170,19 +185,28 @@ async fn converse(stream: TcpStream, peer: SocketAddr, endpoint: impl Endpoint, 
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT)
         .max_headers(FIELDS_LIMIT);
-    let mut connection = builder.serve_connection(TokioIo::new(stream), PerConnection { endpoint, peer });
-    let mut talk = poll_fn(|context| connection.poll_without_shutdown(context));
-    let ended = tokio::select! {
+    let mut connection =
+        builder.serve_connection(TokioIo::new(stream), PerConnection { endpoint, peer });
+    let spoken = tokio::select! {
         biased;
-        ended = &mut talk => ended,
-        _ = stopping.wait_for(|stopping| *stopping) => {
-            match tokio::time::timeout(LAST_WORDS, &mut talk).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    Pin::new(&mut connection).graceful_shutdown();
-                    poll_fn(|context| connection.poll_without_shutdown(context)).await
-                }
-            }
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    let spoken = match spoken {
+        Some(ended) => Ok(ended),
+        None => {
+            tokio::time::timeout(
+                LAST_WORDS,
+                poll_fn(|context| connection.poll_without_shutdown(context)),
+            )
+            .await
+        }
+    };
+    let ended = match spoken {
+        Ok(ended) => ended,
+        Err(_) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
         }
     };
     let parts = connection.into_parts();
@@ -214,7 +238,9 @@ impl Future for Answering {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Now(reply) => reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
+            Self::Now(reply) => reply
+                .take()
+                .map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
             Self::Later(waiting) => waiting.as_mut().poll(context).map(Ok),
         }
     }

@@ -131,7 +131,12 @@ impl Slots {
 
 impl Slot {
     /// A slot that begins with `state`, and the one right to write into it.
-    pub fn new(role: Arc<Role>, state: RoleState, counts: Arc<Counts>, asked: bool) -> (Arc<Self>, Writer) {
+    pub fn new(
+        role: Arc<Role>,
+        state: RoleState,
+        counts: Arc<Counts>,
+        asked: bool,
+    ) -> (Arc<Self>, Writer) {
         let slot = Arc::new(Self {
             role,
             counts,
@@ -195,7 +200,11 @@ impl Slot {
     pub fn need(&self, now: SystemTime) -> Need {
         let state = self.state();
         match state.vend(now) {
-            Ok(credentials) => match credentials.expires_at().duration_since(now).unwrap_or_default() {
+            Ok(credentials) => match credentials
+                .expires_at()
+                .duration_since(now)
+                .unwrap_or_default()
+            {
                 left if left <= Duration::from_secs(120) => Need::Ending,
                 left if left <= Duration::from_secs(300) => Need::EndingSoon,
                 _ if self.was_asked() => Need::Asked,
@@ -295,6 +304,8 @@ impl Borrow<str> for RoleName {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("role", &self.role.name).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("role", &self.role.name)
+            .finish_non_exhaustive()
     }
 }

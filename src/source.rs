@@ -20,7 +20,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use aws_types::region::Region;
 use tokio::sync::Mutex;
 
@@ -101,14 +101,22 @@ impl Source {
         }
         let loaded = match tokio::time::timeout(LOAD_TIMEOUT, self.load()).await {
             Ok(loaded) => loaded,
-            Err(_) => Err(SourceError { reason: format!("no answer within {} s", LOAD_TIMEOUT.as_secs()) }),
+            Err(_) => Err(SourceError {
+                reason: format!("no answer within {} s", LOAD_TIMEOUT.as_secs()),
+            }),
         };
         let outcome = match loaded {
             Ok(credentials) => {
-                *held = Some(Held { credentials: credentials.clone(), loaded_at: now });
+                *held = Some(Held {
+                    credentials: credentials.clone(),
+                    loaded_at: now,
+                });
                 Ok(credentials)
             }
-            Err(error) => match held.as_ref().filter(|held| !rebuild && !held.has_ended(now)) {
+            Err(error) => match held
+                .as_ref()
+                .filter(|held| !rebuild && !held.has_ended(now))
+            {
                 Some(held) => {
                     tracing::warn!(source = self.name, %error, "base credentials could not be loaded again; keeping those in hand");
                     Ok(held.credentials.clone())
@@ -117,7 +125,13 @@ impl Source {
             },
         };
         let expires_at = outcome.as_ref().ok().and_then(Credentials::expiry);
-        self.status.store(Some(Status { up: outcome.is_ok(), expires_at }.into()));
+        self.status.store(Some(
+            Status {
+                up: outcome.is_ok(),
+                expires_at,
+            }
+            .into(),
+        ));
         outcome
     }
 
@@ -125,19 +139,48 @@ impl Source {
         let config = ProviderConfig::without_region()
             .with_region(Some(Region::new(self.region.clone())))
             .with_time_source(self.clock.clone());
-        let chain = CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
-            .or_else("profile", ProfileFileCredentialsProvider::builder().configure(&config).build())
-            .or_else("web identity", WebIdentityTokenCredentialsProvider::builder().configure(&config).build())
-            .or_else("instance metadata", ImdsCredentialsProvider::builder().configure(&config).build());
-        chain.provide_credentials().await.map_err(|error| SourceError { reason: chain_of(&error) })
+        let chain = CredentialsProviderChain::first_try(
+            "environment",
+            EnvironmentVariableCredentialsProvider::new(),
+        )
+        .or_else(
+            "profile",
+            ProfileFileCredentialsProvider::builder()
+                .configure(&config)
+                .build(),
+        )
+        .or_else(
+            "web identity",
+            WebIdentityTokenCredentialsProvider::builder()
+                .configure(&config)
+                .build(),
+        )
+        .or_else(
+            "instance metadata",
+            ImdsCredentialsProvider::builder()
+                .configure(&config)
+                .build(),
+        );
+        chain
+            .provide_credentials()
+            .await
+            .map_err(|error| SourceError {
+                reason: chain_of(&error),
+            })
     }
 }
 
 impl Held {
     fn is_fresh(&self, now: SystemTime) -> bool {
         // A clock that stepped back makes the age negative: load again rather than wait for it to pass.
-        let young = now.duration_since(self.loaded_at).is_ok_and(|age| age < RELOAD_EVERY);
-        young && self.credentials.expiry().is_none_or(|end| end > now + EXPIRY_LEAD)
+        let young = now
+            .duration_since(self.loaded_at)
+            .is_ok_and(|age| age < RELOAD_EVERY);
+        young
+            && self
+                .credentials
+                .expiry()
+                .is_none_or(|end| end > now + EXPIRY_LEAD)
     }
 
     fn has_ended(&self, now: SystemTime) -> bool {
@@ -147,7 +190,9 @@ impl Held {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,10 @@ pub fn reloading() {
 
 /// The process is going to end.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("draining connections")]);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("draining connections"),
+    ]);
 }
 
 /// What `systemctl status` shows.

@@ -72,7 +72,11 @@ impl Digest {
 impl Tokens {
     /// Makes every role's token ready: reads what lies there, writes what is missing, remembers what was replaced since
     /// `before`. All problems are reported at once.
-    pub fn prepare(config: &Config, before: &Self, now: SystemTime) -> Result<Self, Vec<TokenProblem>> {
+    pub fn prepare(
+        config: &Config,
+        before: &Self,
+        now: SystemTime,
+    ) -> Result<Self, Vec<TokenProblem>> {
         let mut roles = BTreeMap::new();
         let mut problems = Vec::new();
         let dir = &config.server.token_dir;
@@ -85,15 +89,26 @@ impl Tokens {
             match current {
                 Ok(current) => {
                     let replaced = before.roles.get(&role.name);
-                    roles.insert(role.name.clone(), with_overlap(dir, role, current, replaced, now));
+                    roles.insert(
+                        role.name.clone(),
+                        with_overlap(dir, role, current, replaced, now),
+                    );
                 }
                 Err((what, not_permitted)) => {
-                    problems.push(TokenProblem { role: role.name.to_string(), what, not_permitted });
+                    problems.push(TokenProblem {
+                        role: role.name.to_string(),
+                        what,
+                        not_permitted,
+                    });
                 }
             }
         }
         problems.extend(shared(&roles));
-        if problems.is_empty() { Ok(Self { roles }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { roles })
+        } else {
+            Err(problems)
+        }
     }
 }
 
@@ -107,7 +122,12 @@ impl fmt::Debug for Digest {
 type Refused = (String, bool);
 
 fn brought(path: &Path) -> Result<Digest, Refused> {
-    let token = read(path).map_err(|error| refused(&error, &format!("cannot read token_file {}", path.display())))?;
+    let token = read(path).map_err(|error| {
+        refused(
+            &error,
+            &format!("cannot read token_file {}", path.display()),
+        )
+    })?;
     match token {
         Some(token) => Ok(Digest::of(token.as_bytes())),
         None => Err((
@@ -129,10 +149,14 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
         return Ok(digest);
     }
     let mut bytes = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(&mut *bytes).map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
+    getrandom::fill(&mut *bytes)
+        .map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
     if let Err(error) = fs::create_dir_all(dir) {
-        return Err(refused(&error, &format!("cannot create token_dir {}", dir.display())));
+        return Err(refused(
+            &error,
+            &format!("cannot create token_dir {}", dir.display()),
+        ));
     }
     write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, &doing("write")))?;
     Ok(Digest::of(token.as_bytes()))
@@ -141,8 +165,14 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
 fn group_id(name: &str) -> Result<Gid, Refused> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err((format!("token_group `{name}` does not exist on this host: create it, or name another"), false)),
-        Err(error) => Err((format!("cannot look up token_group `{name}`: {error}"), false)),
+        Ok(None) => Err((
+            format!("token_group `{name}` does not exist on this host: create it, or name another"),
+            false,
+        )),
+        Err(error) => Err((
+            format!("cannot look up token_group `{name}`: {error}"),
+            false,
+        )),
     }
 }
 
@@ -155,7 +185,9 @@ fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
     };
     let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
     if !metadata.is_file() || !ours {
-        return Err(io::Error::other("it is not a plain file of ours; remove it"));
+        return Err(io::Error::other(
+            "it is not a plain file of ours; remove it",
+        ));
     }
     let Some(token) = read(path)? else {
         tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
@@ -173,14 +205,17 @@ fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
 /// The trimmed content, if it can be a token: it has to fit into a header.
 fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
     let mut text = Zeroizing::new(String::new());
-    let read = File::open(path)?.take(LONGEST + 1).read_to_string(&mut text);
+    let read = File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_string(&mut text);
     match read {
         Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
         Err(_) => return Ok(None),
         Ok(_) => {}
     }
     let token = text.trim();
-    let whole = (SHORTEST..LONGEST as usize).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+    let whole = (SHORTEST..LONGEST as usize).contains(&token.len())
+        && token.bytes().all(|b| b.is_ascii_graphic());
     Ok(whole.then(|| Zeroizing::new(token.to_owned())))
 }
 
@@ -190,7 +225,11 @@ fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Result
     let beside = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
     let _ = fs::remove_file(&beside);
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(content)?;
         if let Some(gid) = gid {
             fchown(&file, None, Some(gid))?;
@@ -206,7 +245,13 @@ fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Result
 }
 
 /// Adds what is still honoured: what was replaced just now, and what an earlier process wrote down.
-fn with_overlap(dir: &Path, role: &Role, current: Digest, replaced: Option<&RoleTokens>, now: SystemTime) -> RoleTokens {
+fn with_overlap(
+    dir: &Path,
+    role: &Role,
+    current: Digest,
+    replaced: Option<&RoleTokens>,
+    now: SystemTime,
+) -> RoleTokens {
     let note = dir.join(format!(".{}.previous", role.name));
     let mut previous = match replaced {
         None => noted(&note),
@@ -214,7 +259,11 @@ fn with_overlap(dir: &Path, role: &Role, current: Digest, replaced: Option<&Role
         Some(before) => {
             let mut previous = before.previous.clone();
             previous.push((before.current, now + OVERLAP));
-            tracing::info!(role = role.name.as_str(), honoured_for_seconds = OVERLAP.as_secs(), "the token was replaced; the old one is honoured for a while");
+            tracing::info!(
+                role = role.name.as_str(),
+                honoured_for_seconds = OVERLAP.as_secs(),
+                "the token was replaced; the old one is honoured for a while"
+            );
             // Best effort: without the note the overlap ends with this process.
             if let Err(error) = write(&note, render(&previous).as_bytes(), 0o600, None) {
                 tracing::warn!(role = role.name.as_str(), %error, "the overlap of the old token will not survive a restart");
@@ -240,13 +289,21 @@ fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.trim().parse().ok()?))?;
         Some((Digest(digest), until))
     };
-    fs::read_to_string(note).map(|text| text.lines().filter_map(parse).collect()).unwrap_or_default()
+    fs::read_to_string(note)
+        .map(|text| text.lines().filter_map(parse).collect())
+        .unwrap_or_default()
 }
 
 fn render(previous: &[(Digest, SystemTime)]) -> String {
     let line = |(digest, until): &(Digest, SystemTime)| {
         let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex} {}\n", until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        format!(
+            "{hex} {}\n",
+            until
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs()
+        )
     };
     previous.iter().map(line).collect()
 }
@@ -257,8 +314,14 @@ fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
     let mut problems = Vec::new();
     for (name, tokens) in roles {
         if let Some(first) = seen.insert(tokens.current.0, name) {
-            let what = format!("its token is also that of role `{first}`: give each role a token of its own");
-            problems.push(TokenProblem { role: name.to_string(), what, not_permitted: false });
+            let what = format!(
+                "its token is also that of role `{first}`: give each role a token of its own"
+            );
+            problems.push(TokenProblem {
+                role: name.to_string(),
+                what,
+                not_permitted: false,
+            });
         }
     }
     problems
@@ -271,7 +334,9 @@ fn refused(error: &io::Error, doing: &str) -> Refused {
             "; it must be readable and writable for {} (under systemd, `RuntimeDirectory=roletap` makes /run/roletap)",
             whoami()
         ),
-        io::ErrorKind::ReadOnlyFilesystem => "; the file system is read-only: set `server.token_dir` elsewhere".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; the file system is read-only: set `server.token_dir` elsewhere".to_owned()
+        }
         _ => String::new(),
     };
     (format!("{doing}: {error}{hint}"), not_permitted)

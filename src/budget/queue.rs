@@ -43,7 +43,10 @@ struct Waiting {
 impl Queue {
     /// An empty queue.
     pub fn new(limits: Limits) -> Self {
-        let state = State { budget: Budget::new(limits, now()), waiting: Vec::new() };
+        let state = State {
+            budget: Budget::new(limits, now()),
+            waiting: Vec::new(),
+        };
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -62,7 +65,10 @@ impl Queue {
     /// Waits for a turn. Dropping the future gives up the place.
     pub async fn permit(&self, need: impl Fn() -> Need + Send + 'static) -> Permit {
         let (turn, granted) = oneshot::channel();
-        self.shared.lock().waiting.push(Waiting { need: Box::new(need), turn });
+        self.shared.lock().waiting.push(Waiting {
+            need: Box::new(need),
+            turn,
+        });
         self.shared.changed.notify_one();
         // The sender lives in the queue, which lives as long as `self`.
         granted.await.unwrap_or(Permit { shared: None })
@@ -117,13 +123,19 @@ impl Shared {
             let mut state = self.lock();
             state.waiting.retain(|waiting| !waiting.turn.is_closed());
             self.depth.store(state.waiting.len(), Ordering::Relaxed);
-            let needs: Vec<Need> = state.waiting.iter().map(|waiting| (waiting.need)()).collect();
+            let needs: Vec<Need> = state
+                .waiting
+                .iter()
+                .map(|waiting| (waiting.need)())
+                .collect();
             match state.budget.turn(&needs, now()) {
                 Turn::Of(position) => {
                     let waiting = state.waiting.remove(position);
                     drop(state);
                     // Whoever gave up since then returns the permit by dropping it.
-                    let _ = waiting.turn.send(Permit { shared: Some(self.clone()) });
+                    let _ = waiting.turn.send(Permit {
+                        shared: Some(self.clone()),
+                    });
                 }
                 Turn::NotBefore(at) => return Some(at),
                 Turn::Nobody => return None,
@@ -149,7 +161,9 @@ fn now() -> Instant {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("depth", &self.depth()).finish_non_exhaustive()
+        f.debug_struct("Queue")
+            .field("depth", &self.depth())
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,7 +20,10 @@ impl Excerpt {
         let mut text = String::with_capacity(original.len());
         let mut lines = Vec::new();
         let mut start = 0;
-        for (line, shown) in original.split_inclusive('\n').zip(secret::hidden_lines(original)) {
+        for (line, shown) in original
+            .split_inclusive('\n')
+            .zip(secret::hidden_lines(original))
+        {
             lines.push((start, text.len(), shown));
             match shown.and_then(|shown| line.get(..shown)) {
                 None => text.push_str(line),
@@ -51,7 +54,9 @@ impl Excerpt {
     /// Where a span of the original is to be seen here. A span over several lines ends with its first.
     pub(super) fn map(&self, span: Range<usize>) -> Range<usize> {
         let start = self.map_offset(span.start.min(self.original_len), false);
-        let end = self.map_offset(span.end.min(self.original_len), true).max(start);
+        let end = self
+            .map_offset(span.end.min(self.original_len), true)
+            .max(start);
         let line_end = self
             .text
             .get(start..end)
@@ -69,7 +74,8 @@ impl Excerpt {
 
     fn map_offset(&self, offset: usize, is_end: bool) -> usize {
         let line = self.lines.partition_point(|&(start, ..)| start <= offset);
-        let Some(&(from, to, shown)) = line.checked_sub(1).and_then(|line| self.lines.get(line)) else {
+        let Some(&(from, to, shown)) = line.checked_sub(1).and_then(|line| self.lines.get(line))
+        else {
             return 0;
         };
         let within = offset - from;
@@ -102,11 +108,15 @@ mod tests {
 
     #[test]
     fn every_span_lands_in_the_text() {
-        let original = "token = \"äbc\"\r\n'x' = \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"\nb = ü";
+        let original =
+            "token = \"äbc\"\r\n'x' = \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"\nb = ü";
         let excerpt = Excerpt::new(original);
         for start in (0..=original.len()).filter(|&i| original.is_char_boundary(i)) {
             for end in (start..=original.len()).filter(|&i| original.is_char_boundary(i)) {
-                assert!(excerpt.text().get(excerpt.map(start..end)).is_some(), "{start}..{end}");
+                assert!(
+                    excerpt.text().get(excerpt.map(start..end)).is_some(),
+                    "{start}..{end}"
+                );
             }
         }
     }

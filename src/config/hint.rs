@@ -45,27 +45,68 @@ const OTHER_SPELLINGS: &[(&str, &str)] = &[
 
 /// Keys that will exist, and what to do until then.
 const NOT_YET: &[(&str, &str)] = &[
-    ("allow_users", "until then token_group decides who may read a role's token"),
-    ("allow_units", "until then token_group decides who may read a role's token"),
-    ("web_identity_token_file", "until then set AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN in the daemon's environment"),
-    ("credential_process", "until then name a profile with credential_process through AWS_PROFILE in the daemon's environment"),
+    (
+        "allow_users",
+        "until then token_group decides who may read a role's token",
+    ),
+    (
+        "allow_units",
+        "until then token_group decides who may read a role's token",
+    ),
+    (
+        "web_identity_token_file",
+        "until then set AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN in the daemon's environment",
+    ),
+    (
+        "credential_process",
+        "until then name a profile with credential_process through AWS_PROFILE in the daemon's environment",
+    ),
 ];
 
 /// Keys that exist at AWS and never will here, and why.
 const NEVER: &[(&str, &str)] = &[
-    ("serial_number", "MFA needs a person at every refresh: let the role trust an identity without MFA instead"),
-    ("mfa_serial", "MFA needs a person at every refresh: let the role trust an identity without MFA instead"),
-    ("token_code", "MFA needs a person at every refresh: let the role trust an identity without MFA instead"),
-    ("aws_access_key_id", "keys do not belong in this file: put them in a profile of the daemon's user"),
-    ("access_key_id", "keys do not belong in this file: put them in a profile of the daemon's user"),
-    ("access_key", "keys do not belong in this file: put them in a profile of the daemon's user"),
-    ("provided_contexts", "trusted identity propagation acts for a person; roletap acts for a host"),
-    ("credential_source", "the daemon finds its own identity by the SDK's chain; leave the key out"),
+    (
+        "serial_number",
+        "MFA needs a person at every refresh: let the role trust an identity without MFA instead",
+    ),
+    (
+        "mfa_serial",
+        "MFA needs a person at every refresh: let the role trust an identity without MFA instead",
+    ),
+    (
+        "token_code",
+        "MFA needs a person at every refresh: let the role trust an identity without MFA instead",
+    ),
+    (
+        "aws_access_key_id",
+        "keys do not belong in this file: put them in a profile of the daemon's user",
+    ),
+    (
+        "access_key_id",
+        "keys do not belong in this file: put them in a profile of the daemon's user",
+    ),
+    (
+        "access_key",
+        "keys do not belong in this file: put them in a profile of the daemon's user",
+    ),
+    (
+        "provided_contexts",
+        "trusted identity propagation acts for a person; roletap acts for a host",
+    ),
+    (
+        "credential_source",
+        "the daemon finds its own identity by the SDK's chain; leave the key out",
+    ),
 ];
 
 /// The problem that an unknown key makes.
 pub(super) fn problem(unknown: Unknown, known: &Known) -> Problem {
-    let Unknown { kind, section, key, at } = unknown;
+    let Unknown {
+        kind,
+        section,
+        key,
+        at,
+    } = unknown;
     let shown = key.escape_debug();
     let plain = normalized(&key);
     if let Some((_, help)) = NOT_YET.iter().find(|(name, _)| *name == plain) {
@@ -75,8 +116,11 @@ pub(super) fn problem(unknown: Unknown, known: &Known) -> Problem {
         return Problem::new(at, format!("`{shown}` is not supported")).help(*why);
     }
     if secret::is_secret_key(&key) {
-        return Problem::new(at, format!("`{shown}` looks like a secret, and no secret may be written here"))
-            .help("remove the line and replace the secret: whoever can read this file has it");
+        return Problem::new(
+            at,
+            format!("`{shown}` looks like a secret, and no secret may be written here"),
+        )
+        .help("remove the line and replace the secret: whoever can read this file has it");
     }
     let whose = if section.is_empty() {
         format!("unknown key `{shown}`")
@@ -101,11 +145,16 @@ fn suggestion(kind: &str, key: &str, known: &Known) -> String {
     let plain = normalized(key);
     let here = known.get(kind);
     let in_this_section = |word: &str| here.is_some_and(|keys| keys.contains(word));
-    let other = OTHER_SPELLINGS.iter().find(|(from, _)| *from == plain).map(|(_, to)| *to);
+    let other = OTHER_SPELLINGS
+        .iter()
+        .find(|(from, _)| *from == plain)
+        .map(|(_, to)| *to);
     let mut candidates = [Some(plain.as_str()), other].into_iter().flatten();
     if let Some(word) = candidates.clone().find(|word| in_this_section(word)) {
         return match kind {
-            "" if word == "role" => "did you mean `[role.NAME]`, one table for each role?".to_owned(),
+            "" if word == "role" => {
+                "did you mean `[role.NAME]`, one table for each role?".to_owned()
+            }
             "" => format!("did you mean `[{word}]`?"),
             _ => format!("did you mean `{word}`?"),
         };
@@ -155,7 +204,11 @@ fn normalized(key: &str) -> String {
             out.push('_');
         }
         after_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
-        out.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
+        out.push(if c == '-' {
+            '_'
+        } else {
+            c.to_ascii_lowercase()
+        });
     }
     out
 }

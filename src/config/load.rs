@@ -30,9 +30,15 @@ pub struct Loaded {
 impl Loaded {
     /// A report of one problem with a key, such as `server.listen`: for refusals that only the caller can know of.
     /// Points at the key's value, else at its section, else at the main file.
-    pub fn problem_at(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> Report {
+    pub fn problem_at(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Report {
         let (section, name) = key.rsplit_once('.').unwrap_or((key, ""));
-        let place = |section: &str, name: &str| self.places.get(&(section.to_owned(), name.to_owned()));
+        let place =
+            |section: &str, name: &str| self.places.get(&(section.to_owned(), name.to_owned()));
         let problem = match place(section, name).or_else(|| place(section, "")) {
             Some(place) => Problem::new(place.clone(), message),
             None => Problem::of_file(0, message),
@@ -93,8 +99,13 @@ fn parse_documents<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<
         let text = source.contents();
         let (table, errors) = DeTable::parse_recoverable(text);
         // After an open bracket the rest of the file makes no sense: the first complaint is the one to act on.
-        let unclosed = errors.iter().any(|error| error.message().starts_with("unclosed"));
-        let first = errors.iter().filter_map(|error| error.span().map(|span| span.start)).min();
+        let unclosed = errors
+            .iter()
+            .any(|error| error.message().starts_with("unclosed"));
+        let first = errors
+            .iter()
+            .filter_map(|error| error.span().map(|span| span.start))
+            .min();
         for error in &errors {
             if !unclosed || error.span().map(|span| span.start) == first {
                 reading.problem(syntax_problem(file, text, error));
@@ -110,7 +121,10 @@ fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(text.len()..text.len());
     let at_end = !text.get(span.start..).unwrap_or_default().contains('\n');
     let first = first_of_two(text, span.start);
-    let problem = Problem::new(Place::new(file, span), format!("not TOML: {}", error.message()));
+    let problem = Problem::new(
+        Place::new(file, span),
+        format!("not TOML: {}", error.message()),
+    );
     match (error.message(), first) {
         ("duplicate key", Some(first)) => problem
             .and("this one", Place::new(file, first), "and this one")
@@ -125,8 +139,15 @@ fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
 fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
     let subject = |line: &'_ str| -> String {
         let line = line.trim();
-        let end = if line.starts_with('[') { line.find(']') } else { line.find('=') };
-        line.get(..end.unwrap_or(line.len())).unwrap_or_default().trim().to_owned()
+        let end = if line.starts_with('[') {
+            line.find(']')
+        } else {
+            line.find('=')
+        };
+        line.get(..end.unwrap_or(line.len()))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     };
     let mut start = 0;
     let mut seen: Vec<(String, Range<usize>)> = Vec::new();
@@ -134,7 +155,10 @@ fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
         let this = subject(line);
         let is_header = this.starts_with('[');
         if start + line.len() > second {
-            return seen.into_iter().find(|(other, _)| *other == this).map(|(_, span)| span);
+            return seen
+                .into_iter()
+                .find(|(other, _)| *other == this)
+                .map(|(_, span)| span);
         }
         if is_header {
             seen.retain(|(other, _)| other.starts_with('['));
@@ -152,7 +176,11 @@ fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
 fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Option<Config> {
     let whole = documents.iter().all(Option::is_some);
     let main = documents.first().and_then(Option::as_ref);
-    let mut top = Section::new("", "", main.map(|table| layer(0, table)).into_iter().collect());
+    let mut top = Section::new(
+        "",
+        "",
+        main.map(|table| layer(0, table)).into_iter().collect(),
+    );
     let mut server = top.section("server", reading);
     let mut admin = top.section("admin", reading);
     let log = top.section("log", reading);
@@ -183,7 +211,10 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     }
     let mut read = BTreeMap::new();
     for (name, own) in tables {
-        let layers = [Some(own), defaults.clone()].into_iter().flatten().collect();
+        let layers = [Some(own), defaults.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
         let mut section = Section::new("role", format!("role.{name}"), layers);
         if let Some(role) = roles::read(&name, &mut section, &facts, reading) {
             read.insert(name, Arc::new(role));
@@ -193,7 +224,9 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     close_defaults(defaults, &facts, reading);
     Some(Config {
         server,
-        admin: Admin { listen: listeners.admin },
+        admin: Admin {
+            listen: listeners.admin,
+        },
         log,
         sts: sts?,
         roles: read,
@@ -202,7 +235,10 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
 }
 
 /// All `[role.*]` of all files, each name once.
-fn role_tables<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Vec<(RoleName, Layer<'a>)> {
+fn role_tables<'a>(
+    documents: &'a [Document<'a>],
+    reading: &mut Reading<'_>,
+) -> Vec<(RoleName, Layer<'a>)> {
     let mut named: Vec<(RoleName, Place, Layer<'a>)> = Vec::new();
     for (file, document) in documents.iter().enumerate() {
         let Some(all) = subtables("role", file, document.as_ref(), reading) else {
@@ -213,8 +249,11 @@ fn role_tables<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
             let Some(table) = value.get_ref().as_table() else {
                 let shown = key.get_ref().escape_debug();
                 reading.problem(
-                    Problem::new(key_at, format!("`{shown}` stands in [role], but belongs to one role"))
-                        .help("give the role a name: [role.NAME]"),
+                    Problem::new(
+                        key_at,
+                        format!("`{shown}` stands in [role], but belongs to one role"),
+                    )
+                    .help("give the role a name: [role.NAME]"),
                 );
                 continue;
             };
@@ -266,8 +305,11 @@ fn read_sources<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &m
         let Some(table) = value.get_ref().as_table() else {
             let shown = key.get_ref().escape_debug();
             reading.problem(
-                Problem::new(at, format!("`{shown}` stands in [source], but belongs to one source"))
-                    .help("remove it: the default source needs no keys"),
+                Problem::new(
+                    at,
+                    format!("`{shown}` stands in [source], but belongs to one source"),
+                )
+                .help("remove it: the default source needs no keys"),
             );
             continue;
         };
@@ -297,7 +339,10 @@ fn subtables<'a>(
         reading.problem(
             Problem::new(
                 Place::new(file, value.span()),
-                format!("`{kind}` is {}, not tables with names", type_of(value.get_ref())),
+                format!(
+                    "`{kind}` is {}, not tables with names",
+                    type_of(value.get_ref())
+                ),
             )
             .help(format!("write [{kind}.NAME] for each")),
         );
@@ -305,7 +350,11 @@ fn subtables<'a>(
     table
 }
 
-fn refuse_keys_of_main<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &mut Reading<'_>) {
+fn refuse_keys_of_main<'a>(
+    file: usize,
+    document: &'a Spanned<DeTable<'a>>,
+    reading: &mut Reading<'_>,
+) {
     let mut section = Section::new("", "", vec![layer(file, document)]);
     section.knows("role");
     section.knows("source");
@@ -333,7 +382,9 @@ fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut R
             .help("give each [role.NAME] its own"),
         );
     }
-    let Ok(name) = RoleName::parse("defaults") else { return };
+    let Ok(name) = RoleName::parse("defaults") else {
+        return;
+    };
     let mut section = Section::new("defaults", "defaults", vec![defaults]);
     // Read as a role for its questions alone; the problems were told by the roles themselves.
     let mut scratch = Reading::new(reading.host, reading.sources);

@@ -14,9 +14,18 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         .iter()
         .any(|end| key.ends_with(end));
     let says_no_token = key == "unsafenotoken";
-    let says_secret = ["secret", "password", "passwd", "passphrase", "token", "privatekey", "apikey", "bearer"]
-        .iter()
-        .any(|word| key.contains(word));
+    let says_secret = [
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "token",
+        "privatekey",
+        "apikey",
+        "bearer",
+    ]
+    .iter()
+    .any(|word| key.contains(word));
     says_secret && !names_a_place && !says_no_token
 }
 
@@ -49,7 +58,12 @@ fn shown_part(line: &str) -> Option<usize> {
         match c {
             '=' | ':' => {
                 let key = line.get(start..at).unwrap_or_default();
-                let key = key.trim().trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default();
+                let key = key
+                    .trim()
+                    .trim_matches(['"', '\''])
+                    .rsplit('.')
+                    .next()
+                    .unwrap_or_default();
                 if is_secret_key(key) || is_private_key_name(key) {
                     return Some(at + 1);
                 }
@@ -88,12 +102,12 @@ fn starts_something(line: &str) -> bool {
     line.split_once('=').is_some_and(|(key, value)| {
         let key = key.trim();
         !key.is_empty()
-            && key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'"' | b'\''))
-            && value
-                .trim_start()
-                .starts_with(|c: char| matches!(c, '"' | '\'' | '[' | '{') || c.is_ascii_digit() || c == 't' || c == 'f')
+            && key.bytes().all(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'"' | b'\'')
+            })
+            && value.trim_start().starts_with(|c: char| {
+                matches!(c, '"' | '\'' | '[' | '{') || c.is_ascii_digit() || c == 't' || c == 'f'
+            })
     })
 }
 
@@ -114,7 +128,14 @@ mod tests {
         ] {
             assert!(is_secret_key(key), "{key}");
         }
-        for key in ["token_dir", "token_file", "token_group", "unsafe_no_token", "role_arn", "web_identity_token_file"] {
+        for key in [
+            "token_dir",
+            "token_file",
+            "token_group",
+            "unsafe_no_token",
+            "role_arn",
+            "web_identity_token_file",
+        ] {
             assert!(!is_secret_key(key), "{key}");
         }
     }

@@ -51,7 +51,9 @@ impl<'h> Reading<'h> {
     }
 
     pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &Refused) {
-        self.problem(Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected));
+        self.problem(
+            Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected),
+        );
     }
 
     pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
@@ -97,14 +99,26 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn string(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<&'a str>> {
+    pub(super) fn string(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<&'a str>> {
         let found = self.find(key, reading)?;
         match found.value.as_str() {
-            Some(value) => Some(At { value, at: found.at }),
+            Some(value) => Some(At {
+                value,
+                at: found.at,
+            }),
             None => {
                 let help = match found.value {
-                    DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => "put it in quotes",
-                    DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => "expected a string in quotes",
+                    DeValue::Integer(_)
+                    | DeValue::Float(_)
+                    | DeValue::Boolean(_)
+                    | DeValue::Datetime(_) => "put it in quotes",
+                    DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                        "expected a string in quotes"
+                    }
                 };
                 wrong_type(key, "a string", &found, help, reading);
                 None
@@ -145,24 +159,46 @@ impl<'a> Section<'a> {
             return None;
         };
         let value = i64::from_str_radix(integer.as_str(), integer.radix())
-            .map_err(|_| Refused::new("is out of every range", "expected a number of reasonable size"))
+            .map_err(|_| {
+                Refused::new(
+                    "is out of every range",
+                    "expected a number of reasonable size",
+                )
+            })
             .and_then(parse);
         parsed(key, found.at, value, reading)
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<bool>> {
+    pub(super) fn boolean(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<bool>> {
         let found = self.find(key, reading)?;
         match found.value.as_bool() {
-            Some(value) => Some(At { value, at: found.at }),
+            Some(value) => Some(At {
+                value,
+                at: found.at,
+            }),
             None => {
-                wrong_type(key, "true or false", &found, "write true or false without quotes", reading);
+                wrong_type(
+                    key,
+                    "true or false",
+                    &found,
+                    "write true or false without quotes",
+                    reading,
+                );
                 None
             }
         }
     }
 
     /// An array of strings.
-    pub(super) fn strings(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<Vec<At<&'a str>>>> {
+    pub(super) fn strings(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<Vec<At<&'a str>>>> {
         let found = self.find(key, reading)?;
         let Some(array) = found.value.as_array() else {
             let help = format!("write it in brackets: {key} = [\"…\"]");
@@ -187,7 +223,11 @@ impl<'a> Section<'a> {
     }
 
     /// An array of strings; a single string counts as an array of one.
-    pub(super) fn strings_or_one(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<Vec<At<&'a str>>>> {
+    pub(super) fn strings_or_one(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<Vec<At<&'a str>>>> {
         match self.peek(key).map(|value| value.is_str()) {
             Some(true) => {
                 let one = self.string(key, reading)?;
@@ -254,7 +294,11 @@ impl<'a> Section<'a> {
     }
 
     /// A table below this one.
-    pub(super) fn table(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Layer<'a>> {
+    pub(super) fn table(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Layer<'a>> {
         let found = self.find(key, reading)?;
         match found.value.as_table() {
             Some(table) => Some(Layer {
@@ -262,7 +306,13 @@ impl<'a> Section<'a> {
                 table,
             }),
             None => {
-                wrong_type(key, "a table", &found, &format!("write it as a section: [{key}]"), reading);
+                wrong_type(
+                    key,
+                    "a table",
+                    &found,
+                    &format!("write it as a section: [{key}]"),
+                    reading,
+                );
                 None
             }
         }
@@ -272,20 +322,32 @@ impl<'a> Section<'a> {
     pub(super) fn section(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Self {
         let layer = self.table(key, reading);
         if let Some(layer) = &layer {
-            reading.places.insert((key.to_owned(), String::new()), layer.header.clone());
+            reading
+                .places
+                .insert((key.to_owned(), String::new()), layer.header.clone());
         }
         Self::new(key, key, layer.into_iter().collect())
     }
 
     /// At most one of these keys may be given. Those of an outer layer are set aside where an inner one has any:
     /// `[defaults] external_id` does not clash with a role's `external_id_file`.
-    pub(super) fn one_of(&mut self, keys: &[&'static str], reading: &mut Reading<'_>) -> Option<&'static str> {
+    pub(super) fn one_of(
+        &mut self,
+        keys: &[&'static str],
+        reading: &mut Reading<'_>,
+    ) -> Option<&'static str> {
         self.asked.extend(keys);
-        let layer = self.layers.iter().find(|layer| keys.iter().any(|key| is_given(layer, key)))?;
+        let layer = self
+            .layers
+            .iter()
+            .find(|layer| keys.iter().any(|key| is_given(layer, key)))?;
         let mut given: Vec<(&'static str, Place)> = keys
             .iter()
             .filter_map(|key| {
-                let (name, _) = layer.table.get_key_value(*key).filter(|_| is_given(layer, key))?;
+                let (name, _) = layer
+                    .table
+                    .get_key_value(*key)
+                    .filter(|_| is_given(layer, key))?;
                 Some((*key, Place::new(layer.header.file, name.span())))
             })
             .collect();
@@ -325,7 +387,11 @@ impl<'a> Section<'a> {
                 }
             }
         }
-        reading.known.entry(self.kind).or_default().extend(self.asked);
+        reading
+            .known
+            .entry(self.kind)
+            .or_default()
+            .extend(self.asked);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -333,7 +399,10 @@ impl<'a> Section<'a> {
     }
 
     fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
-        self.layers.iter().find_map(|layer| layer.table.get(key)).map(Spanned::get_ref)
+        self.layers
+            .iter()
+            .find_map(|layer| layer.table.get(key))
+            .map(Spanned::get_ref)
     }
 
     fn find(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Found<'a>> {
@@ -361,7 +430,12 @@ fn is_given(layer: &Layer<'_>, key: &str) -> bool {
         .is_some_and(|value| value.get_ref().as_bool() != Some(false))
 }
 
-fn parsed<T>(key: &str, at: Place, value: Result<T, Refused>, reading: &mut Reading<'_>) -> Option<At<T>> {
+fn parsed<T>(
+    key: &str,
+    at: Place,
+    value: Result<T, Refused>,
+    reading: &mut Reading<'_>,
+) -> Option<At<T>> {
     match value {
         Ok(value) => Some(At { value, at }),
         Err(refused) => {

@@ -79,7 +79,10 @@ const CODES: &[(&str, Class)] = &[
 
 /// The class of a code, where the code is known.
 pub fn class_of_code(code: &str) -> Option<Class> {
-    CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
+    CODES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, class)| *class)
 }
 
 /// What it most likely means, whom to ask, and for what.
@@ -160,13 +163,19 @@ fn denied(role: &Role, message: &str) -> String {
     let arn = &role.request.role_arn;
     let account = arn.account_id();
     if message.contains("sts:TagSession") {
-        return format!("ask the owner of {arn} to allow sts:TagSession for us in its trust policy, or drop `tags`");
+        return format!(
+            "ask the owner of {arn} to allow sts:TagSession for us in its trust policy, or drop `tags`"
+        );
     }
     if message.contains("sts:SetSourceIdentity") {
-        return format!("ask the owner of {arn} to allow sts:SetSourceIdentity for us in its trust policy, or drop `source_identity`");
+        return format!(
+            "ask the owner of {arn} to allow sts:SetSourceIdentity for us in its trust policy, or drop `source_identity`"
+        );
     }
     if message.contains("MultiFactorAuthentication") {
-        return format!("{arn} demands MFA, which no daemon has: ask its owner not to tick `Require MFA`");
+        return format!(
+            "{arn} demands MFA, which no daemon has: ask its owner not to tick `Require MFA`"
+        );
     }
     if message.contains("root accounts") {
         return "the base credentials are root keys, which cannot assume roles: use a user or a role".to_owned();
@@ -175,19 +184,25 @@ fn denied(role: &Role, message: &str) -> String {
         return format!("allow sts:AssumeRole on {arn} in the policy of our own base identity");
     }
     if message.contains("trust policy") || message.contains("resource-based policy") {
-        return format!("ask the owner of account {account} to name our base identity, and the external id if one is set, in the trust policy of {arn}");
+        return format!(
+            "ask the owner of account {account} to name our base identity, and the external id if one is set, in the trust policy of {arn}"
+        );
     }
     if message.contains("permissions boundary") {
-        return "the permissions boundary of our own base identity must allow sts:AssumeRole".to_owned();
+        return "the permissions boundary of our own base identity must allow sts:AssumeRole"
+            .to_owned();
     }
     if message.contains("service control policy") {
         return "ask the administrators of our own AWS organisation: a service control policy denies it".to_owned();
     }
     if message.contains("resource control policy") {
-        return format!("ask the administrators of the organisation of account {account}: a resource control policy denies it");
+        return format!(
+            "ask the administrators of the organisation of account {account}: a resource control policy denies it"
+        );
     }
     if message.contains("VPC endpoint policy") {
-        return "ask the network team: the policy of the STS interface endpoint denies it".to_owned();
+        return "ask the network team: the policy of the STS interface endpoint denies it"
+            .to_owned();
     }
     let external_id = match role.request.external_id {
         Some(_) => "with the external id configured here",

@@ -12,11 +12,13 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
-use aws_sdk_sts::config::{BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents};
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::config::{
+    BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents,
+};
+use aws_sdk_sts::error::SdkError;
 use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
 use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -56,7 +58,13 @@ pub struct Skew {
 
 impl StsIssuer {
     /// A client for `sts`, signing as `source`, reading the time from `clock`.
-    pub fn new(sts: &Sts, source: Arc<Source>, clock: SharedTimeSource, skew: Arc<Skew>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        sts: &Sts,
+        source: Arc<Source>,
+        clock: SharedTimeSource,
+        skew: Arc<Skew>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(sts.region.clone()))
@@ -72,14 +80,20 @@ impl StsIssuer {
             )
             .identity_cache(IdentityCache::no_cache())
             .time_source(clock.clone())
-            .interceptor(DateWitness { skew: skew.clone(), clock: clock.clone() });
+            .interceptor(DateWitness {
+                skew: skew.clone(),
+                clock: clock.clone(),
+            });
         if let Some(url) = &sts.endpoint_url {
             config = config.endpoint_url(url);
         }
         Self {
             client: Client::from_conf(config.build()),
             region: sts.region.clone(),
-            endpoint: sts.endpoint_url.clone().unwrap_or_else(|| format!("the STS endpoint of {}", sts.region)),
+            endpoint: sts
+                .endpoint_url
+                .clone()
+                .unwrap_or_else(|| format!("the STS endpoint of {}", sts.region)),
             attempt_timeout: sts.attempt_timeout,
             source,
             clock,
@@ -91,25 +105,47 @@ impl StsIssuer {
     async fn ask(&self, role: &Role) -> Result<AssumeRoleOutput, IssueError> {
         let base = self.source.credentials().await.map_err(|error| {
             self.source.rebuild();
-            self.error(role, Class::Source, &Failure { what: &error.to_string(), ..Failure::default() })
+            self.error(
+                role,
+                Class::Source,
+                &Failure {
+                    what: &error.to_string(),
+                    ..Failure::default()
+                },
+            )
         })?;
         let request = &role.request;
         let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
         let tags = request.tags.iter().map(tag).collect::<Result<Vec<_>, _>>();
         let tags = tags.map_err(|error| self.malformed(role, &error.to_string()))?;
-        let policies = request.policy_arns.iter().map(|arn| PolicyDescriptorType::builder().arn(arn).build());
+        let policies = request
+            .policy_arns
+            .iter()
+            .map(|arn| PolicyDescriptorType::builder().arn(arn).build());
         let sent = self
             .client
             .assume_role()
             .role_arn(request.role_arn.as_str())
             .role_session_name(request.session_name.as_str())
             .duration_seconds(i32::try_from(role.duration.as_secs()).unwrap_or(i32::MAX))
-            .set_external_id(request.external_id.as_ref().map(|id| id.as_str().to_owned()))
+            .set_external_id(
+                request
+                    .external_id
+                    .as_ref()
+                    .map(|id| id.as_str().to_owned()),
+            )
             .set_policy(request.policy.clone())
             .set_policy_arns(Some(policies.collect::<Vec<_>>()).filter(|arns| !arns.is_empty()))
             .set_tags(Some(tags).filter(|tags| !tags.is_empty()))
-            .set_transitive_tag_keys(Some(request.transitive_tag_keys.clone()).filter(|keys| !keys.is_empty()))
-            .set_source_identity(request.source_identity.as_ref().map(|id| id.as_str().to_owned()))
+            .set_transitive_tag_keys(
+                Some(request.transitive_tag_keys.clone()).filter(|keys| !keys.is_empty()),
+            )
+            .set_source_identity(
+                request
+                    .source_identity
+                    .as_ref()
+                    .map(|id| id.as_str().to_owned()),
+            )
             .customize()
             .config_override(aws_sdk_sts::Config::builder().credentials_provider(base))
             .send()
@@ -118,72 +154,131 @@ impl StsIssuer {
     }
 
     fn examined(&self, role: &Role, answer: &AssumeRoleOutput) -> Result<Credentials, IssueError> {
-        let granted = answer.credentials().ok_or_else(|| self.unusable(role, &Unusable::Missing("Credentials")))?;
+        let granted = answer
+            .credentials()
+            .ok_or_else(|| self.unusable(role, &Unusable::Missing("Credentials")))?;
         let grant = Grant {
             access_key_id: granted.access_key_id().to_owned(),
             secret_access_key: Secret::new(granted.secret_access_key().to_owned()),
             session_token: Secret::new(granted.session_token().to_owned()),
             // The SDK puts 1970 where the answer had nothing.
-            expires_at: SystemTime::try_from(*granted.expiration()).ok().filter(|at| *at > UNIX_EPOCH),
-            session_token_utilization: answer.session_token_utilization().and_then(|percent| percent.try_into().ok()),
+            expires_at: SystemTime::try_from(*granted.expiration())
+                .ok()
+                .filter(|at| *at > UNIX_EPOCH),
+            session_token_utilization: answer
+                .session_token_utilization()
+                .and_then(|percent| percent.try_into().ok()),
         };
-        Credentials::new(&grant, role, self.clock.now()).map_err(|error| self.unusable(role, &error))
+        Credentials::new(&grant, role, self.clock.now())
+            .map_err(|error| self.unusable(role, &error))
     }
 
     fn unusable(&self, role: &Role, unusable: &Unusable) -> IssueError {
         let class = match unusable {
             Unusable::DeadOnArrival(_) => Class::Clock,
             Unusable::TooLong(_) if self.skew.is_over(SKEW_LIMIT) => Class::Clock,
-            Unusable::Missing(_) | Unusable::Malformed(_) | Unusable::TooLong(_) | Unusable::TooLarge(_) => Class::Network,
+            Unusable::Missing(_)
+            | Unusable::Malformed(_)
+            | Unusable::TooLong(_)
+            | Unusable::TooLarge(_) => Class::Network,
         };
         let what = format!("unusable answer from {}: {unusable}", self.endpoint);
-        self.error(role, class, &Failure { what: &what, status: Some(200), ..Failure::default() })
+        self.error(
+            role,
+            class,
+            &Failure {
+                what: &what,
+                status: Some(200),
+                ..Failure::default()
+            },
+        )
     }
 
     fn malformed(&self, role: &Role, why: &str) -> IssueError {
         let what = format!("the request could not be built: {why}");
-        self.error(role, Class::Misconfigured, &Failure { what: &what, ..Failure::default() })
+        self.error(
+            role,
+            Class::Misconfigured,
+            &Failure {
+                what: &what,
+                ..Failure::default()
+            },
+        )
     }
 
-    fn classified(&self, role: &Role, error: &SdkError<AssumeRoleError, HttpResponse>) -> IssueError {
+    fn classified(
+        &self,
+        role: &Role,
+        error: &SdkError<AssumeRoleError, HttpResponse>,
+    ) -> IssueError {
         let answer = error.raw_response();
         let status = answer.map(|answer| answer.status().as_u16());
         let header = |name| answer.and_then(|answer| answer.headers().get(name));
-        let body = answer.and_then(|answer| answer.body().bytes()).map(String::from_utf8_lossy).unwrap_or_default();
+        let body = answer
+            .and_then(|answer| answer.body().bytes())
+            .map(String::from_utf8_lossy)
+            .unwrap_or_default();
         // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
         let metadata = error.as_service_error().map(AssumeRoleError::meta);
-        let code = metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
-        let message = metadata.and_then(|meta| meta.message()).or_else(|| element(&body, "Message")).map(first_line);
+        let code = metadata
+            .and_then(|meta| meta.code())
+            .or_else(|| element(&body, "Code"))
+            .map(plain);
+        let message = metadata
+            .and_then(|meta| meta.message())
+            .or_else(|| element(&body, "Message"))
+            .map(first_line);
         let endpoint = &self.endpoint;
         let (class, what) = match error {
-            SdkError::ConstructionFailure(_) => {
-                (Class::Misconfigured, format!("the request could not be built: {}", chain_of(error)))
-            }
+            SdkError::ConstructionFailure(_) => (
+                Class::Misconfigured,
+                format!("the request could not be built: {}", chain_of(error)),
+            ),
             SdkError::TimeoutError(_) => (
                 Class::Network,
-                format!("no answer from {endpoint} within {} s", self.attempt_timeout.as_secs_f64()),
+                format!(
+                    "no answer from {endpoint} within {} s",
+                    self.attempt_timeout.as_secs_f64()
+                ),
             ),
-            SdkError::DispatchFailure(failure) if failure.is_other().is_none() && is_missing_credentials(error) => {
+            SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
                 (Class::Source, chain_of(error))
             }
-            SdkError::DispatchFailure(_) => {
-                (Class::Network, format!("{endpoint} could not be reached: {}", chain_of(error)))
-            }
-            SdkError::ResponseError(_) => (Class::Network, format!("broken answer from {endpoint}: {}", chain_of(error))),
+            SdkError::DispatchFailure(_) => (
+                Class::Network,
+                format!("{endpoint} could not be reached: {}", chain_of(error)),
+            ),
+            SdkError::ResponseError(_) => (
+                Class::Network,
+                format!("broken answer from {endpoint}: {}", chain_of(error)),
+            ),
             SdkError::ServiceError(_) => match (&code, status) {
                 (Some(code), _) => (
                     self.class_of(code, status),
-                    format!("{endpoint} answered {code}{}", message.as_deref().map(|m| format!(": {m}")).unwrap_or_default()),
+                    format!(
+                        "{endpoint} answered {code}{}",
+                        message
+                            .as_deref()
+                            .map(|m| format!(": {m}"))
+                            .unwrap_or_default()
+                    ),
                 ),
                 (None, status) => {
                     let status = status.unwrap_or_default();
-                    (class_of_status(status), format!("{endpoint} answered HTTP {status}, and not as STS does"))
+                    (
+                        class_of_status(status),
+                        format!("{endpoint} answered HTTP {status}, and not as STS does"),
+                    )
                 }
             },
             _ => (Class::Network, chain_of(error)),
         };
-        let retry_after = header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let retry_after_ms = header("x-amz-retry-after").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let retry_after = header("retry-after")
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs);
+        let retry_after_ms = header("x-amz-retry-after")
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_millis);
         let request_id = header("x-amzn-requestid").map(plain);
         let failure = Failure {
             what: &what,
@@ -200,7 +295,11 @@ impl StsIssuer {
     fn class_of(&self, code: &str, status: Option<u16>) -> Class {
         match explain::class_of_code(code) {
             // Wrong key and wrong clock share this code; the measured skew tells them apart.
-            Some(Class::Source) if code == "SignatureDoesNotMatch" && self.skew.is_over(SKEW_LIMIT) => Class::Clock,
+            Some(Class::Source)
+                if code == "SignatureDoesNotMatch" && self.skew.is_over(SKEW_LIMIT) =>
+            {
+                Class::Clock
+            }
             Some(class) => class,
             None => match status.unwrap_or_default() {
                 429 => Class::Throttled,
@@ -242,7 +341,9 @@ impl Issuer for StsIssuer {
 impl Skew {
     /// Nothing measured yet.
     pub fn new() -> Self {
-        Self { millis: AtomicI64::new(i64::MIN) }
+        Self {
+            millis: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// Server minus local, seconds.
@@ -252,7 +353,8 @@ impl Skew {
     }
 
     fn is_over(&self, limit: Duration) -> bool {
-        self.get().is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
+        self.get()
+            .is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
     }
 }
 
@@ -278,9 +380,14 @@ impl Intercept for DateWitness {
         let date = context.response().headers().get("date");
         if let Some(date) = date.and_then(|text| DateTime::from_str(text, Format::HttpDate).ok()) {
             let local = DateTime::from(self.clock.now());
-            let millis = date.to_millis().unwrap_or(i64::MIN).saturating_sub(local.to_millis().unwrap_or_default());
+            let millis = date
+                .to_millis()
+                .unwrap_or(i64::MIN)
+                .saturating_sub(local.to_millis().unwrap_or_default());
             // `Date` has whole seconds: half a second off either way is no skew.
-            self.skew.millis.store(millis.saturating_add(500), Ordering::Relaxed);
+            self.skew
+                .millis
+                .store(millis.saturating_add(500), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -311,12 +418,18 @@ fn is_missing_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
 /// The text of the first `<name>` element, if the body is one that has it.
 fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     let after = body.split_once(&format!("<{name}>"))?.1;
-    after.split_once(&format!("</{name}>")).map(|(text, _)| text.trim()).filter(|text| !text.is_empty())
+    after
+        .split_once(&format!("</{name}>"))
+        .map(|(text, _)| text.trim())
+        .filter(|text| !text.is_empty())
 }
 
 /// What an attacker may not use to forge a log line.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MESSAGE_LIMIT)
+        .collect()
 }
 
 fn first_line(text: &str) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use http::{HeaderMap, Method, Request, header};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -53,7 +53,10 @@ pub struct Readiness {
 impl Readiness {
     /// Ready at [`START_DEADLINE`] from now at the latest.
     pub fn new() -> Self {
-        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
+        Self {
+            deadline: Instant::now() + START_DEADLINE,
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// Not ready any more, for good.
@@ -63,7 +66,8 @@ impl Readiness {
 
     /// Whether every required role has left pending, or the start has lasted long enough.
     pub fn is_ready(&self, slots: &Slots) -> bool {
-        let left_pending = |slot: &Arc<Slot>| !slot.role.required || !matches!(**slot.state(), RoleState::Pending);
+        let left_pending =
+            |slot: &Arc<Slot>| !slot.role.required || !matches!(**slot.state(), RoleState::Pending);
         !self.stopping.load(Ordering::Acquire)
             && (Instant::now() >= self.deadline || slots.load().slots.values().all(left_pending))
     }
@@ -127,8 +131,15 @@ impl Admin {
         if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
             return reply::refusal(&Refusal::Forbidden);
         }
-        if let Some(role) = path.strip_prefix("/roles/").and_then(|rest| rest.strip_suffix("/refresh")) {
-            return if method == Method::POST { self.refresh(role) } else { reply::refusal(&Refusal::MethodNotAllowed) };
+        if let Some(role) = path
+            .strip_prefix("/roles/")
+            .and_then(|rest| rest.strip_suffix("/refresh"))
+        {
+            return if method == Method::POST {
+                self.refresh(role)
+            } else {
+                reply::refusal(&Refusal::MethodNotAllowed)
+            };
         }
         if method != Method::GET && method != Method::HEAD {
             return reply::refusal(&Refusal::MethodNotAllowed);
@@ -138,11 +149,17 @@ impl Admin {
             "/readyz" => self.readyz(),
             "/metrics" => reply::metrics(self.metrics.render(&self.scene(&self.slots.load()))),
             "/roles" => reply::document(serde_json::to_vec(&self.overview()).unwrap_or_default()),
-            _ => match path.strip_prefix("/readyz/").map(|role| self.slots.find(role)) {
+            _ => match path
+                .strip_prefix("/readyz/")
+                .map(|role| self.slots.find(role))
+            {
                 Some(Some(slot)) => {
                     let now = self.clock.now();
                     let state = slot.state();
-                    reply::text(state.vend(now).is_ok(), format!("{} {}\n", slot.role.name, state.phase(now).as_str()))
+                    reply::text(
+                        state.vend(now).is_ok(),
+                        format!("{} {}\n", slot.role.name, state.phase(now).as_str()),
+                    )
                 }
                 Some(None) => reply::refusal(&Refusal::RoleNotFound),
                 None => reply::refusal(&Refusal::NotFound),
@@ -155,7 +172,11 @@ impl Admin {
         let ready = self.readiness.is_ready(&self.slots);
         let mut body = String::from(if ready { "ready\n" } else { "not ready\n" });
         for slot in self.slots.load().slots.values() {
-            body.push_str(&format!("{} {}\n", slot.role.name, slot.state().phase(now).as_str()));
+            body.push_str(&format!(
+                "{} {}\n",
+                slot.role.name,
+                slot.state().phase(now).as_str()
+            ));
         }
         reply::text(ready, body)
     }
@@ -200,9 +221,17 @@ impl Admin {
             sources: scene
                 .sources
                 .into_iter()
-                .map(|(name, up, expires_at)| SourceView { name, up, expires_at: expires_at.map(rfc3339) })
+                .map(|(name, up, expires_at)| SourceView {
+                    name,
+                    up,
+                    expires_at: expires_at.map(rfc3339),
+                })
                 .collect(),
-            roles: table.slots.values().map(|slot| role_view(slot, scene.now)).collect(),
+            roles: table
+                .slots
+                .values()
+                .map(|slot| role_view(slot, scene.now))
+                .collect(),
         }
     }
 }
@@ -239,6 +268,10 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
 
 impl Endpoint for Arc<Admin> {
     fn respond<B>(&self, request: Request<B>, _: SocketAddr) -> Answering {
-        Answering::Now(Some(self.answer(request.method(), request.uri().path(), request.headers())))
+        Answering::Now(Some(self.answer(
+            request.method(),
+            request.uri().path(),
+            request.headers(),
+        )))
     }
 }

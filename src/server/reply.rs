@@ -58,8 +58,13 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         Refusal::Pending(_) => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Refusal::Unavailable { next_attempt_in, .. } => {
-            headers.insert(RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)));
+        Refusal::Unavailable {
+            next_attempt_in, ..
+        } => {
+            headers.insert(
+                RETRY_AFTER,
+                HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)),
+            );
         }
         Refusal::MethodNotAllowed => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -86,13 +91,25 @@ pub fn too_slow() -> Vec<u8> {
 
 /// The admin endpoint's plain text.
 pub fn text(well: bool, body: String) -> Reply {
-    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    with_type(status, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from(body))
+    let status = if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    with_type(
+        status,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        Bytes::from(body),
+    )
 }
 
 /// The admin endpoint's metrics.
 pub fn metrics(body: String) -> Reply {
-    with_type(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), Bytes::from(body))
+    with_type(
+        StatusCode::OK,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+        Bytes::from(body),
+    )
 }
 
 /// The admin endpoint's JSON.
@@ -147,7 +164,8 @@ impl Refusal {
 }
 
 fn body(code: &str, message: &str) -> String {
-    serde_json::json!({ "code": code, "message": message, "Code": code, "Message": message }).to_string()
+    serde_json::json!({ "code": code, "message": message, "Code": code, "Message": message })
+        .to_string()
 }
 
 fn json(status: StatusCode, body: Bytes) -> Reply {

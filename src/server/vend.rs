@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::SharedTimeSource;
 use http::{Method, Request, header, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -74,12 +74,20 @@ impl Vend {
 
     /// How long a request may wait for a pending role, from now on.
     pub fn set_pending_wait(&self, wait: Duration) {
-        self.pending_wait.store(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.pending_wait.store(
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// The answer, now.
     fn answer(&self, head: &request::Parts) -> Verdict {
-        let refused = |result, refusal| Verdict { slot: None, result, reply: reply::refusal(&refusal), credentials: None };
+        let refused = |result, refusal| Verdict {
+            slot: None,
+            result,
+            reply: reply::refusal(&refusal),
+            credentials: None,
+        };
         let Some(token) = direct(head, &self.hosts) else {
             return refused(VendResult::Forbidden, Refusal::Forbidden);
         };
@@ -101,22 +109,47 @@ impl Vend {
             }
             known => match table.slots.get(name) {
                 Some(slot) if slot.needs_no_token() => slot,
-                _ if known.is_some() => return refused(VendResult::RoleNotFound, Refusal::RoleNotFound),
+                _ if known.is_some() => {
+                    return refused(VendResult::RoleNotFound, Refusal::RoleNotFound);
+                }
                 _ => return refused(VendResult::Unauthorized, Refusal::Unauthorized),
             },
         };
         slot.ask();
         let (result, reply, credentials) = of_state(slot, now);
-        Verdict { slot: Some(slot.clone()), result, reply, credentials }
+        Verdict {
+            slot: Some(slot.clone()),
+            result,
+            reply,
+            credentials,
+        }
     }
 
-    fn conclude(&self, verdict: Verdict, head: &request::Parts, peer: SocketAddr, started: Instant) -> Reply {
+    fn conclude(
+        &self,
+        verdict: Verdict,
+        head: &request::Parts,
+        peer: SocketAddr,
+        started: Instant,
+    ) -> Reply {
         let unknown = self.metrics.unknown_role();
         let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
         let role = verdict.slot.as_ref().map(|slot| &slot.role.name);
-        self.metrics.answered(counts, verdict.result, started.elapsed());
-        let credentials = verdict.credentials.as_deref().map(|held| (held.access_key_id(), held.expires_at()));
-        self.audit.decided(counts.tally(verdict.result), role, verdict.result, credentials, head, peer, &self.clock);
+        self.metrics
+            .answered(counts, verdict.result, started.elapsed());
+        let credentials = verdict
+            .credentials
+            .as_deref()
+            .map(|held| (held.access_key_id(), held.expires_at()));
+        self.audit.decided(
+            counts.tally(verdict.result),
+            role,
+            verdict.result,
+            credentials,
+            head,
+            peer,
+            &self.clock,
+        );
         verdict.reply
     }
 }
@@ -133,7 +166,9 @@ impl Endpoint for Arc<Vend> {
             .zip(verdict.slot.clone());
         match waiting {
             None => Answering::Now(Some(self.conclude(verdict, &head, peer, started))),
-            Some((permit, slot)) => Answering::Later(self.clone().wait(slot, permit, head, peer, started)),
+            Some((permit, slot)) => {
+                Answering::Later(self.clone().wait(slot, permit, head, peer, started))
+            }
         }
     }
 }
@@ -164,16 +199,32 @@ fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Cred
     let name = || slot.role.name.clone();
     let (result, refusal) = match state.vend(now) {
         Ok(credentials) => {
-            return (VendResult::Vended, reply::credentials(credentials), Some(credentials.clone()));
+            return (
+                VendResult::Vended,
+                reply::credentials(credentials),
+                Some(credentials.clone()),
+            );
         }
         Err(Phase::Pending) => (VendResult::Pending, Refusal::Pending(name())),
         Err(Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale) => {
             let failures = RoleState::failures(&state);
             if failures.is_some_and(|failures| failures.error.class.needs_a_person()) {
-                (VendResult::AssumeRoleFailed, Refusal::AssumeRoleFailed(name()))
+                (
+                    VendResult::AssumeRoleFailed,
+                    Refusal::AssumeRoleFailed(name()),
+                )
             } else {
-                let next_attempt_in = state.next_attempt(now).duration_since(now).unwrap_or_default();
-                (VendResult::Unavailable, Refusal::Unavailable { role: name(), next_attempt_in })
+                let next_attempt_in = state
+                    .next_attempt(now)
+                    .duration_since(now)
+                    .unwrap_or_default();
+                (
+                    VendResult::Unavailable,
+                    Refusal::Unavailable {
+                        role: name(),
+                        next_attempt_in,
+                    },
+                )
             }
         }
     };
@@ -183,7 +234,11 @@ fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Cred
 /// `None` if the request was forwarded, made by a browser, or names a foreign host; else its token, if it has one.
 /// Together with loopback this keeps out DNS rebinding and server-side request forgery through a proxy.
 fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [u8]>> {
-    if head.uri.authority().is_some_and(|authority| !is_ours(authority.host(), hosts)) {
+    if head
+        .uri
+        .authority()
+        .is_some_and(|authority| !is_ours(authority.host(), hosts))
+    {
         return None;
     }
     let mut token = None;
@@ -191,12 +246,17 @@ fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [
         if name == header::AUTHORIZATION {
             token = Some(bare(value.as_bytes()));
         } else if name == header::HOST {
-            if !value.to_str().is_ok_and(|host| is_ours(without_port(host), hosts)) {
+            if !value
+                .to_str()
+                .is_ok_and(|host| is_ours(without_port(host), hosts))
+            {
                 return None;
             }
         } else if name == header::ORIGIN || name == header::FORWARDED {
             return None;
-        } else if name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("sec-fetch-") {
+        } else if name.as_str().starts_with("x-forwarded-")
+            || name.as_str().starts_with("sec-fetch-")
+        {
             return None;
         }
     }
@@ -204,9 +264,16 @@ fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [
 }
 
 fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     match host.parse::<IpAddr>() {
-        Ok(ip) => ip.is_loopback() || hosts.contains(&ip) || CONTAINER_ENDPOINTS.iter().any(|known| *known == host),
+        Ok(ip) => {
+            ip.is_loopback()
+                || hosts.contains(&ip)
+                || CONTAINER_ENDPOINTS.iter().any(|known| *known == host)
+        }
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
@@ -226,7 +293,10 @@ fn without_port(host: &str) -> &str {
 fn bare(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
     match value.split_at_checked(6) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(u8::is_ascii_whitespace) => {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case(b"bearer")
+                && rest.first().is_some_and(u8::is_ascii_whitespace) =>
+        {
             rest.trim_ascii()
         }
         _ => value,

@@ -1,0 +1,270 @@
+//! Arguments in, an exit status out. One file per command.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, Loaded};
+use crate::role::Role;
+
+pub mod check;
+pub mod completions;
+pub mod consumer;
+pub mod credential_process;
+pub mod exec;
+pub mod fetch;
+pub mod man;
+pub mod refresh;
+pub mod run;
+pub mod status;
+
+/// The names of the variables that container credentials come from.
+pub const CONTAINER_VARIABLES: [&str; 4] = [
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
+
+/// AWS role credentials on tap.
+#[derive(Debug, Parser)]
+#[command(name = "roletap", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// The configuration file; conf.d/*.toml beside it is read too
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "ROLETAP_CONFIG",
+        default_value = "/etc/roletap/roletap.toml"
+    )]
+    pub config: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Assume the configured roles and serve their credentials
+    ///
+    /// SIGHUP reloads the configuration, SIGUSR1 refreshes all roles within the budget, SIGTERM and SIGINT drain
+    /// connections and exit; a second one exits at once.
+    Run,
+    /// Check the configuration, offline
+    ///
+    /// Prints every problem with its file, line and column and exits 78; or, if there is none, one line per role, what
+    /// deserves a look, and a forecast of STS calls.
+    Check {
+        /// For people or for programs
+        #[arg(long, value_enum, default_value_t)]
+        format: CheckFormat,
+        /// How many hosts share the account that signs, for the forecast
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        hosts: u64,
+    },
+    /// Print the settings that point a workload at its role
+    Env {
+        /// A role of the configuration
+        role: String,
+        /// How the settings are written
+        #[arg(long, value_enum, default_value_t)]
+        format: EnvFormat,
+    },
+    /// Run a command whose AWS SDK finds this role
+    ///
+    /// Waits until the role's credentials are there, then becomes the command.
+    Exec {
+        /// A role of the configuration
+        role: String,
+        /// How long to wait for credentials before giving up, seconds; 0 starts the command whatever the daemon says
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        wait: u64,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// Show what the running daemon holds
+    Status {
+        /// As the daemon says it
+        #[arg(long)]
+        json: bool,
+        /// Again every two seconds, until interrupted
+        #[arg(long, conflicts_with_all = ["json", "ready"])]
+        watch: bool,
+        /// Print nothing; exit 0 if the daemon is ready, else 69: a health check
+        #[arg(long, conflicts_with = "json")]
+        ready: bool,
+    },
+    /// Print credentials as AWS `credential_process` wants them, for tools without a container provider
+    CredentialProcess {
+        /// A role of the configuration
+        role: String,
+    },
+    /// Ask the running daemon for new credentials of a role, within its budget
+    Refresh {
+        /// A role of the configuration
+        role: String,
+    },
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write one page per command into this directory instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// How `check` reports.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum CheckFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// How `env` writes settings.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum EnvFormat {
+    /// For `eval` in a POSIX shell
+    #[default]
+    Shell,
+    /// For the [Service] section of a unit
+    Systemd,
+    /// For `docker run --env-file`
+    Docker,
+    /// For programs: what to set, and what to unset
+    Json,
+}
+
+/// What the process exits with: sysexits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It went well.
+    Success,
+    /// It failed while running.
+    Failed,
+    /// The arguments make no sense.
+    Usage,
+    /// Something that was needed is not there: the daemon, a port.
+    Unavailable,
+    /// A permission is missing.
+    NotPermitted,
+    /// The configuration has problems.
+    Config,
+}
+
+impl ExitStatus {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 64,
+            Self::Unavailable => 69,
+            Self::NotPermitted => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the process exits with.
+    pub status: ExitStatus,
+    /// What was being done, what was found, what to do next; printed as it is.
+    pub message: String,
+}
+
+impl Failure {
+    /// `error: {message}`, one line.
+    pub fn new(status: ExitStatus, message: impl Display) -> Self {
+        Self {
+            status,
+            message: format!("error: {message}\n"),
+        }
+    }
+
+    /// By what went wrong with a file or a socket.
+    pub fn io(error: &std::io::Error, doing: impl Display) -> Self {
+        let status = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => ExitStatus::NotPermitted,
+            _ => ExitStatus::Unavailable,
+        };
+        Self::new(status, format!("{doing}: {error}"))
+    }
+}
+
+/// Does what the arguments say.
+pub fn execute(arguments: Arguments) -> Result<(), Failure> {
+    let config = arguments.config.as_path();
+    match arguments.command {
+        Command::Run => run::run(config),
+        Command::Check { format, hosts } => check::check(config, format, hosts),
+        Command::Env { role, format } => consumer::env(config, &role, format),
+        Command::Exec {
+            role,
+            wait,
+            command,
+        } => exec::exec(config, &role, wait, &command),
+        Command::Status { json, watch, ready } => status::status(config, json, watch, ready),
+        Command::CredentialProcess { role } => {
+            credential_process::credential_process(config, &role)
+        }
+        Command::Refresh { role } => refresh::refresh(config, &role),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
+    }
+}
+
+/// Writes to standard output. A reader that has gone is nobody's failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| std::io::stdout().flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::io(&error, "cannot write to standard output"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the configuration, or fails with its report.
+pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
+    use std::io::IsTerminal;
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Config::load(config).map_err(|report| Failure {
+        status: ExitStatus::Config,
+        message: report.render(nothing, color),
+    })
+}
+
+/// A role of the configuration, by the name on the command line.
+pub(crate) fn role<'c>(config: &'c Config, name: &str) -> Result<&'c Role, Failure> {
+    let known = || {
+        config
+            .roles
+            .keys()
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    config.roles.get(name).map(AsRef::as_ref).ok_or_else(|| {
+        Failure::new(
+            ExitStatus::Usage,
+            format!("no role `{name}` in the configuration; it has: {}", known()),
+        )
+    })
+}

@@ -1,0 +1,168 @@
+//! What a workload has to be told: `roletap env`, and what `exec` sets.
+//!
+//! Three variables with one token in two of them, because clients differ: some know only the token, some only the file,
+//! and where both are set they must agree. What comes before the container provider in every SDK's chain has to go.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{EnvFormat, ExitStatus, Failure, load, print, role};
+use crate::config::Config;
+use crate::role::Role;
+use crate::server::vend::PATH;
+use crate::tokens;
+
+/// A workload's settings.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where its credentials are.
+    pub url: String,
+    /// What it shows, and where that lies; `None` with `unsafe_no_token`.
+    pub token: Option<(Zeroizing<String>, PathBuf)>,
+}
+
+/// What shadows the container provider in the chain of one SDK or another.
+pub const UNSET: [&str; 9] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+];
+
+/// What must not go to a proxy.
+pub const NO_PROXY: &str = "127.0.0.1,localhost,169.254.169.254,169.254.170.2,169.254.170.23";
+
+/// `roletap env`
+pub fn env(config: &Path, name: &str, format: EnvFormat) -> Result<(), Failure> {
+    let loaded = load(config, "no settings were printed")?;
+    let settings = Settings::of(&loaded.config, role(&loaded.config, name)?)?;
+    print(&settings.render(format))
+}
+
+impl Settings {
+    /// Of a role, with its token read from the file that the daemon writes.
+    pub fn of(config: &Config, role: &Role) -> Result<Self, Failure> {
+        let address = config
+            .server
+            .listen
+            .first()
+            .copied()
+            .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 5169)));
+        if address.port() == 0 {
+            return Err(Failure::new(
+                ExitStatus::Config,
+                "`server.listen` asks for any port: name one, so that workloads can",
+            ));
+        }
+        let address = match address.ip() {
+            ip if !ip.is_unspecified() => address,
+            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+            IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port())),
+        };
+        let token = match tokens::path_of(config, role) {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(&path)
+                    .map(Zeroizing::new)
+                    .map_err(|error| {
+                        let hint = match error.kind() {
+                            std::io::ErrorKind::NotFound => {
+                                "; the daemon writes it when it starts: is it running?"
+                            }
+                            std::io::ErrorKind::PermissionDenied => {
+                                "; `token_group` of the role names who may read it"
+                            }
+                            _ => "",
+                        };
+                        Failure::io(
+                            &error,
+                            format!("cannot read the token file {}{hint}", path.display()),
+                        )
+                    })?;
+                Some((Zeroizing::new(text.trim().to_owned()), path))
+            }
+        };
+        Ok(Self {
+            url: format!("http://{address}{PATH}{}", role.name),
+            token,
+        })
+    }
+
+    /// Name and value of every variable that is set. Holds the token.
+    pub fn variables(&self) -> BTreeMap<&'static str, Zeroizing<String>> {
+        let mut set = BTreeMap::from([
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                Zeroizing::new(self.url.clone()),
+            ),
+            (
+                "AWS_EC2_METADATA_DISABLED",
+                Zeroizing::new("true".to_owned()),
+            ),
+            ("NO_PROXY", Zeroizing::new(NO_PROXY.to_owned())),
+            ("no_proxy", Zeroizing::new(NO_PROXY.to_owned())),
+        ]);
+        if let Some((token, path)) = &self.token {
+            set.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN", token.clone());
+            set.insert(
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                Zeroizing::new(path.display().to_string()),
+            );
+        }
+        set
+    }
+
+    fn render(&self, format: EnvFormat) -> String {
+        let mut out = String::new();
+        let variables = self.variables();
+        for (name, value) in &variables {
+            let value = value.as_str();
+            // Writing to a string cannot fail.
+            let _ = match format {
+                EnvFormat::Json => break,
+                EnvFormat::Shell if name.eq_ignore_ascii_case("NO_PROXY") => {
+                    writeln!(out, "export {name}=\"${{{name}:+${name},}}{value}\"")
+                }
+                EnvFormat::Shell => writeln!(out, "export {name}={}", quoted(value)),
+                // % begins a specifier in a unit.
+                EnvFormat::Systemd => {
+                    writeln!(out, "Environment=\"{name}={}\"", value.replace('%', "%%"))
+                }
+                EnvFormat::Docker => writeln!(out, "{name}={value}"),
+            };
+        }
+        let unset = UNSET.join(" ");
+        let _ = match format {
+            EnvFormat::Shell => writeln!(out, "unset {unset}"),
+            EnvFormat::Systemd => writeln!(out, "UnsetEnvironment={unset}"),
+            // An env-file cannot unset anything.
+            EnvFormat::Docker => writeln!(out, "# must not be set: {unset}"),
+            EnvFormat::Json => {
+                let set: BTreeMap<_, _> = variables
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                writeln!(
+                    out,
+                    "{:#}",
+                    serde_json::json!({ "set": set, "unset": UNSET })
+                )
+            }
+        };
+        out
+    }
+}
+
+/// For a POSIX shell.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}

@@ -1,0 +1,131 @@
+//! One request to the running daemon.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use super::{ExitStatus, Failure};
+use crate::config::Config;
+use crate::source::chain_of;
+
+/// A daemon that takes longer has no answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// `/roles` of ten thousand roles has about 8 MB.
+const BODY_LIMIT: usize = 64 << 20;
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body; it may hold credentials.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    /// As a failure, in the daemon's own words.
+    pub fn failure(&self, doing: &str) -> Failure {
+        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let message = said
+            .as_ref()
+            .and_then(|body| body["message"].as_str())
+            .unwrap_or("an answer without a message");
+        let status = match self.status {
+            401 | 403 => ExitStatus::NotPermitted,
+            _ => ExitStatus::Unavailable,
+        };
+        Failure::new(status, format!("{doing}: HTTP {}: {message}", self.status))
+    }
+}
+
+/// Asks the admin endpoint.
+pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
+    let Some(address) = config.admin.listen.first() else {
+        return Err(Failure::new(
+            ExitStatus::Config,
+            "the admin endpoint is turned off: set `admin.listen`",
+        ));
+    };
+    fetch(method, &format!("http://{address}{path}"), None)
+}
+
+/// Asks `url`, which names an address; never through a proxy.
+pub fn fetch(method: &str, url: &str, token: Option<&str>) -> Result<Answer, Failure> {
+    block_on(async {
+        let asked = tokio::time::timeout(TIMEOUT, ask(method, url, token)).await;
+        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs()).into()))
+    })?
+    .map_err(|error| {
+        let hint = "is the daemon running, with this configuration?";
+        Failure::new(
+            ExitStatus::Unavailable,
+            format!("cannot ask {url}: {}; {hint}", chain_of(error.as_ref())),
+        )
+    })
+}
+
+/// Sleeps.
+pub fn pause(pause: Duration) {
+    let _ = block_on(async { tokio::time::sleep(pause).await });
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+async fn ask(method: &str, url: &str, token: Option<&str>) -> Result<Answer, Failed> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url)
+        .header(header::CONNECTION, "close");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, token);
+    }
+    let mut request = request.body(Empty::<Bytes>::new())?;
+    let host = request
+        .uri()
+        .authority()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let address: SocketAddr = host.parse()?;
+    request.headers_mut().insert(header::HOST, host.parse()?);
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+        .parse()?;
+    *request.uri_mut() = path;
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), BODY_LIMIT)
+            .collect()
+            .await?;
+        Ok(Answer {
+            status,
+            body: Zeroizing::new(body.to_bytes().to_vec()),
+        })
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        // A connection that has ended has handed over what it received.
+        _ = connection => exchange.await,
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    Ok(runtime
+        .map_err(|error| Failure::io(&error, "cannot start"))?
+        .block_on(future))
+}
