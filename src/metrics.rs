@@ -203,6 +203,11 @@ impl Metrics {
         self.refresher_restarts.inc();
     }
 
+    /// How many refreshers have been started again.
+    pub fn refresher_restarts(&self) -> u64 {
+        self.refresher_restarts.get()
+    }
+
     /// The gauge of open connections of one of [`LISTENERS`].
     pub fn connections(&self, listener: &str) -> IntGauge {
         self.connections.with_label_values(&[listener])
