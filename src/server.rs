@@ -19,13 +19,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus::IntGauge;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::reply::Reply;
+use crate::metrics::Connections;
 
 pub mod admin;
 pub mod reply;
@@ -64,7 +64,7 @@ pub struct Limits {
     /// Connections at once.
     pub connections: Arc<Semaphore>,
     /// How many there are.
-    pub open: IntGauge,
+    pub open: Connections,
 }
 
 /// How a drain ended.
@@ -158,8 +158,7 @@ async fn accept(
                 let (endpoint, open, stopping) =
                     (endpoint.clone(), limits.open.clone(), stopping.clone());
                 connections.spawn(async move {
-                    open.inc();
-                    let _closed = Closed(open);
+                    let _counted = open.open();
                     converse(stream, peer, endpoint, stopping).await;
                     drop(permit);
                 });
@@ -249,13 +248,5 @@ impl Future for Answering {
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Answering")
-    }
-}
-
-struct Closed(IntGauge);
-
-impl Drop for Closed {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -1,3 +1,5 @@
 //! The one integration binary.
+mod config;
 mod fake_sts;
 mod support;
+mod tidy;
