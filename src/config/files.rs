@@ -2,6 +2,7 @@
 //!
 //! A file that cannot be read is kept with its reason, so that it takes its place in the one report.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use crate::role::Refused;
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
 /// One file's path and text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
     text: Result<String, Refused>,
@@ -43,6 +44,13 @@ impl Source {
 
     pub(super) fn failure(&self) -> Option<&Refused> {
         self.text.as_ref().err()
+    }
+}
+
+/// Without the text: somebody may have put a secret in it.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

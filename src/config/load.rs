@@ -166,7 +166,12 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     let server = settings::read_server(server, listeners.server, reading);
     admin.finish(reading);
     let log = settings::read_log(log, reading);
-    let facts = settings::read_sts_facts(&mut sts, reading);
+    let mut facts = settings::read_sts_facts(&mut sts, reading);
+    if main.is_none() {
+        // What the broken file says of STS is unknown: do not hold it against the roles of other files.
+        facts.custom_endpoint = true;
+        facts.unsafe_short_sessions = true;
+    }
     let sts = settings::read_sts(sts, &facts, main.is_some(), reading);
 
     for (file, document) in documents.iter().enumerate() {
@@ -321,8 +326,15 @@ fn refuse_keys_of_main<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, read
     section.finish(reading);
 }
 
-/// Each role has read the values in `[defaults]`. What is left is to find the keys that no role knows.
+/// Each role has read the values in `[defaults]`. What is left is to find the keys that no role knows,
+/// and to learn the keys of a role where there is none.
 fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut Reading<'_>) {
+    let Ok(name) = RoleName::parse("defaults") else { return };
+    // Read as a role for its questions alone; the problems were told by the roles themselves.
+    let mut scratch = Reading::new(reading.host, reading.sources);
+    let mut any_role = Section::new("role", "role", Vec::new());
+    roles::read(&name, &mut any_role, facts, &mut scratch);
+    any_role.finish(reading);
     let Some(defaults) = defaults else { return };
     if let Some((name, _)) = defaults.table.get_key_value("role_arn") {
         reading.problem(
@@ -333,10 +345,7 @@ fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut R
             .help("give each [role.NAME] its own"),
         );
     }
-    let Ok(name) = RoleName::parse("defaults") else { return };
     let mut section = Section::new("defaults", "defaults", vec![defaults]);
-    // Read as a role for its questions alone; the problems were told by the roles themselves.
-    let mut scratch = Reading::new(reading.host, reading.sources);
     roles::read(&name, &mut section, facts, &mut scratch);
     section.finish(reading);
 }

@@ -16,7 +16,7 @@ use super::files::Source;
 
 /// A range of bytes in one of the files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub(super) struct Place {
     /// Which file, in the order they were read.
     pub(super) file: usize,
     /// The bytes, within that file's text.

@@ -295,7 +295,7 @@ fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
 }
 
 fn not_yet(instead: &str) -> Refused {
-    Refused::new("\"journald\" is not available yet", instead)
+    Refused::new("is \"journald\", which is not available yet", format!("until then {instead}"))
 }
 
 fn not_one_of(found: &str, expected: &str) -> Refused {
