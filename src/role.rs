@@ -120,7 +120,8 @@ pub struct RoleName(String);
 impl RoleName {
     /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
     pub fn parse(text: &str) -> Result<Self, Refused> {
-        const EXPECTED: &str = "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
+        const EXPECTED: &str =
+            "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
         let refuse = |what: String| Err(Refused::new(what, EXPECTED));
         let Some(first) = text.chars().next() else {
             return refuse("is empty".to_owned());
@@ -170,7 +171,9 @@ impl SessionDuration {
             Ok(seconds) if (least..=43_200).contains(&seconds) => Ok(Self(seconds)),
             Ok(_) | Err(_) => Err(Refused::new(
                 format!("is {seconds}"),
-                format!("expected {least} to 43200 seconds, and at most what the role's own maximum allows"),
+                format!(
+                    "expected {least} to 43200 seconds, and at most what the role's own maximum allows"
+                ),
             )),
         }
     }
@@ -213,7 +216,10 @@ impl SourceIdentity {
     /// Refuses what STS would refuse.
     pub fn parse(text: &str) -> Result<Self, Refused> {
         if text.starts_with("aws:") {
-            return Err(Refused::new("begins with `aws:`", "AWS keeps that prefix for itself"));
+            return Err(Refused::new(
+                "begins with `aws:`",
+                "AWS keeps that prefix for itself",
+            ));
         }
         check_text(text, 64, "_+=,.@-")?;
         Ok(Self(text.to_owned()))
@@ -261,9 +267,15 @@ fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Refused> {
     }
     if !(2..=most).contains(&found) {
         let s = if found == 1 { "" } else { "s" };
-        return Err(Refused::new(format!("has {found} character{s}"), expected()));
+        return Err(Refused::new(
+            format!("has {found} character{s}"),
+            expected(),
+        ));
     }
-    match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
+    match text
+        .chars()
+        .find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c)))
+    {
         Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected())),
         None => Ok(()),
     }
@@ -279,7 +291,19 @@ mod tests {
         for good in ["a", "Orders-2.eu_west", &"x".repeat(63)] {
             assert_eq!(RoleName::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "-a", "_a", "a/b", "a b", "é", "a\n", "unknown", &"x".repeat(64)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "_a",
+            "a/b",
+            "a b",
+            "é",
+            "a\n",
+            "unknown",
+            &"x".repeat(64),
+        ] {
             assert!(RoleName::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -297,7 +321,11 @@ mod tests {
             (i64::MAX, true, false),
             (i64::from(u32::MAX) + 901, false, false),
         ] {
-            assert_eq!(SessionDuration::from_secs(seconds, short).is_ok(), ok, "{seconds} {short}");
+            assert_eq!(
+                SessionDuration::from_secs(seconds, short).is_ok(),
+                ok,
+                "{seconds} {short}"
+            );
         }
     }
 
@@ -312,13 +340,23 @@ mod tests {
         assert!(ExternalId::parse(&"a".repeat(1224)).is_ok());
         assert!(ExternalId::parse(&"a".repeat(1225)).is_err());
         assert!(ExternalId::parse("a b").is_err());
-        assert!(SourceIdentity::parse("aws:me").unwrap_err().what.contains("aws:"));
+        assert!(
+            SourceIdentity::parse("aws:me")
+                .unwrap_err()
+                .what
+                .contains("aws:")
+        );
     }
 
     #[test]
     fn an_external_id_is_not_repeated() {
         let id = ExternalId::parse("ws-7f3a-sentinel").unwrap();
         assert!(!format!("{id:?}").contains("sentinel"));
-        assert!(!ExternalId::parse("sentinel value").unwrap_err().to_string().contains("sentinel"));
+        assert!(
+            !ExternalId::parse("sentinel value")
+                .unwrap_err()
+                .to_string()
+                .contains("sentinel")
+        );
     }
 }

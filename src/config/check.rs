@@ -28,10 +28,20 @@ impl<'l> Check<'l> {
         let config = &self.loaded.config;
         let mut out = String::new();
         if !self.loaded.warnings.is_empty() {
-            out.push_str(&self.loaded.warnings.render("the configuration can be used", color));
+            out.push_str(
+                &self
+                    .loaded
+                    .warnings
+                    .render("the configuration can be used", color),
+            );
             out.push('\n');
         }
-        let longest = config.roles.keys().map(|name| name.as_str().len()).max().unwrap_or_default();
+        let longest = config
+            .roles
+            .keys()
+            .map(|name| name.as_str().len())
+            .max()
+            .unwrap_or_default();
         for role in config.roles.values() {
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -66,7 +76,11 @@ impl<'l> Check<'l> {
                 })
             })
             .collect();
-        let paths: Vec<String> = self.loaded.paths().map(|path| path.display().to_string()).collect();
+        let paths: Vec<String> = self
+            .loaded
+            .paths()
+            .map(|path| path.display().to_string())
+            .collect();
         json!({
             "ok": true,
             "files": paths,

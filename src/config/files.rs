@@ -50,7 +50,9 @@ impl Source {
 /// Without the text: somebody may have put a secret in it.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,7 +66,11 @@ pub(super) fn read_all(main: &Path) -> Vec<Source> {
             let bytes = read_capped(&path);
             Source::bytes(path, bytes)
         })),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) => {}
         Err(error) => sources.push(Source::bytes(dir, Err(error))),
     }
     sources
@@ -88,7 +94,11 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
         let hidden = path
             .file_name()
             .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+        if !hidden
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
             paths.push(path);
         }
     }
@@ -98,15 +108,23 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The reason as a phrase that follows "the file", and what to do.
 pub(super) fn unreadable(error: &io::Error) -> Refused {
-    match error.kind() {
-        io::ErrorKind::NotFound => Refused::new("does not exist", "create it, or name another path"),
-        io::ErrorKind::PermissionDenied => Refused::new(
+    let (what, then) = match error.kind() {
+        io::ErrorKind::NotFound => ("does not exist", "create it, or name another path"),
+        io::ErrorKind::PermissionDenied => (
             "may not be read by this user",
             "let the user that roletap runs as read it, and every directory above it",
         ),
-        io::ErrorKind::IsADirectory => Refused::new("is a directory", "name the file inside it"),
-        _ => Refused::new(format!("cannot be read: {error}"), "check the path and the file system"),
-    }
+        io::ErrorKind::IsADirectory => ("is a directory", "name the file inside it"),
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the list is the standard library's and grows"
+        )]
+        _ => {
+            let what = format!("cannot be read: {error}");
+            return Refused::new(what, "check the path and the file system");
+        }
+    };
+    Refused::new(what, then)
 }
 
 fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
@@ -124,9 +142,16 @@ fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes().iter().take(valid).filter(|&&b| b == b'\n').count();
+        let line = 1 + error
+            .as_bytes()
+            .iter()
+            .take(valid)
+            .filter(|&&b| b == b'\n')
+            .count();
         Refused::new(
-            format!("is not UTF-8: line {line} holds another encoding, or the file is cut off there"),
+            format!(
+                "is not UTF-8: line {line} holds another encoding, or the file is cut off there"
+            ),
             "save it as UTF-8",
         )
     })
@@ -146,7 +171,10 @@ mod tests {
         for name in ["20.toml", "10.toml", ".30.toml", "40.toml~", "README"] {
             std::fs::write(dir.path().join("conf.d").join(name), name).unwrap();
         }
-        let texts: Vec<String> = read_all(&main).iter().map(|s| s.contents().to_owned()).collect();
+        let texts: Vec<String> = read_all(&main)
+            .iter()
+            .map(|s| s.contents().to_owned())
+            .collect();
         assert_eq!(texts, ["a", "10.toml", "20.toml"]);
     }
 
@@ -154,11 +182,18 @@ mod tests {
     fn every_way_of_not_being_a_text_has_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let reason = |source: &Source| source.failure().unwrap().what.clone();
-        assert_eq!(reason(&read_all(&dir.path().join("absent.toml"))[0]), "does not exist");
+        assert_eq!(
+            reason(&read_all(&dir.path().join("absent.toml"))[0]),
+            "does not exist"
+        );
         assert_eq!(reason(&read_all(dir.path())[0]), "is a directory");
         let huge = Source::text("x", "#".repeat(MAX_BYTES as usize + 1));
         assert_eq!(reason(&huge), "is larger than 1 MiB");
-        assert!(Source::text("x", "#".repeat(MAX_BYTES as usize)).failure().is_none());
+        assert!(
+            Source::text("x", "#".repeat(MAX_BYTES as usize))
+                .failure()
+                .is_none()
+        );
         assert_eq!(reason(&Source::text("x", "a\0b")), "holds zero bytes");
         let latin1 = Source::bytes("x", Ok(b"# one\n# gr\xfc\xdfe\n".to_vec()));
         assert!(reason(&latin1).starts_with("is not UTF-8: line 2"));

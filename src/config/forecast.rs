@@ -43,7 +43,9 @@ impl Forecast {
 
 /// From issue to refresh, on the mean: a session is refreshed when min(max(L/2, 1500 s), 0.8 L) of it remains.
 pub fn mean_interval(lifetime: Duration) -> Duration {
-    let remaining = (lifetime / 2).max(Duration::from_secs(1500)).min(lifetime * 4 / 5);
+    let remaining = (lifetime / 2)
+        .max(Duration::from_secs(1500))
+        .min(lifetime * 4 / 5);
     lifetime - remaining
 }
 
@@ -53,7 +55,14 @@ mod tests {
 
     #[test]
     fn intervals_follow_the_refresh_rule() {
-        for (lifetime, interval) in [(3600, 1800), (43_200, 21_600), (3000, 1500), (2000, 500), (1875, 375), (900, 180)] {
+        for (lifetime, interval) in [
+            (3600, 1800),
+            (43_200, 21_600),
+            (3000, 1500),
+            (2000, 500),
+            (1875, 375),
+            (900, 180),
+        ] {
             assert_eq!(
                 mean_interval(Duration::from_secs(lifetime)),
                 Duration::from_secs(interval),

@@ -67,7 +67,10 @@ impl Host for ThisHost {
 
 /// A machine that is made up, for tests and for trying a configuration meant for elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are named after the methods of `Host`")]
+#[expect(
+    missing_docs,
+    reason = "the fields are named after the methods of `Host`"
+)]
 pub struct FixedHost {
     pub hostname: String,
     pub fqdn: String,
@@ -106,7 +109,10 @@ impl Host for FixedHost {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

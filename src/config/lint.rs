@@ -68,8 +68,17 @@ fn comma_in_role_arn(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
 /// `policy-size`.
 fn policy_size(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
     let request = &role.request;
-    let policy = request.policy.as_deref().unwrap_or_default().chars().count();
-    let arns: usize = request.policy_arns.iter().map(|arn| arn.chars().count()).sum();
+    let policy = request
+        .policy
+        .as_deref()
+        .unwrap_or_default()
+        .chars()
+        .count();
+    let arns: usize = request
+        .policy_arns
+        .iter()
+        .map(|arn| arn.chars().count())
+        .sum();
     (policy + arns > policy::DOCUMENTED_MAX).then(|| {
         let at = place(role, "policy", reading)
             .or_else(|| place(role, "policy_file", reading))
@@ -77,7 +86,10 @@ fn policy_size(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
         Problem::warning(
             "policy-size",
             at,
-            format!("the session policy and its ARNs have {} characters", policy + arns),
+            format!(
+                "the session policy and its ARNs have {} characters",
+                policy + arns
+            ),
         )
         .help(format!(
             "AWS documents {} at most: if STS refuses it, move statements into policy_arns",
@@ -141,7 +153,10 @@ fn endpoint_without_tls(config: &Config, reading: &Reading<'_>) -> Option<Proble
     let url = config.sts.endpoint_url.as_deref()?;
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
-    let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let local = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback());
     (uri.scheme_str() == Some("http") && !local).then(|| {
         Problem::warning(
             "endpoint-without-tls",
@@ -156,9 +171,13 @@ fn endpoint_without_tls(config: &Config, reading: &Reading<'_>) -> Option<Proble
 fn no_final_newline(file: usize, source: &files::Source) -> Option<Problem> {
     let text = source.contents();
     (!text.is_empty() && !text.ends_with('\n')).then(|| {
-        Problem::warning("no-final-newline", None, "the file does not end with a newline")
-            .in_file(file)
-            .help("check that it is complete, and end its last line")
+        Problem::warning(
+            "no-final-newline",
+            None,
+            "the file does not end with a newline",
+        )
+        .in_file(file)
+        .help("check that it is complete, and end its last line")
     })
 }
 
@@ -168,7 +187,7 @@ fn place(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Place> {
 
 fn with_other(problem: Problem, other: Option<Place>) -> Problem {
     match other {
-        Some(other) => problem.and("this one", other, "and this one"),
+        Some(other) => problem.and("this one", other, "the other one"),
         None => problem,
     }
 }

@@ -14,7 +14,11 @@ pub(super) struct Listen {
 }
 
 /// Reads `listen` and `unsafe_listen_beyond_host` of a section.
-pub(super) fn read(section: &mut Section<'_>, default_port: u16, reading: &mut Reading<'_>) -> Vec<Listen> {
+pub(super) fn read(
+    section: &mut Section<'_>,
+    default_port: u16,
+    reading: &mut Reading<'_>,
+) -> Vec<Listen> {
     let beyond_host = section
         .boolean("unsafe_listen_beyond_host", reading)
         .is_some_and(|found| found.value);
@@ -23,10 +27,9 @@ pub(super) fn read(section: &mut Section<'_>, default_port: u16, reading: &mut R
         return vec![Listen { addr, at: None }];
     };
     if found.value.is_empty() && section.name() == "server" {
-        reading.problem(
-            Problem::new(found.at, "`listen` is empty")
-                .help(format!("expected at least one address, such as \"127.0.0.1:{default_port}\"")),
-        );
+        reading.problem(Problem::new(found.at, "`listen` is empty").help(format!(
+            "expected at least one address, such as \"127.0.0.1:{default_port}\""
+        )));
         return Vec::new();
     }
     let mut all = Vec::new();
@@ -40,7 +43,11 @@ pub(super) fn read(section: &mut Section<'_>, default_port: u16, reading: &mut R
         };
         if !beyond_host && !stays_within_host(addr.ip()) {
             reading.problem(
-                Problem::new(item.at.clone(), format!("`listen` opens {addr} to other hosts")).help(format!(
+                Problem::new(
+                    item.at.clone(),
+                    format!("`listen` opens {addr} to other hosts"),
+                )
+                .help(format!(
                     "use a loopback address, or set unsafe_listen_beyond_host = true in [{}]",
                     section.name()
                 )),
@@ -57,13 +64,19 @@ pub(super) fn read(section: &mut Section<'_>, default_port: u16, reading: &mut R
 /// Every two addresses that cannot both be bound make a problem.
 pub(super) fn check_distinct(all: &[(&str, &Listen)], reading: &mut Reading<'_>) {
     for (i, (key, listen)) in all.iter().enumerate() {
-        let Some((other_key, other)) = all.iter().take(i).find(|(_, other)| clash(other.addr, listen.addr)) else {
+        let Some((other_key, other)) = all
+            .iter()
+            .take(i)
+            .find(|(_, other)| clash(other.addr, listen.addr))
+        else {
             continue;
         };
         let problem = match (&listen.at, &other.at) {
-            (Some(at), Some(other_at)) => {
-                Problem::new(at.clone(), "two listeners want the same address").and("this one", other_at.clone(), "and this one")
-            }
+            (Some(at), Some(other_at)) => Problem::new(
+                at.clone(),
+                "two listeners want the same address",
+            )
+            .and("this one", other_at.clone(), "the other one"),
             (Some(at), None) | (None, Some(at)) => {
                 let default = if listen.at.is_none() { key } else { other_key };
                 Problem::new(at.clone(), format!("this is also the default of {default}"))
@@ -80,6 +93,18 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
     }
     let shown = text.escape_debug();
     let refuse = |what: String, expected: String| Err(Refused::new(what, expected));
+    let last = text
+        .rsplit_once(':')
+        .filter(|(_, port)| port.len() == 4 || port.len() == 5);
+    if let Some((host, port)) = last
+        && host.parse::<Ipv6Addr>().is_ok()
+        && port.parse::<u16>().is_ok()
+    {
+        return refuse(
+            format!("has an IPv6 address without brackets in `{shown}`"),
+            format!("expected \"[{host}]:{port}\""),
+        );
+    }
     if let Ok(ip) = text.parse::<IpAddr>() {
         return refuse(
             format!("has no port in `{shown}`"),
@@ -87,7 +112,10 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
         );
     }
     if text.contains("://") {
-        return refuse(format!("holds the URL `{shown}`"), "expected an address and a port only".to_owned());
+        return refuse(
+            format!("holds the URL `{shown}`"),
+            "expected an address and a port only".to_owned(),
+        );
     }
     if text.starts_with('/') || text.starts_with("unix:") {
         return refuse(
@@ -103,12 +131,12 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
                 format!("has no address in `{shown}`"),
                 format!("expected \"127.0.0.1:{port}\""),
             )
-        } else if host.parse::<Ipv6Addr>().is_ok() {
-            refuse(format!("has a bare IPv6 address in `{shown}`"), format!("expected \"[{host}]:{port}\""))
         } else {
             refuse(
                 format!("holds the name `{shown}`"),
-                format!("names may resolve to anything: expected an IP address, such as \"127.0.0.1:{port}\""),
+                format!(
+                    "names may resolve to anything: expected an IP address, such as \"127.0.0.1:{port}\""
+                ),
             )
         };
     }
@@ -164,7 +192,13 @@ mod tests {
     fn port_zero_never_clashes() {
         let a = "127.0.0.1:0".parse().unwrap();
         assert!(!clash(a, a));
-        assert!(clash("0.0.0.0:1".parse().unwrap(), "127.0.0.1:1".parse().unwrap()));
-        assert!(!clash("0.0.0.0:1".parse().unwrap(), "[::1]:1".parse().unwrap()));
+        assert!(clash(
+            "0.0.0.0:1".parse().unwrap(),
+            "127.0.0.1:1".parse().unwrap()
+        ));
+        assert!(!clash(
+            "0.0.0.0:1".parse().unwrap(),
+            "[::1]:1".parse().unwrap()
+        ));
     }
 }

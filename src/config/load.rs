@@ -30,9 +30,15 @@ pub struct Loaded {
 impl Loaded {
     /// A report of one problem with a key, such as `server.listen`: for refusals that only the caller can know of.
     /// Points at the key's value, else at its section, else at the main file.
-    pub fn problem_at(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> Report {
+    pub fn problem_at(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Report {
         let (section, name) = key.rsplit_once('.').unwrap_or((key, ""));
-        let place = |section: &str, name: &str| self.places.get(&(section.to_owned(), name.to_owned()));
+        let place =
+            |section: &str, name: &str| self.places.get(&(section.to_owned(), name.to_owned()));
         let problem = match place(section, name).or_else(|| place(section, "")) {
             Some(place) => Problem::new(place.clone(), message),
             None => Problem::of_file(0, message),
@@ -93,11 +99,17 @@ fn parse_documents<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<
         let text = source.contents();
         let (table, errors) = DeTable::parse_recoverable(text);
         // After an open bracket the rest of the file makes no sense: the first complaint is the one to act on.
-        let unclosed = errors.iter().any(|error| error.message().starts_with("unclosed"));
-        let first = errors.iter().filter_map(|error| error.span().map(|span| span.start)).min();
+        let unclosed = errors.iter().any(is_unclosed);
+        let first = errors
+            .iter()
+            .filter_map(|error| error.span().map(|span| span.start))
+            .min();
         for error in &errors {
-            if !unclosed || error.span().map(|span| span.start) == first {
+            if !unclosed {
                 reading.problem(syntax_problem(file, text, error));
+            } else if error.span().map(|span| span.start) == first {
+                let problem = syntax_problem(file, text, error);
+                reading.problem(problem.help("a `[` or `{` before this place is not closed"));
             }
         }
         // What was recovered from a broken file is a guess, and problems with a guess help nobody.
@@ -106,14 +118,26 @@ fn parse_documents<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<
     documents
 }
 
+/// A value's bracket or brace that nothing closes. A header's is over at the end of its line.
+fn is_unclosed(error: &toml::de::Error) -> bool {
+    let message = error.message();
+    message.starts_with("unclosed array") || message.starts_with("unclosed inline table")
+}
+
 fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(text.len()..text.len());
     let at_end = !text.get(span.start..).unwrap_or_default().contains('\n');
     let first = first_of_two(text, span.start);
-    let problem = Problem::new(Place::new(file, span), format!("not TOML: {}", error.message()));
+    let problem = Problem::new(
+        Place::new(file, span),
+        format!("not TOML: {}", error.message()),
+    );
+    if error.message().starts_with("invalid boolean") {
+        return problem.help("if it is meant as text, put it in quotes");
+    }
     match (error.message(), first) {
         ("duplicate key", Some(first)) => problem
-            .and("this one", Place::new(file, first), "and this one")
+            .and("this one", Place::new(file, first), "the other one")
             .help("write each table and each key once: merge the two, or rename one"),
         _ if at_end && !text.ends_with('\n') => problem
             .help("the file ends in the middle of a line: if it is still being written, write it aside and rename it"),
@@ -125,8 +149,15 @@ fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
 fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
     let subject = |line: &'_ str| -> String {
         let line = line.trim();
-        let end = if line.starts_with('[') { line.find(']') } else { line.find('=') };
-        line.get(..end.unwrap_or(line.len())).unwrap_or_default().trim().to_owned()
+        let end = if line.starts_with('[') {
+            line.find(']')
+        } else {
+            line.find('=')
+        };
+        line.get(..end.unwrap_or(line.len()))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     };
     let mut start = 0;
     let mut seen: Vec<(String, Range<usize>)> = Vec::new();
@@ -134,7 +165,10 @@ fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
         let this = subject(line);
         let is_header = this.starts_with('[');
         if start + line.len() > second {
-            return seen.into_iter().find(|(other, _)| *other == this).map(|(_, span)| span);
+            return seen
+                .into_iter()
+                .find(|(other, _)| *other == this)
+                .map(|(_, span)| span);
         }
         if is_header {
             seen.retain(|(other, _)| other.starts_with('['));
@@ -152,7 +186,11 @@ fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
 fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Option<Config> {
     let whole = documents.iter().all(Option::is_some);
     let main = documents.first().and_then(Option::as_ref);
-    let mut top = Section::new("", "", main.map(|table| layer(0, table)).into_iter().collect());
+    let mut top = Section::new(
+        "",
+        "",
+        main.map(|table| layer(0, table)).into_iter().collect(),
+    );
     let mut server = top.section("server", reading);
     let mut admin = top.section("admin", reading);
     let log = top.section("log", reading);
@@ -183,12 +221,20 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
         }
     }
     let tables = role_tables(documents, reading);
-    if tables.is_empty() && whole {
-        reading.problem(no_role());
+    // Where there was an attempt at a role, the problem with it has been told.
+    let attempted = |document: &Spanned<DeTable<'_>>| {
+        let role = document.get_ref().get("role").map(Spanned::get_ref);
+        role.is_some_and(|role| role.as_table().is_none_or(|roles| !roles.is_empty()))
+    };
+    if whole && !documents.iter().flatten().any(attempted) {
+        reading.missing.push(("role", no_role()));
     }
     let mut read = BTreeMap::new();
     for (name, own) in tables {
-        let layers = [Some(own), defaults.clone()].into_iter().flatten().collect();
+        let layers = [Some(own), defaults.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
         let mut section = Section::new("role", format!("role.{name}"), layers);
         if let Some(role) = roles::read(&name, &mut section, &facts, reading) {
             read.insert(name, Arc::new(role));
@@ -198,7 +244,9 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     close_defaults(defaults, &facts, reading);
     Some(Config {
         server,
-        admin: Admin { listen: listeners.admin },
+        admin: Admin {
+            listen: listeners.admin,
+        },
         log,
         sts: sts?,
         roles: read,
@@ -207,7 +255,10 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
 }
 
 /// All `[role.*]` of all files, each name once.
-fn role_tables<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Vec<(RoleName, Layer<'a>)> {
+fn role_tables<'a>(
+    documents: &'a [Document<'a>],
+    reading: &mut Reading<'_>,
+) -> Vec<(RoleName, Layer<'a>)> {
     let mut named: Vec<(RoleName, Place, Layer<'a>)> = Vec::new();
     for (file, document) in documents.iter().enumerate() {
         let Some(all) = subtables("role", file, document.as_ref(), reading) else {
@@ -218,8 +269,11 @@ fn role_tables<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
             let Some(table) = value.get_ref().as_table() else {
                 let shown = key.get_ref().escape_debug();
                 reading.problem(
-                    Problem::new(key_at, format!("`{shown}` stands in [role], but belongs to one role"))
-                        .help("give the role a name: [role.NAME]"),
+                    Problem::new(
+                        key_at,
+                        format!("`{shown}` stands in [role], but belongs to one role"),
+                    )
+                    .help("give the role a name: [role.NAME]"),
                 );
                 continue;
             };
@@ -248,7 +302,7 @@ fn role_tables<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
             };
             reading.problem(
                 Problem::new(at, message)
-                    .and("this one", other_at.clone(), "and this one")
+                    .and("this one", other_at.clone(), "the other one")
                     .help("rename one, or remove it"),
             );
             continue;
@@ -271,19 +325,23 @@ fn read_sources<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &m
         let Some(table) = value.get_ref().as_table() else {
             let shown = key.get_ref().escape_debug();
             reading.problem(
-                Problem::new(at, format!("`{shown}` stands in [source], but belongs to one source"))
-                    .help("remove it: the default source needs no keys"),
+                Problem::new(
+                    at,
+                    format!("`{shown}` stands in [source], but belongs to one source"),
+                )
+                .help("remove it: the default source needs no keys"),
             );
             continue;
         };
+        let header = Place::new(file, value.span());
         if key.get_ref() != "default" {
             let shown = key.get_ref().escape_debug();
             reading.problem(
                 Problem::new(at, format!("[source.{shown}] is not available yet"))
                     .help("until then every role is assumed with the host's own identity: remove the section"),
             );
+            continue;
         }
-        let header = Place::new(file, value.span());
         let name = format!("source.{}", key.get_ref().escape_debug());
         Section::new("source", name, vec![Layer { header, table }]).finish(reading);
     }
@@ -302,7 +360,10 @@ fn subtables<'a>(
         reading.problem(
             Problem::new(
                 Place::new(file, value.span()),
-                format!("`{kind}` is {}, not tables with names", type_of(value.get_ref())),
+                format!(
+                    "`{kind}` is {}, not tables with names",
+                    type_of(value.get_ref())
+                ),
             )
             .help(format!("write [{kind}.NAME] for each")),
         );
@@ -310,12 +371,17 @@ fn subtables<'a>(
     table
 }
 
-fn refuse_keys_of_main<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &mut Reading<'_>) {
-    let mut section = Section::new("", "", vec![layer(file, document)]);
+const MAIN_ONLY: [&str; 5] = ["server", "admin", "log", "sts", "defaults"];
+
+fn refuse_keys_of_main<'a>(
+    file: usize,
+    document: &'a Spanned<DeTable<'a>>,
+    reading: &mut Reading<'_>,
+) {
+    let mut section = Section::new(hint::CONF_D, "", vec![layer(file, document)]);
     section.knows("role");
     section.knows("source");
-    for key in ["server", "admin", "log", "sts", "defaults"] {
-        section.knows(key);
+    for key in MAIN_ONLY {
         if let Some((name, _)) = document.get_ref().get_key_value(key) {
             reading.problem(
                 Problem::new(Place::new(file, name.span()), format!("[{key}] may stand in the main file only"))
@@ -324,12 +390,17 @@ fn refuse_keys_of_main<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, read
         }
     }
     section.finish(reading);
+    reading.unknown.retain(|unknown| {
+        unknown.kind != hint::CONF_D || !MAIN_ONLY.contains(&unknown.key.as_str())
+    });
 }
 
 /// Each role has read the values in `[defaults]`. What is left is to find the keys that no role knows,
 /// and to learn the keys of a role where there is none.
 fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut Reading<'_>) {
-    let Ok(name) = RoleName::parse("defaults") else { return };
+    let Ok(name) = RoleName::parse("defaults") else {
+        return;
+    };
     // Read as a role for its questions alone; the problems were told by the roles themselves.
     let mut scratch = Reading::new(reading.host, reading.sources);
     let mut any_role = Section::new("role", "role", Vec::new());
@@ -367,8 +438,15 @@ fn layer<'a>(file: usize, table: &'a Spanned<DeTable<'a>>) -> Layer<'a> {
 }
 
 fn explain_unknown_keys(reading: &mut Reading<'_>) {
+    let mut missing = std::mem::take(&mut reading.missing);
     for unknown in std::mem::take(&mut reading.unknown) {
-        let problem = hint::problem(unknown, &reading.known);
+        let (header, at_top) = (unknown.header.clone(), unknown.kind.is_empty());
+        let (problem, meant) = hint::problem(unknown, &reading.known);
+        // One slip, one problem: `arn` is a misspelt `role_arn`, not that and a missing one.
+        missing.retain(|(key, missing)| Some(*key) != meant || !(at_top || missing.is_at(&header)));
         reading.problem(problem);
     }
+    reading
+        .problems
+        .extend(missing.into_iter().map(|(_, problem)| problem));
 }

@@ -14,12 +14,19 @@ pub(super) const MAX_POLICY_ARNS: usize = 10;
 pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
     let policy: Value = serde_json::from_str(text).map_err(|error| {
         Refused::new(
-            format!("is not JSON, at line {} column {} of the policy", error.line(), error.column()),
+            format!(
+                "is not JSON, at line {} column {} of the policy",
+                error.line(),
+                error.column()
+            ),
             "expected a policy document, { \"Version\": \"2012-10-17\", \"Statement\": [ … ] }",
         )
     })?;
     let Value::Object(policy) = policy else {
-        return Err(Refused::new("is JSON, but not an object", "expected { \"Version\": …, \"Statement\": … }"));
+        return Err(Refused::new(
+            "is JSON, but not an object",
+            "expected { \"Version\": …, \"Statement\": … }",
+        ));
     };
     if let Some(odd) = text.chars().find(|&c| c > '\u{ff}') {
         return Err(Refused::new(
@@ -30,11 +37,24 @@ pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
     let statements = match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.iter().collect(),
         Some(statement @ Value::Object(_)) => vec![statement],
-        Some(_) => return Err(Refused::new("has a `Statement` that is neither object nor array", "expected an array of objects")),
-        None => return Err(Refused::new("has no `Statement`", "a session with an empty policy may do nothing: leave the policy out, or add statements")),
+        Some(_) => {
+            return Err(Refused::new(
+                "has a `Statement` that is neither object nor array",
+                "expected an array of objects",
+            ));
+        }
+        None => {
+            return Err(Refused::new(
+                "has no `Statement`",
+                "a session with an empty policy may do nothing: leave the policy out, or add statements",
+            ));
+        }
     };
     if statements.is_empty() {
-        return Err(Refused::new("has an empty `Statement`", "a session with an empty policy may do nothing: leave the policy out, or add statements"));
+        return Err(Refused::new(
+            "has an empty `Statement`",
+            "a session with an empty policy may do nothing: leave the policy out, or add statements",
+        ));
     }
     for statement in statements {
         for key in ["Principal", "NotPrincipal"] {
@@ -51,7 +71,8 @@ pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
 
 /// Checks the ARN of a managed policy, for a session of `role`.
 pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, Refused> {
-    const EXPECTED: &str = "expected arn:PARTITION:iam::ACCOUNT:policy/NAME, or arn:PARTITION:iam::aws:policy/NAME";
+    const EXPECTED: &str =
+        "expected arn:PARTITION:iam::ACCOUNT:policy/NAME, or arn:PARTITION:iam::aws:policy/NAME";
     let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let &["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
@@ -60,7 +81,10 @@ pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, R
     if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return refuse("holds an ARN with blanks or foreign characters, or a far too long one");
     }
-    if !resource.strip_prefix("policy/").is_some_and(|name| !name.is_empty() && !name.ends_with('/')) {
+    if !resource
+        .strip_prefix("policy/")
+        .is_some_and(|name| !name.is_empty() && !name.ends_with('/'))
+    {
         return refuse("holds an ARN that names no policy");
     }
     if let Some(role) = role {
@@ -73,7 +97,10 @@ pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, R
         if account != "aws" && account != role.account_id() {
             return Err(Refused::new(
                 format!("holds a policy of the account `{account}`"),
-                format!("expected one of the role's account, {}, or of AWS", role.account_id()),
+                format!(
+                    "expected one of the role's account, {}, or of AWS",
+                    role.account_id()
+                ),
             ));
         }
     }
@@ -107,7 +134,10 @@ mod tests {
     fn only_blanks_between_tokens_go() {
         let policy = "{ \"Statement\" : [ { \"Sid\" : \"a \\\" b \\\\\" ,\n\t\"n\" : 1.0 } ] }";
         let small = session_policy(policy).unwrap();
-        assert_eq!(small, "{\"Statement\":[{\"Sid\":\"a \\\" b \\\\\",\"n\":1.0}]}");
+        assert_eq!(
+            small,
+            "{\"Statement\":[{\"Sid\":\"a \\\" b \\\\\",\"n\":1.0}]}"
+        );
         assert_eq!(session_policy(&small).unwrap(), small);
         let same: Value = serde_json::from_str(policy).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&small).unwrap(), same);

@@ -78,7 +78,11 @@ impl Problem {
         problem
     }
 
-    pub(super) fn warning(id: &'static str, place: Option<Place>, message: impl Into<String>) -> Self {
+    pub(super) fn warning(
+        id: &'static str,
+        place: Option<Place>,
+        message: impl Into<String>,
+    ) -> Self {
         let mut problem = Self::of_file(place.as_ref().map_or(0, |place| place.file), message);
         problem.severity = Severity::Warning;
         problem.id = Some(id);
@@ -97,10 +101,19 @@ impl Problem {
     }
 
     /// Points at a second place; each of the two gets its label.
-    pub(super) fn and(mut self, label: &'static str, other: Place, other_label: &'static str) -> Self {
+    pub(super) fn and(
+        mut self,
+        label: &'static str,
+        other: Place,
+        other_label: &'static str,
+    ) -> Self {
         self.label = Some(label);
         self.also.push((other, other_label));
         self
+    }
+
+    pub(super) fn is_at(&self, place: &Place) -> bool {
+        self.place.as_ref() == Some(place)
     }
 
     /// Error or warning.
@@ -124,7 +137,10 @@ impl Problem {
     }
 
     fn order(&self) -> (usize, usize) {
-        (self.file, self.place.as_ref().map_or(0, |place| place.start))
+        (
+            self.file,
+            self.place.as_ref().map_or(0, |place| place.start),
+        )
     }
 }
 
@@ -142,7 +158,10 @@ impl Report {
         problems.sort_by_key(Problem::order);
         let mut told: Vec<Problem> = Vec::with_capacity(problems.len());
         for problem in problems {
-            let same_place = told.iter().rev().take_while(|other| other.order() == problem.order());
+            let same_place = told
+                .iter()
+                .rev()
+                .take_while(|other| other.order() == problem.order());
             if !same_place.into_iter().any(|other| *other == problem) {
                 told.push(problem);
             }
@@ -165,9 +184,17 @@ impl Report {
 
     /// The report for people. `tail` says what follows from it: "nothing was started".
     pub fn render(&self, tail: &str, color: bool) -> String {
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
-        let excerpts: Vec<Excerpt> = self.sources.iter().map(|s| Excerpt::new(s.contents())).collect();
+        let excerpts: Vec<Excerpt> = self
+            .sources
+            .iter()
+            .map(|s| Excerpt::new(s.contents()))
+            .collect();
         let mut out = String::new();
         for problem in &self.problems {
             out.push_str(&self.render_one(problem, &excerpts, &renderer));
@@ -184,7 +211,10 @@ impl Report {
 
     /// The problems for programs: an array of objects with `file`, `line`, `column`, `severity`, `id`, `message`, `help`, `related`.
     pub fn to_json(&self) -> Value {
-        self.problems.iter().map(|problem| self.one_to_json(problem)).collect()
+        self.problems
+            .iter()
+            .map(|problem| self.one_to_json(problem))
+            .collect()
     }
 
     /// Each problem's place as file, line and column, both from 1 and in characters.
@@ -217,11 +247,21 @@ impl Report {
         let mut files: Vec<usize> = marks.iter().map(|(place, ..)| place.file).collect();
         files.dedup();
         for file in files {
-            let Some(excerpt) = excerpts.get(file) else { continue };
-            let mut snippet = Snippet::source(excerpt.text()).path(self.path_of(file));
-            for (place, label, kind) in marks.iter().filter(|(place, ..)| place.file == file) {
-                let span = excerpt.map(place.start..place.end);
-                snippet = snippet.annotation(kind.span(span).label(*label));
+            let Some(excerpt) = excerpts.get(file) else {
+                continue;
+            };
+            let spans: Vec<_> = marks
+                .iter()
+                .filter(|(place, ..)| place.file == file)
+                .map(|(place, label, kind)| (excerpt.map(place.start..place.end), *label, *kind))
+                .collect();
+            let window = excerpt.window(spans.iter().map(|(span, ..)| span));
+            let mut snippet = Snippet::source(window.text)
+                .line_start(window.first_line)
+                .path(self.path_of(file));
+            for (span, label, kind) in spans {
+                let span = span.start - window.start..span.end - window.start;
+                snippet = snippet.annotation(kind.span(span).label(label));
             }
             elements.push(snippet.into());
         }
@@ -233,7 +273,11 @@ impl Report {
         }
         let rendered = renderer.render(&[title.elements(elements)]);
         // The renderer pads some lines with blanks.
-        rendered.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        rendered
+            .lines()
+            .map(str::trim_end)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn one_to_json(&self, problem: &Problem) -> Value {
@@ -259,14 +303,27 @@ impl Report {
     }
 
     fn count(&self) -> String {
-        let files = self.problems.iter().map(|p| p.file).collect::<BTreeSet<_>>().len();
-        let errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
+        let files = self
+            .problems
+            .iter()
+            .map(|p| p.file)
+            .collect::<BTreeSet<_>>()
+            .len();
+        let errors = self
+            .problems
+            .iter()
+            .filter(|p| p.severity == Severity::Error)
+            .count();
         let warnings = self.problems.len() - errors;
         let counted = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
         let what = match (errors, warnings) {
             (0, warnings) => counted(warnings, "warning"),
             (errors, 0) => counted(errors, "problem"),
-            (errors, warnings) => format!("{} and {}", counted(errors, "problem"), counted(warnings, "warning")),
+            (errors, warnings) => format!(
+                "{} and {}",
+                counted(errors, "problem"),
+                counted(warnings, "warning")
+            ),
         };
         format!("{what} in {}", counted(files, "file"))
     }
@@ -279,10 +336,20 @@ impl Report {
     }
 
     fn line_and_column(&self, place: &Place) -> (usize, usize) {
-        let text = self.sources.get(place.file).map(Source::contents).unwrap_or_default();
+        let text = self
+            .sources
+            .get(place.file)
+            .map(Source::contents)
+            .unwrap_or_default();
         let before = text.get(..place.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
         (line, column)
     }
 }

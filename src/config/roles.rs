@@ -7,8 +7,8 @@ use super::problem::{Place, Problem};
 use super::section::{At, Reading, Section};
 use super::{files, policy, session_name, tags};
 use crate::role::{
-    AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration, SessionName, SourceIdentity,
-    TokenSource,
+    AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
+    SessionName, SourceIdentity, TokenSource,
 };
 
 /// What a role must know of `[sts]` to be checked.
@@ -24,13 +24,27 @@ const DEFAULT_DURATION: i64 = 3600;
 const DEFAULT_SESSION_NAME: &str = "{role}-{hostname}";
 
 /// Reads a role. `None` where something without a default is missing or wrong; the reading knows what.
-pub(super) fn read(name: &RoleName, section: &mut Section<'_>, sts: &StsFacts, reading: &mut Reading<'_>) -> Option<Role> {
+pub(super) fn read(
+    name: &RoleName,
+    section: &mut Section<'_>,
+    sts: &StsFacts,
+    reading: &mut Reading<'_>,
+) -> Option<Role> {
     let arn = read_arn(section, sts, reading);
     let role_arn = arn.as_ref().map(|arn| &arn.value);
     let session_name = read_session_name(name, role_arn, section, reading);
     let source_identity = section
-        .string("source_identity", reading)
-        .and_then(|template| named("source_identity", &template, name, role_arn, SourceIdentity::parse, reading));
+        .text("source_identity", reading, not_reserved)
+        .and_then(|template| {
+            named(
+                "source_identity",
+                &template,
+                name,
+                role_arn,
+                SourceIdentity::parse,
+                reading,
+            )
+        });
     let duration = section
         .integer("duration_seconds", reading, |seconds| {
             SessionDuration::from_secs(seconds, sts.unsafe_short_sessions)
@@ -43,7 +57,9 @@ pub(super) fn read(name: &RoleName, section: &mut Section<'_>, sts: &StsFacts, r
     let tags = tags::read(section, reading);
     let transitive_tag_keys = tags::read_transitive(section, &tags, reading);
     let source = read_source(section, reading);
-    let required = section.boolean("required", reading).is_none_or(|found| found.value);
+    let required = section
+        .boolean("required", reading)
+        .is_none_or(|found| found.value);
     let on_denied = section
         .text("on_denied", reading, |text| match text {
             "keep" => Ok(OnDenied::Keep),
@@ -78,13 +94,23 @@ pub(super) fn read(name: &RoleName, section: &mut Section<'_>, sts: &StsFacts, r
     })
 }
 
-fn read_arn(section: &mut Section<'_>, sts: &StsFacts, reading: &mut Reading<'_>) -> Option<At<RoleArn>> {
+fn read_arn(
+    section: &mut Section<'_>,
+    sts: &StsFacts,
+    reading: &mut Reading<'_>,
+) -> Option<At<RoleArn>> {
     if !section.has("role_arn") {
         section.knows("role_arn");
-        section.missing("role_arn", "add role_arn = \"arn:aws:iam::ACCOUNT:role/NAME\"", reading);
+        section.missing(
+            "role_arn",
+            "add role_arn = \"arn:aws:iam::ACCOUNT:role/NAME\"",
+            reading,
+        );
         return None;
     }
-    let arn = section.text("role_arn", reading, |text| RoleArn::parse(text, sts.custom_endpoint))?;
+    let arn = section.text("role_arn", reading, |text| {
+        RoleArn::parse(text, sts.custom_endpoint)
+    })?;
     if let Some(region) = &sts.region
         && let Some(partition) = partition_of(&region.value)
         && partition != arn.value.partition()
@@ -98,7 +124,7 @@ fn read_arn(section: &mut Section<'_>, sts: &StsFacts, reading: &mut Reading<'_>
                     region.value
                 ),
             )
-            .and("this role", region.at.clone(), "and this region")
+            .and("this role", region.at.clone(), "this region")
             .help("a session cannot cross partitions: correct one of them"),
         );
     }
@@ -119,7 +145,9 @@ fn partition_of(region: &str) -> Option<&'static str> {
     if !super::is_aws_region(region) {
         return None;
     }
-    let special = PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix));
+    let special = PREFIXES
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix));
     Some(special.map_or("aws", |(_, partition)| partition))
 }
 
@@ -130,23 +158,42 @@ fn read_session_name(
     reading: &mut Reading<'_>,
 ) -> Option<SessionName> {
     match section.string("role_session_name", reading) {
-        Some(template) => named("role_session_name", &template, name, arn, SessionName::parse, reading),
+        Some(template) => named(
+            "role_session_name",
+            &template,
+            name,
+            arn,
+            SessionName::parse,
+            reading,
+        ),
         None => session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
             .and_then(|text| SessionName::parse(&text))
             .ok(),
     }
 }
 
+/// Said of the template, since filling it in replaces the colon.
+fn not_reserved(template: &str) -> Result<String, Refused> {
+    if template.starts_with("aws:") {
+        return Err(Refused::new(
+            "begins with `aws:`",
+            "AWS keeps that prefix for itself",
+        ));
+    }
+    Ok(template.to_owned())
+}
+
 /// Fills in a template and parses what comes out.
 fn named<T>(
     key: &str,
-    template: &At<&str>,
+    template: &At<impl AsRef<str>>,
     name: &RoleName,
     arn: Option<&RoleArn>,
     parse: impl FnOnce(&str) -> Result<T, Refused>,
     reading: &mut Reading<'_>,
 ) -> Option<T> {
-    let text = match session_name::expand(template.value, name, arn, reading.host) {
+    let template_text = template.value.as_ref();
+    let text = match session_name::expand(template_text, name, arn, reading.host) {
         Ok(text) => text,
         Err(refused) => {
             reading.refuse(&template.at, &format!("`{key}`"), &refused);
@@ -154,13 +201,11 @@ fn named<T>(
         }
     };
     // Without an ARN two variables are empty; what that does to the name is no second problem.
-    if arn.is_none() {
-        return None;
-    }
+    arn?;
     match parse(&text) {
         Ok(parsed) => Some(parsed),
         Err(refused) => {
-            let subject = if text == template.value {
+            let subject = if text == template_text {
                 format!("`{key}`")
             } else {
                 format!("`{key}` becomes `{text}` for the role {name}, which")
@@ -173,7 +218,11 @@ fn named<T>(
 
 fn read_external_id(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<ExternalId> {
     if section.one_of(&["external_id", "external_id_file"], reading)? == "external_id" {
-        return Some(section.text("external_id", reading, ExternalId::parse)?.value);
+        return Some(
+            section
+                .text("external_id", reading, ExternalId::parse)?
+                .value,
+        );
     }
     let path = section.string("external_id_file", reading)?;
     let text = read_file("external_id_file", &path, reading)?;
@@ -189,7 +238,11 @@ fn read_external_id(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Opt
 
 fn read_policy(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<String> {
     if section.one_of(&["policy", "policy_file"], reading)? == "policy" {
-        return Some(section.text("policy", reading, policy::session_policy)?.value);
+        return Some(
+            section
+                .text("policy", reading, policy::session_policy)?
+                .value,
+        );
     }
     let path = section.string("policy_file", reading)?;
     let text = read_file("policy_file", &path, reading)?;
@@ -202,14 +255,21 @@ fn read_policy(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<S
     }
 }
 
-fn read_policy_arns(role: Option<&RoleArn>, section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<String> {
+fn read_policy_arns(
+    role: Option<&RoleArn>,
+    section: &mut Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
     let Some(found) = section.strings("policy_arns", reading) else {
         return Vec::new();
     };
     if found.value.len() > policy::MAX_POLICY_ARNS {
         reading.problem(
-            Problem::new(found.at, format!("`policy_arns` has {} entries", found.value.len()))
-                .help(format!("expected at most {}", policy::MAX_POLICY_ARNS)),
+            Problem::new(
+                found.at,
+                format!("`policy_arns` has {} entries", found.value.len()),
+            )
+            .help(format!("expected at most {}", policy::MAX_POLICY_ARNS)),
         );
     }
     let mut arns: Vec<String> = Vec::with_capacity(found.value.len());
@@ -218,7 +278,7 @@ fn read_policy_arns(role: Option<&RoleArn>, section: &mut Section<'_>, reading: 
         if let Some((_, first)) = places.iter().find(|(text, _)| *text == item.value) {
             reading.problem(
                 Problem::new(item.at.clone(), "`policy_arns` holds the same policy twice")
-                    .and("this one", (*first).clone(), "and this one")
+                    .and("this one", (*first).clone(), "the other one")
                     .help("remove one"),
             );
         }
@@ -246,14 +306,21 @@ fn read_source(section: &mut Section<'_>, reading: &mut Reading<'_>) -> String {
     source.map_or_else(|| "default".to_owned(), |found| found.value)
 }
 
-fn read_account_id(role: Option<&RoleArn>, section: &mut Section<'_>, reading: &mut Reading<'_>) -> bool {
+fn read_account_id(
+    role: Option<&RoleArn>,
+    section: &mut Section<'_>,
+    reading: &mut Reading<'_>,
+) -> bool {
     let Some(found) = section.boolean("account_id", reading) else {
         return false;
     };
     if found.value && role.is_some_and(|role| role.account_id().is_empty()) {
         reading.problem(
-            Problem::new(found.at, "`account_id` is true, but the role's ARN has no account")
-                .help("remove it: there is nothing to put in the answer"),
+            Problem::new(
+                found.at,
+                "`account_id` is true, but the role's ARN has no account",
+            )
+            .help("remove it: there is nothing to put in the answer"),
         );
     }
     found.value
@@ -261,7 +328,9 @@ fn read_account_id(role: Option<&RoleArn>, section: &mut Section<'_>, reading: &
 
 fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSource {
     let given = section.one_of(&["token_group", "token_file", "unsafe_no_token"], reading);
-    let no_token = section.boolean("unsafe_no_token", reading).is_some_and(|found| found.value);
+    let no_token = section
+        .boolean("unsafe_no_token", reading)
+        .is_some_and(|found| found.value);
     match given {
         Some("unsafe_no_token") if no_token => TokenSource::None,
         Some("token_file") => {
@@ -270,16 +339,23 @@ fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSour
             TokenSource::File(path.unwrap_or_default())
         }
         Some(_) | None => TokenSource::Generated {
-            group: section.text("token_group", reading, group_name).map(|found| found.value),
+            group: section
+                .text("token_group", reading, group_name)
+                .map(|found| found.value),
         },
     }
 }
 
 /// A group's name or number. Whether there is such a group is a question for the start, not for the file.
 fn group_name(text: &str) -> Result<String, Refused> {
-    let odd = text.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
+    let odd = text
+        .chars()
+        .find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
     match odd {
-        Some(odd) => Err(Refused::new(format!("holds {odd:?}"), "expected the name of one group")),
+        Some(odd) => Err(Refused::new(
+            format!("holds {odd:?}"),
+            "expected the name of one group",
+        )),
         None => not_blank(text),
     }
 }
@@ -309,7 +385,10 @@ fn read_file(key: &str, path: &At<&str>, reading: &mut Reading<'_>) -> Option<St
 
 /// A relative path is meant from the file that it is written in, wherever the daemon was started.
 fn resolve(path: &Path, at: &Place, reading: &Reading<'_>) -> PathBuf {
-    let base = reading.sources.get(at.file).and_then(|source| source.path().parent());
+    let base = reading
+        .sources
+        .get(at.file)
+        .and_then(|source| source.path().parent());
     base.map_or_else(|| path.to_owned(), |base| base.join(path))
 }
 

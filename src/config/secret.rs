@@ -14,9 +14,18 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         .iter()
         .any(|end| key.ends_with(end));
     let says_no_token = key == "unsafenotoken";
-    let says_secret = ["secret", "password", "passwd", "passphrase", "token", "privatekey", "apikey", "bearer"]
-        .iter()
-        .any(|word| key.contains(word));
+    let says_secret = [
+        "secret",
+        "password",
+        "passwd",
+        "passphrase",
+        "token",
+        "privatekey",
+        "apikey",
+        "bearer",
+    ]
+    .iter()
+    .any(|word| key.contains(word));
     says_secret && !names_a_place && !says_no_token
 }
 
@@ -33,7 +42,8 @@ pub(super) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
         .map(|line| {
             let shown = shown_part(line);
             if shown.is_some() {
-                within = true;
+                // A comment ends with its line.
+                within |= !line.trim_start().starts_with('#');
                 return shown;
             }
             within = within && !starts_something(line);
@@ -46,10 +56,15 @@ pub(super) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
 fn shown_part(line: &str) -> Option<usize> {
     let mut start = 0;
     for (at, c) in line.char_indices() {
+        let rest = line.get(at + c.len_utf8()..).unwrap_or_default();
         match c {
+            // A colon in the middle of a word is a part of it, as in an ARN.
+            ':' if !rest
+                .starts_with(|next: char| next.is_whitespace() || matches!(next, '"' | '\'')) => {}
             '=' | ':' => {
                 let key = line.get(start..at).unwrap_or_default();
-                let key = key.trim().trim_matches(['"', '\'']).rsplit('.').next().unwrap_or_default();
+                let key = key.rsplit('.').next().unwrap_or_default();
+                let key = key.trim().trim_matches(['"', '\'']);
                 if is_secret_key(key) || is_private_key_name(key) {
                     return Some(at + 1);
                 }
@@ -59,7 +74,14 @@ fn shown_part(line: &str) -> Option<usize> {
             _ => {}
         }
     }
-    bare_secret(line)
+    user_info(line).or_else(|| bare_secret(line))
+}
+
+/// The name and password of a URL.
+fn user_info(line: &str) -> Option<usize> {
+    let at = line.find("://")? + 3;
+    let authority = line.get(at..)?.split(['/', '"', '\'', ' ']).next()?;
+    authority.contains('@').then_some(at)
 }
 
 /// A quoted run that has the length and alphabet of a secret access key (40) or a session token (over 100).
@@ -88,12 +110,12 @@ fn starts_something(line: &str) -> bool {
     line.split_once('=').is_some_and(|(key, value)| {
         let key = key.trim();
         !key.is_empty()
-            && key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'"' | b'\''))
-            && value
-                .trim_start()
-                .starts_with(|c: char| matches!(c, '"' | '\'' | '[' | '{') || c.is_ascii_digit() || c == 't' || c == 'f')
+            && key.bytes().all(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'"' | b'\'')
+            })
+            && value.trim_start().starts_with(|c: char| {
+                matches!(c, '"' | '\'' | '[' | '{') || c.is_ascii_digit() || c == 't' || c == 'f'
+            })
     })
 }
 
@@ -114,7 +136,14 @@ mod tests {
         ] {
             assert!(is_secret_key(key), "{key}");
         }
-        for key in ["token_dir", "token_file", "token_group", "unsafe_no_token", "role_arn", "web_identity_token_file"] {
+        for key in [
+            "token_dir",
+            "token_file",
+            "token_group",
+            "unsafe_no_token",
+            "role_arn",
+            "web_identity_token_file",
+        ] {
             assert!(!is_secret_key(key), "{key}");
         }
     }
@@ -132,6 +161,10 @@ mod tests {
             "s = { secret_key = 'x' }\n",
             "role_arn = \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"\n",
             "tags.\"external_id\" = 1\n",
+            "\n",
+            "# token = 1\n",
+            "x = = \"arn:aws:secretsmanager:eu\"\n",
+            "u = \"https://me:pw@host/\"\n",
         );
         assert_eq!(
             hidden_lines(text),
@@ -145,7 +178,11 @@ mod tests {
                 None,
                 Some(18),
                 Some(12),
-                Some(20)
+                Some(20),
+                Some(0),
+                Some(9),
+                Some(0),
+                Some(13),
             ]
         );
     }

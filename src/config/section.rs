@@ -24,12 +24,18 @@ pub(super) struct Reading<'h> {
     pub(super) known: BTreeMap<&'static str, BTreeSet<&'static str>>,
     /// Keys that nobody asked for.
     pub(super) unknown: Vec<Unknown>,
+    /// Keys that are not there. Told only if none of the unknown ones was meant for it.
+    pub(super) missing: Vec<(&'static str, Problem)>,
 }
 
 /// A key that nobody asked for.
 pub(super) struct Unknown {
+    /// `role`, for whichever role.
     pub(super) kind: &'static str,
+    /// `role.orders`.
     pub(super) section: String,
+    /// The section's own place.
+    pub(super) header: Place,
     pub(super) key: String,
     pub(super) at: Place,
 }
@@ -43,6 +49,7 @@ impl<'h> Reading<'h> {
             places: BTreeMap::new(),
             known: BTreeMap::new(),
             unknown: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -51,7 +58,9 @@ impl<'h> Reading<'h> {
     }
 
     pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &Refused) {
-        self.problem(Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected));
+        self.problem(
+            Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected),
+        );
     }
 
     pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
@@ -65,6 +74,9 @@ pub(super) struct At<T> {
     pub(super) value: T,
     pub(super) at: Place,
 }
+
+/// A key and its value, in a table of strings.
+pub(super) type Pair<'a> = (At<&'a str>, At<&'a str>);
 
 /// A table, or none: the defaults of an absent section are found by the same questions.
 pub(super) struct Section<'a> {
@@ -97,14 +109,26 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn string(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<&'a str>> {
+    pub(super) fn string(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<&'a str>> {
         let found = self.find(key, reading)?;
         match found.value.as_str() {
-            Some(value) => Some(At { value, at: found.at }),
+            Some(value) => Some(At {
+                value,
+                at: found.at,
+            }),
             None => {
                 let help = match found.value {
-                    DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => "put it in quotes",
-                    DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => "expected a string in quotes",
+                    DeValue::Integer(_)
+                    | DeValue::Float(_)
+                    | DeValue::Boolean(_)
+                    | DeValue::Datetime(_) => "put it in quotes",
+                    DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                        "expected a string in quotes"
+                    }
                 };
                 wrong_type(key, "a string", &found, help, reading);
                 None
@@ -145,24 +169,46 @@ impl<'a> Section<'a> {
             return None;
         };
         let value = i64::from_str_radix(integer.as_str(), integer.radix())
-            .map_err(|_| Refused::new("is out of every range", "expected a number of reasonable size"))
+            .map_err(|_| {
+                Refused::new(
+                    "is out of every range",
+                    "expected a number of reasonable size",
+                )
+            })
             .and_then(parse);
         parsed(key, found.at, value, reading)
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<bool>> {
+    pub(super) fn boolean(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<bool>> {
         let found = self.find(key, reading)?;
         match found.value.as_bool() {
-            Some(value) => Some(At { value, at: found.at }),
+            Some(value) => Some(At {
+                value,
+                at: found.at,
+            }),
             None => {
-                wrong_type(key, "true or false", &found, "write true or false without quotes", reading);
+                wrong_type(
+                    key,
+                    "true or false",
+                    &found,
+                    "write true or false without quotes",
+                    reading,
+                );
                 None
             }
         }
     }
 
     /// An array of strings.
-    pub(super) fn strings(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<Vec<At<&'a str>>>> {
+    pub(super) fn strings(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<Vec<At<&'a str>>>> {
         let found = self.find(key, reading)?;
         let Some(array) = found.value.as_array() else {
             let help = format!("write it in brackets: {key} = [\"…\"]");
@@ -187,7 +233,11 @@ impl<'a> Section<'a> {
     }
 
     /// An array of strings; a single string counts as an array of one.
-    pub(super) fn strings_or_one(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<At<Vec<At<&'a str>>>> {
+    pub(super) fn strings_or_one(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<At<Vec<At<&'a str>>>> {
         match self.peek(key).map(|value| value.is_str()) {
             Some(true) => {
                 let one = self.string(key, reading)?;
@@ -205,7 +255,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         reading: &mut Reading<'_>,
-    ) -> Option<At<Vec<(At<&'a str>, At<&'a str>)>>> {
+    ) -> Option<At<Vec<Pair<'a>>>> {
         let found = self.find(key, reading)?;
         let Some(table) = found.value.as_table() else {
             let help = format!("write it in braces: {key} = {{ Key = \"value\" }}");
@@ -244,17 +294,21 @@ impl<'a> Section<'a> {
     }
 
     /// Says that a key which must be there is not.
-    pub(super) fn missing(&self, key: &str, help: &str, reading: &mut Reading<'_>) {
+    pub(super) fn missing(&self, key: &'static str, help: &str, reading: &mut Reading<'_>) {
         let message = format!("`{key}` is missing from [{}]", self.name);
         let problem = match self.layers.first() {
             Some(layer) => Problem::new(layer.header.clone(), message),
             None => Problem::of_file(0, message),
         };
-        reading.problem(problem.help(help));
+        reading.missing.push((key, problem.help(help)));
     }
 
     /// A table below this one.
-    pub(super) fn table(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Layer<'a>> {
+    pub(super) fn table(
+        &mut self,
+        key: &'static str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Layer<'a>> {
         let found = self.find(key, reading)?;
         match found.value.as_table() {
             Some(table) => Some(Layer {
@@ -262,7 +316,13 @@ impl<'a> Section<'a> {
                 table,
             }),
             None => {
-                wrong_type(key, "a table", &found, &format!("write it as a section: [{key}]"), reading);
+                wrong_type(
+                    key,
+                    "a table",
+                    &found,
+                    &format!("write it as a section: [{key}]"),
+                    reading,
+                );
                 None
             }
         }
@@ -272,20 +332,32 @@ impl<'a> Section<'a> {
     pub(super) fn section(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Self {
         let layer = self.table(key, reading);
         if let Some(layer) = &layer {
-            reading.places.insert((key.to_owned(), String::new()), layer.header.clone());
+            reading
+                .places
+                .insert((key.to_owned(), String::new()), layer.header.clone());
         }
         Self::new(key, key, layer.into_iter().collect())
     }
 
     /// At most one of these keys may be given. Those of an outer layer are set aside where an inner one has any:
     /// `[defaults] external_id` does not clash with a role's `external_id_file`.
-    pub(super) fn one_of(&mut self, keys: &[&'static str], reading: &mut Reading<'_>) -> Option<&'static str> {
+    pub(super) fn one_of(
+        &mut self,
+        keys: &[&'static str],
+        reading: &mut Reading<'_>,
+    ) -> Option<&'static str> {
         self.asked.extend(keys);
-        let layer = self.layers.iter().find(|layer| keys.iter().any(|key| is_given(layer, key)))?;
+        let layer = self
+            .layers
+            .iter()
+            .find(|layer| keys.iter().any(|key| is_given(layer, key)))?;
         let mut given: Vec<(&'static str, Place)> = keys
             .iter()
             .filter_map(|key| {
-                let (name, _) = layer.table.get_key_value(*key).filter(|_| is_given(layer, key))?;
+                let (name, _) = layer
+                    .table
+                    .get_key_value(*key)
+                    .filter(|_| is_given(layer, key))?;
                 Some((*key, Place::new(layer.header.file, name.span())))
             })
             .collect();
@@ -294,7 +366,7 @@ impl<'a> Section<'a> {
         for (second, at) in given.into_iter().skip(1) {
             reading.problem(
                 Problem::new(at, format!("`{second}` and `{first}` exclude each other"))
-                    .and("this one", first_at.clone(), "and this one")
+                    .and("this one", first_at.clone(), "the other one")
                     .help("keep one of them"),
             );
         }
@@ -319,13 +391,18 @@ impl<'a> Section<'a> {
                     reading.unknown.push(Unknown {
                         kind: self.kind,
                         section: self.name.clone(),
+                        header: layer.header.clone(),
                         key: key.get_ref().clone().into_owned(),
                         at: Place::new(layer.header.file, key.span()),
                     });
                 }
             }
         }
-        reading.known.entry(self.kind).or_default().extend(self.asked);
+        reading
+            .known
+            .entry(self.kind)
+            .or_default()
+            .extend(self.asked);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -333,7 +410,10 @@ impl<'a> Section<'a> {
     }
 
     fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
-        self.layers.iter().find_map(|layer| layer.table.get(key)).map(Spanned::get_ref)
+        self.layers
+            .iter()
+            .find_map(|layer| layer.table.get(key))
+            .map(Spanned::get_ref)
     }
 
     fn find(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Found<'a>> {
@@ -361,7 +441,12 @@ fn is_given(layer: &Layer<'_>, key: &str) -> bool {
         .is_some_and(|value| value.get_ref().as_bool() != Some(false))
 }
 
-fn parsed<T>(key: &str, at: Place, value: Result<T, Refused>, reading: &mut Reading<'_>) -> Option<At<T>> {
+fn parsed<T>(
+    key: &str,
+    at: Place,
+    value: Result<T, Refused>,
+    reading: &mut Reading<'_>,
+) -> Option<At<T>> {
     match value {
         Ok(value) => Some(At { value, at }),
         Err(refused) => {
@@ -381,7 +466,7 @@ pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a number",
         DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",

@@ -24,7 +24,11 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// Reads both at once, since they must not clash.
-    pub(super) fn read(server: &mut Section<'_>, admin: &mut Section<'_>, reading: &mut Reading<'_>) -> Self {
+    pub(super) fn read(
+        server: &mut Section<'_>,
+        admin: &mut Section<'_>,
+        reading: &mut Reading<'_>,
+    ) -> Self {
         let server = listen::read(server, SERVER_PORT, reading);
         let admin = listen::read(admin, ADMIN_PORT, reading);
         let all: Vec<_> = server
@@ -41,16 +45,34 @@ impl Listeners {
     }
 }
 
-pub(super) fn read_server(mut section: Section<'_>, listen: Vec<SocketAddr>, reading: &mut Reading<'_>) -> Server {
+pub(super) fn read_server(
+    mut section: Section<'_>,
+    listen: Vec<SocketAddr>,
+    reading: &mut Reading<'_>,
+) -> Server {
     let server = Server {
         listen,
         token_dir: section
             .text("token_dir", reading, absolute_path)
             .map_or_else(|| PathBuf::from(TOKEN_DIR), |found| found.value),
         // The smallest timeout of a client is 1 s, and some of it is the client's own.
-        pending_wait: duration(&mut section, "pending_wait", "400ms", millis(0)..=millis(1000), reading).value,
+        pending_wait: duration(
+            &mut section,
+            "pending_wait",
+            "400ms",
+            millis(0)..=millis(1000),
+            reading,
+        )
+        .value,
         max_connections: number(&mut section, "max_connections", 1024, 1..=65_536, reading),
-        shutdown_grace: duration(&mut section, "shutdown_grace", "10s", millis(0)..=millis(300_000), reading).value,
+        shutdown_grace: duration(
+            &mut section,
+            "shutdown_grace",
+            "10s",
+            millis(0)..=millis(300_000),
+            reading,
+        )
+        .value,
     };
     section.finish(reading);
     server
@@ -60,7 +82,9 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
     let format = section.text("format", reading, |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        "journald" => Err(not_yet("use \"text\": journald takes standard error as it is")),
+        "journald" => Err(not_yet(
+            "use \"text\": journald takes standard error as it is",
+        )),
         other => Err(not_one_of(other, "\"text\" or \"json\"")),
     });
     let level = section.text("level", reading, |text| match text {
@@ -69,14 +93,22 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
         "info" => Ok(LogLevel::Info),
         "debug" => Ok(LogLevel::Debug),
         "trace" => Ok(LogLevel::Trace),
-        other => Err(not_one_of(other, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"")),
+        other => Err(not_one_of(
+            other,
+            "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        )),
     });
     let audit = section.text("audit", reading, |text| match text {
         "stderr" => Ok(AuditSink::Stderr),
         "off" => Ok(AuditSink::Off),
-        "journald" => Err(not_yet("use \"stderr\": journald takes standard error as it is")),
+        "journald" => Err(not_yet(
+            "use \"stderr\": journald takes standard error as it is",
+        )),
         path if Path::new(path).is_absolute() => absolute_path(path).map(AuditSink::File),
-        other => Err(not_one_of(other, "\"stderr\", \"off\" or the absolute path of a file")),
+        other => Err(not_one_of(
+            other,
+            "\"stderr\", \"off\" or the absolute path of a file",
+        )),
     });
     section.finish(reading);
     Log {
@@ -110,7 +142,12 @@ pub(super) fn read_sts(
     }
     let endpoint_url = section.text("endpoint_url", reading, endpoint_url);
     let use_fips = flag(&mut section, "use_fips", endpoint_url.as_ref(), reading);
-    let use_dual_stack = flag(&mut section, "use_dual_stack", endpoint_url.as_ref(), reading);
+    let use_dual_stack = flag(
+        &mut section,
+        "use_dual_stack",
+        endpoint_url.as_ref(),
+        reading,
+    );
     if let Some(found) = section.strings("fallback_regions", reading)
         && !found.value.is_empty()
     {
@@ -119,10 +156,28 @@ pub(super) fn read_sts(
                 .help("until then leave it empty: credentials in hand are vended while the region is away"),
         );
     }
-    let connect_timeout = duration(&mut section, "connect_timeout", "2s", millis(100)..=millis(30_000), reading);
-    let attempt_timeout = duration(&mut section, "attempt_timeout", "5s", millis(500)..=millis(60_000), reading);
+    let connect_timeout = duration(
+        &mut section,
+        "connect_timeout",
+        "2s",
+        millis(100)..=millis(30_000),
+        reading,
+    );
+    let attempt_timeout = duration(
+        &mut section,
+        "attempt_timeout",
+        "5s",
+        millis(500)..=millis(60_000),
+        reading,
+    );
     check_timeouts(&connect_timeout, &attempt_timeout, reading);
-    let max_requests_per_second = number(&mut section, "max_requests_per_second", 10, 1..=600, reading);
+    let max_requests_per_second = number(
+        &mut section,
+        "max_requests_per_second",
+        10,
+        1..=600,
+        reading,
+    );
     let max_in_flight = number(&mut section, "max_in_flight", 8, 1..=256, reading);
     section.finish(reading);
     Some(Sts {
@@ -145,11 +200,15 @@ fn region(text: &str, custom_endpoint: bool) -> Result<String, Refused> {
             "expected a region such as eu-central-1: the regional endpoint is always used",
         ));
     }
-    let label = !text.is_empty() && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let label = !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if is_aws_region(text) || (custom_endpoint && label) {
         return Ok(text.to_owned());
     }
-    let zone = text.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|rest| is_aws_region(rest));
+    let zone = text
+        .strip_suffix(|c: char| c.is_ascii_lowercase())
+        .filter(|rest| is_aws_region(rest));
     Err(match zone {
         Some(region) => Refused::new(
             format!("is the availability zone `{text}`"),
@@ -164,11 +223,19 @@ fn region(text: &str, custom_endpoint: bool) -> Result<String, Refused> {
 
 fn endpoint_url(text: &str) -> Result<String, Refused> {
     const EXPECTED: &str = "expected https://HOST or http://HOST:PORT";
-    let uri: http::Uri = text.parse().map_err(|_| Refused::new("is not a URL", EXPECTED))?;
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|_| Refused::new("is not a URL", EXPECTED))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(Refused::new("does not begin with https:// or http://", EXPECTED));
+        return Err(Refused::new(
+            "does not begin with https:// or http://",
+            EXPECTED,
+        ));
     }
-    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let authority = uri
+        .authority()
+        .map(http::uri::Authority::as_str)
+        .unwrap_or_default();
     if authority.contains('@') {
         return Err(Refused::new(
             "holds a user name or a password",
@@ -182,15 +249,23 @@ fn endpoint_url(text: &str) -> Result<String, Refused> {
 }
 
 /// A choice of endpoint, which makes no sense beside an endpoint of one's own: the SDK refuses the two at each call.
-fn flag(section: &mut Section<'_>, key: &'static str, endpoint_url: Option<&At<String>>, reading: &mut Reading<'_>) -> bool {
+fn flag(
+    section: &mut Section<'_>,
+    key: &'static str,
+    endpoint_url: Option<&At<String>>,
+    reading: &mut Reading<'_>,
+) -> bool {
     let Some(found) = section.boolean(key, reading) else {
         return false;
     };
     if let Some(url) = endpoint_url.filter(|_| found.value) {
         reading.problem(
-            Problem::new(found.at, format!("`{key}` and `endpoint_url` exclude each other"))
-                .and("this one", url.at.clone(), "and this one")
-                .help("give the URL of the endpoint that you mean, and remove the other key"),
+            Problem::new(
+                found.at,
+                format!("`{key}` and `endpoint_url` exclude each other"),
+            )
+            .and("this one", url.at.clone(), "the other one")
+            .help("give the URL of the endpoint that you mean, and remove the other key"),
         );
     }
     found.value
@@ -201,13 +276,19 @@ fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
         return;
     }
     let problem = match (&connect.at, &attempt.at) {
-        (Some(at), Some(other)) => Problem::new(at.clone(), "`connect_timeout` is longer than `attempt_timeout`").and(
-            "this one",
-            other.clone(),
-            "and this one",
+        (Some(at), Some(other)) => Problem::new(
+            at.clone(),
+            "`connect_timeout` is longer than `attempt_timeout`",
+        )
+        .and("this one", other.clone(), "the other one"),
+        (Some(at), None) => Problem::new(
+            at.clone(),
+            "`connect_timeout` is longer than `attempt_timeout`, which is 5s",
         ),
-        (Some(at), None) => Problem::new(at.clone(), "`connect_timeout` is longer than `attempt_timeout`, which is 5s"),
-        (None, Some(at)) => Problem::new(at.clone(), "`attempt_timeout` is shorter than `connect_timeout`, which is 2s"),
+        (None, Some(at)) => Problem::new(
+            at.clone(),
+            "`attempt_timeout` is shorter than `connect_timeout`, which is 2s",
+        ),
         (None, None) => return,
     };
     reading.problem(problem.help("an attempt includes its connection: give it more time"));
@@ -227,27 +308,36 @@ fn duration(
     reading: &mut Reading<'_>,
 ) -> Timed {
     let found = section.text(key, reading, |text| {
-        let value = parse_duration(text)
-            .ok_or_else(|| Refused::new("is not a duration", format!("expected a number with a unit, such as \"{default}\"")))?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        let expected = format!("expected {} to {}", spoken(*range.start()), spoken(*range.end()));
-        Err(Refused::new(format!("is {}", text.escape_debug()), expected))
+        let signed: jiff::SignedDuration = text.parse().map_err(|_| {
+            Refused::new(
+                "is not a duration",
+                format!("expected a number with a unit, such as \"{default}\""),
+            )
+        })?;
+        let value = Duration::try_from(signed).ok();
+        value.filter(|value| range.contains(value)).ok_or_else(|| {
+            let expected = format!(
+                "expected {} to {}",
+                spoken(*range.start()),
+                spoken(*range.end())
+            );
+            Refused::new(format!("is {}", text.escape_debug()), expected)
+        })
     });
     match found {
-        Some(At { value, at }) => Timed { value, at: Some(at) },
+        Some(At { value, at }) => Timed {
+            value,
+            at: Some(at),
+        },
         None => Timed {
-            value: parse_duration(default).unwrap_or_default(),
+            value: default
+                .parse()
+                .ok()
+                .and_then(|signed: jiff::SignedDuration| signed.try_into().ok())
+                .unwrap_or_default(),
             at: None,
         },
     }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let signed: jiff::SignedDuration = text.parse().ok()?;
-    // A negative one is a duration all the same, and outside of every range that does not begin at zero.
-    Duration::try_from(signed).ok()
 }
 
 fn spoken(duration: Duration) -> String {
@@ -271,7 +361,12 @@ fn number<T: TryFrom<i64>>(
     reading: &mut Reading<'_>,
 ) -> T {
     let found = section.integer(key, reading, |value| {
-        let refused = || Refused::new(format!("is {value}"), format!("expected {} to {}", range.start(), range.end()));
+        let refused = || {
+            Refused::new(
+                format!("is {value}"),
+                format!("expected {} to {}", range.start(), range.end()),
+            )
+        };
         if !range.contains(&value) {
             return Err(refused());
         }
@@ -289,15 +384,24 @@ fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Refused::new("holds a control character", "expected a plain path"));
+        return Err(Refused::new(
+            "holds a control character",
+            "expected a plain path",
+        ));
     }
     Ok(path.to_owned())
 }
 
 fn not_yet(instead: &str) -> Refused {
-    Refused::new("is \"journald\", which is not available yet", format!("until then {instead}"))
+    Refused::new(
+        "is \"journald\", which is not available yet",
+        format!("until then {instead}"),
+    )
 }
 
 fn not_one_of(found: &str, expected: &str) -> Refused {
-    Refused::new(format!("is `{}`", found.escape_debug()), format!("expected {expected}"))
+    Refused::new(
+        format!("is `{}`", found.escape_debug()),
+        format!("expected {expected}"),
+    )
 }

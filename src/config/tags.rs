@@ -15,8 +15,11 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
     };
     if table.value.len() > MAX_TAGS {
         reading.problem(
-            Problem::new(table.at, format!("`tags` has {} entries", table.value.len()))
-                .help(format!("expected at most {MAX_TAGS}")),
+            Problem::new(
+                table.at,
+                format!("`tags` has {} entries", table.value.len()),
+            )
+            .help(format!("expected at most {MAX_TAGS}")),
         );
     }
     let mut seen: Vec<&At<&str>> = Vec::new();
@@ -31,11 +34,18 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
         }
         match seen.iter().find(|other| same_key(other.value, key.value)) {
             Some(other) => {
-                let (first, second) = if other.at < key.at { (&other.at, &key.at) } else { (&key.at, &other.at) };
+                let (first, second) = if other.at < key.at {
+                    (&other.at, &key.at)
+                } else {
+                    (&key.at, &other.at)
+                };
                 reading.problem(
-                    Problem::new(second.clone(), "`tags` has two keys that differ only in case")
-                        .and("this key", first.clone(), "and this one")
-                        .help("AWS takes them for the same key: remove one"),
+                    Problem::new(
+                        second.clone(),
+                        "`tags` has two keys that differ only in case",
+                    )
+                    .and("this one", first.clone(), "the other one")
+                    .help("AWS takes them for the same key: remove one"),
                 );
             }
             None => seen.push(key),
@@ -49,15 +59,26 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
 }
 
 /// Reads `transitive_tag_keys`, each of which must be the key of a tag.
-pub(super) fn read_transitive(section: &mut Section<'_>, tags: &[(String, String)], reading: &mut Reading<'_>) -> Vec<String> {
-    let keys = section.strings("transitive_tag_keys", reading).map(|keys| keys.value).unwrap_or_default();
+pub(super) fn read_transitive(
+    section: &mut Section<'_>,
+    tags: &[(String, String)],
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    let keys = section
+        .strings("transitive_tag_keys", reading)
+        .map(|keys| keys.value)
+        .unwrap_or_default();
     let mut seen: Vec<&At<&str>> = Vec::new();
     for key in &keys {
         if !tags.iter().any(|(tag, _)| same_key(tag, key.value)) {
             reading.problem(
                 Problem::new(
                     key.at.clone(),
-                    format!("`transitive_tag_keys` names `{}`, which is no tag of [{}]", key.value.escape_debug(), section.name()),
+                    format!(
+                        "`transitive_tag_keys` names `{}`, which is no tag of [{}]",
+                        key.value.escape_debug(),
+                        section.name()
+                    ),
                 )
                 .help("add it to `tags`, or remove it here"),
             );
@@ -65,7 +86,7 @@ pub(super) fn read_transitive(section: &mut Section<'_>, tags: &[(String, String
         match seen.iter().find(|other| same_key(other.value, key.value)) {
             Some(other) => reading.problem(
                 Problem::new(key.at.clone(), "`transitive_tag_keys` names a key twice")
-                    .and("this one", other.at.clone(), "and this one")
+                    .and("this one", other.at.clone(), "the other one")
                     .help("remove one"),
             ),
             None => seen.push(key),
@@ -83,16 +104,22 @@ fn check(part: &str, text: &At<&str>, most: usize, reading: &mut Reading<'_>) {
     let found = text.value.chars().count();
     if found > most {
         reading.problem(
-            Problem::new(text.at.clone(), format!("`tags` has a {part} of {found} characters"))
-                .help(format!("expected at most {most}")),
+            Problem::new(
+                text.at.clone(),
+                format!("`tags` has a {part} of {found} characters"),
+            )
+            .help(format!("expected at most {most}")),
         );
     } else if found == 0 && part == "key" {
         reading.problem(Problem::new(text.at.clone(), "`tags` has an empty key").help("name it"));
     }
     if let Some(odd) = text.value.chars().find(|&c| !is_tag_char(c)) {
         reading.problem(
-            Problem::new(text.at.clone(), format!("`tags` has a {part} that holds {odd:?}"))
-                .help("expected letters, digits, blanks and _.:/=+-@"),
+            Problem::new(
+                text.at.clone(),
+                format!("`tags` has a {part} that holds {odd:?}"),
+            )
+            .help("expected letters, digits, blanks and _.:/=+-@"),
         );
     }
 }
@@ -100,5 +127,8 @@ fn check(part: &str, text: &At<&str>, most: usize, reading: &mut Reading<'_>) {
 /// AWS's `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, as near as the standard library knows it. It knows some marks as letters
 /// which AWS does not; those few are left for AWS to refuse.
 fn is_tag_char(c: char) -> bool {
-    c.is_alphabetic() || c.is_numeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
+    c.is_alphabetic()
+        || c.is_numeric()
+        || (c.is_whitespace() && !c.is_control())
+        || "_.:/=+-@".contains(c)
 }

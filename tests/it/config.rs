@@ -3,6 +3,8 @@
 //! A case is a file `NAME.toml`, or a directory `NAME/` with a `roletap.toml`. Beside it stands `NAME.err`, the
 //! report, or `NAME.ok`, what `check` says of a configuration that is accepted. `UPDATE_GOLDEN=1` rewrites them.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,10 @@ fn root() -> PathBuf {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     paths
 }
@@ -22,7 +27,8 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 fn host() -> FixedHost {
     let mut host = FixedHost::default();
     host.env.insert("CELL".into(), "eu-1".into());
-    host.env.insert("AWS_SECRET_ACCESS_KEY".into(), "sentinel-from-env".into());
+    host.env
+        .insert("AWS_SECRET_ACCESS_KEY".into(), "sentinel-from-env".into());
     for file in entries(&root().join("files")) {
         let name = Path::new("files").join(file.file_name().unwrap());
         host.files.insert(name, fs::read(file).unwrap());
@@ -36,7 +42,10 @@ fn sources(case: &Path) -> Vec<Source> {
     if case.is_file() {
         return vec![Source::bytes(name, fs::read(case))];
     }
-    let mut sources = vec![Source::bytes("roletap.toml", fs::read(case.join("roletap.toml")))];
+    let mut sources = vec![Source::bytes(
+        "roletap.toml",
+        fs::read(case.join("roletap.toml")),
+    )];
     for file in entries(&case.join("conf.d")) {
         let name = Path::new("conf.d").join(file.file_name().unwrap());
         sources.push(Source::bytes(name, fs::read(file)));
@@ -48,7 +57,8 @@ fn parse(text: &str) -> Result<Loaded, Report> {
     Config::parse(vec![Source::text("roletap.toml", text)], &host())
 }
 
-const MINIMAL: &str = "[sts]\nregion = \"eu-central-1\"\n[role.a]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\n";
+const MINIMAL: &str =
+    "[sts]\nregion = \"eu-central-1\"\n[role.a]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\n";
 
 #[test]
 fn every_case_earns_its_report() {
@@ -56,7 +66,8 @@ fn every_case_earns_its_report() {
     let mut wrong = Vec::new();
     let mut cases = 0;
     for case in entries(&root()) {
-        let is_case = case.extension().is_some_and(|e| e == "toml") || case.join("roletap.toml").is_file();
+        let is_case =
+            case.extension().is_some_and(|e| e == "toml") || case.join("roletap.toml").is_file();
         if !is_case {
             continue;
         }
@@ -85,12 +96,21 @@ fn no_report_shows_a_secret() {
             assert!(!text.contains("sentinel"), "{}", case.display());
         }
     }
-    let text = format!("{MINIMAL}aws_secret_access_key = \"sentinel\"\nbad = 1\nexternal_id = \"sentinel !\"\n");
+    let text = format!(
+        "{MINIMAL}aws_secret_access_key = \"sentinel\"\nbad = 1\nexternal_id = \"sentinel !\"\n"
+    );
     let report = parse(&text).unwrap_err();
     let all = format!("{report} {report:?} {}", refusal_json(&report));
     assert!(!all.contains("sentinel"), "{all}");
     let loaded = parse(&format!("{MINIMAL}external_id = \"sentinel\"\n")).unwrap();
-    assert!(!format!("{loaded:?} {} {}", Check::new(&loaded, 1).text(false), Check::new(&loaded, 1).json()).contains("sentinel"));
+    assert!(
+        !format!(
+            "{loaded:?} {} {}",
+            Check::new(&loaded, 1).text(false),
+            Check::new(&loaded, 1).json()
+        )
+        .contains("sentinel")
+    );
 }
 
 #[test]
@@ -98,7 +118,10 @@ fn a_report_for_programs_has_the_same_problems() {
     let report = parse("[sts]\nregion = \"eu-central-1\"\nregin = 1\n").unwrap_err();
     let json = refusal_json(&report);
     assert_eq!(json["ok"], false);
-    assert_eq!(json["problems"].as_array().unwrap().len(), report.problems().len());
+    assert_eq!(
+        json["problems"].as_array().unwrap().len(),
+        report.problems().len()
+    );
     let unknown = &json["problems"][1];
     assert_eq!(unknown["file"], "roletap.toml");
     assert_eq!(unknown["line"], 3);
@@ -110,15 +133,24 @@ fn a_report_for_programs_has_the_same_problems() {
 
 #[test]
 fn the_caller_can_point_at_any_key() {
-    let loaded = parse(&format!("{MINIMAL}[server]\nlisten = \"127.0.0.1:1\"\n[log]\n")).unwrap();
+    let loaded = parse(&format!(
+        "{MINIMAL}[server]\nlisten = \"127.0.0.1:1\"\n[log]\n"
+    ))
+    .unwrap();
     let at = |key: &str| {
         let report = loaded.problem_at(key, "cannot be reloaded", "restart");
         report.position(&report.problems()[0])
     };
-    assert_eq!(at("server.listen"), ("roletap.toml".to_owned(), Some((6, 10))));
+    assert_eq!(
+        at("server.listen"),
+        ("roletap.toml".to_owned(), Some((6, 10)))
+    );
     assert_eq!(at("log.level"), ("roletap.toml".to_owned(), Some((7, 1))));
     assert_eq!(at("admin.listen"), ("roletap.toml".to_owned(), None));
-    assert_eq!(at("role.a.role_arn"), ("roletap.toml".to_owned(), Some((4, 12))));
+    assert_eq!(
+        at("role.a.role_arn"),
+        ("roletap.toml".to_owned(), Some((4, 12)))
+    );
 }
 
 #[test]
@@ -137,7 +169,12 @@ fn files_are_read_from_disk() {
     .unwrap();
     fs::write(dir.path().join("conf.d/p.json"), "{\"Statement\": [{}]}").unwrap();
     let loaded = Config::load(&main).unwrap();
-    let names: Vec<String> = loaded.config.roles.keys().map(ToString::to_string).collect();
+    let names: Vec<String> = loaded
+        .config
+        .roles
+        .keys()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(names, ["a", "b"]);
 
     fs::write(&main, vec![b'#'; 2 * 1024 * 1024]).unwrap();
@@ -149,7 +186,12 @@ fn files_are_read_from_disk() {
 }
 
 fn shipped(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap()
+    fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("config")
+            .join(name),
+    )
+    .unwrap()
 }
 
 #[test]
@@ -191,7 +233,10 @@ fn the_complete_file_shows_every_key() {
     let report = parse("[server]\nzzzzzz = 1\n[admin]\nzzzzzz = 1\n[log]\nzzzzzz = 1\n[sts]\nzzzzzz = 1\n[role.a]\nzzzzzz = 1\n").unwrap_err();
     let mut listed = 0;
     for problem in report.problems() {
-        let Some(keys) = problem.hint().and_then(|hint| hint.strip_prefix("expected one of ")) else {
+        let Some(keys) = problem
+            .hint()
+            .and_then(|hint| hint.strip_prefix("expected one of "))
+        else {
             continue;
         };
         listed += 1;
@@ -219,7 +264,10 @@ fn check_sound(bytes: &[u8]) {
         if let (_, Some((line, column))) = report.position(problem) {
             let lines: Vec<&str> = text.split('\n').collect();
             assert!(line <= lines.len(), "line {line} of {}", lines.len());
-            assert!(column <= lines[line - 1].chars().count() + 1, "column {column}: {text}");
+            assert!(
+                column <= lines[line - 1].chars().count() + 1,
+                "column {column}: {text}"
+            );
         }
     }
 }
@@ -240,7 +288,11 @@ fn a_file_with_broken_bytes_is_reported() {
         let mut bytes = complete.clone();
         for _ in 0..random.usize(1..4) {
             let at = random.usize(0..bytes.len());
-            bytes[at] = if random.bool() { random.u8(..) } else { random.u8(b' '..b'~') };
+            bytes[at] = if random.bool() {
+                random.u8(..)
+            } else {
+                random.u8(b' '..b'~')
+            };
         }
         check_sound(&bytes);
     }
@@ -248,14 +300,24 @@ fn a_file_with_broken_bytes_is_reported() {
 
 #[test]
 fn a_thousand_roles_are_read_in_a_moment() {
-    let mut text = String::from("[sts]\nregion = \"eu-central-1\"\n[defaults]\nduration_seconds = 900\n");
+    let mut text =
+        String::from("[sts]\nregion = \"eu-central-1\"\n[defaults]\nduration_seconds = 900\n");
     for i in 0..1000 {
-        text.push_str(&format!("[role.r{i}]\nrole_arn = \"arn:aws:iam::111122223333:role/r{i}\"\n"));
+        text.push_str(&format!(
+            "[role.r{i}]\nrole_arn = \"arn:aws:iam::111122223333:role/r{i}\"\n"
+        ));
     }
     let loaded = parse(&text).unwrap();
     assert_eq!(loaded.config.roles.len(), 1000);
     // One bad default is one warning, not a thousand.
     assert_eq!(loaded.warnings.problems().len(), 1);
+
+    let report = parse(&text.replace(":role/", ":user/")).unwrap_err();
+    assert!(
+        report
+            .render("", false)
+            .ends_with("1000 problems in 1 file\n")
+    );
 }
 
 #[test]
@@ -269,23 +331,50 @@ fn a_role_overrides_the_defaults_key_by_key() {
         "[role.c]\nrole_arn = \"arn:aws:iam::111122223333:role/c\"\nunsafe_no_token = false\n",
     );
     let config = parse(text).unwrap().config;
-    let roles: BTreeMap<&str, _> = config.roles.iter().map(|(name, role)| (name.as_str(), role)).collect();
+    let roles: BTreeMap<&str, _> = config
+        .roles
+        .iter()
+        .map(|(name, role)| (name.as_str(), role))
+        .collect();
     let external_id = |name| roles[name].request.external_id.as_ref().unwrap().as_str();
     use roletap::role::TokenSource;
-    assert_eq!((external_id("a"), external_id("b")), ("everyone", "ws-from-file"));
+    assert_eq!(
+        (external_id("a"), external_id("b")),
+        ("everyone", "ws-from-file")
+    );
     assert_eq!(roles["a"].duration.as_secs(), 7200);
     assert_eq!(roles["b"].duration.as_secs(), 3600);
     assert_eq!(roles["a"].token, TokenSource::None);
-    assert_eq!(roles["b"].token, TokenSource::Generated { group: Some("g".to_owned()) });
+    assert_eq!(
+        roles["b"].token,
+        TokenSource::Generated {
+            group: Some("g".to_owned())
+        }
+    );
     assert_eq!(roles["c"].token, TokenSource::Generated { group: None });
     assert!(!roles["a"].required && roles["b"].required);
 }
 
 #[test]
 fn only_the_request_decides_whether_credentials_are_kept() {
-    let role = |more: &str| parse(&format!("{MINIMAL}{more}")).unwrap().config.roles.values().next().unwrap().clone();
+    let role = |more: &str| {
+        parse(&format!("{MINIMAL}{more}"))
+            .unwrap()
+            .config
+            .roles
+            .values()
+            .next()
+            .unwrap()
+            .clone()
+    };
     let base = role("");
-    for same in ["duration_seconds = 7200", "required = false", "on_denied = \"drop\"", "token_group = \"g\"", "account_id = true"] {
+    for same in [
+        "duration_seconds = 7200",
+        "required = false",
+        "on_denied = \"drop\"",
+        "token_group = \"g\"",
+        "account_id = true",
+    ] {
         assert!(base.same_request(&role(same)), "{same}");
     }
     for other in [
