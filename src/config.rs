@@ -5,6 +5,8 @@
 //! address or a role exists.
 
 mod check;
+mod documents;
+mod durations;
 mod excerpt;
 mod files;
 mod forecast;
@@ -15,6 +17,7 @@ mod listen;
 mod load;
 mod policy;
 mod problem;
+mod reading;
 mod roles;
 mod secret;
 mod section;

@@ -107,6 +107,10 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The reason as a phrase that follows "the file", and what to do.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the list is the standard library's and grows"
+)]
 pub(super) fn unreadable(error: &io::Error) -> Refused {
     let (what, then) = match error.kind() {
         io::ErrorKind::NotFound => ("does not exist", "create it, or name another path"),
@@ -115,10 +119,6 @@ pub(super) fn unreadable(error: &io::Error) -> Refused {
             "let the user that roletap runs as read it, and every directory above it",
         ),
         io::ErrorKind::IsADirectory => ("is a directory", "name the file inside it"),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the list is the standard library's and grows"
-        )]
         _ => {
             let what = format!("cannot be read: {error}");
             return Refused::new(what, "check the path and the file system");

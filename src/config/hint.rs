@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Problem;
+use super::reading::Unknown;
 use super::secret;
-use super::section::Unknown;
 
 /// The kind of the top level of a file in `conf.d`, which knows fewer keys than that of the main file.
 pub(super) const CONF_D: &str = "conf.d";

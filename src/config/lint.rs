@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Place, Problem};
-use super::section::Reading;
+use super::reading::Reading;
 use super::{Config, files, policy};
 use crate::role::Role;
 

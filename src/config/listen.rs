@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::problem::{Place, Problem};
-use super::section::{Reading, Section};
+use super::reading::Reading;
+use super::section::Section;
 use crate::role::Refused;
 
 /// An address, and where it was written unless it is a default.

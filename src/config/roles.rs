@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::host::Host;
 use super::problem::{Place, Problem};
-use super::section::{At, Reading, Section};
+use super::reading::Reading;
+use super::section::{At, Section};
 use super::{files, policy, session_name, tags};
 use crate::role::{
     AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,

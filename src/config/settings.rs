@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::durations::{Timed, duration, millis};
 use super::listen;
 use super::problem::Problem;
+use super::reading::Reading;
 use super::roles::StsFacts;
-use super::section::{At, Reading, Section};
+use super::section::{At, Section};
 use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts, is_aws_region};
 use crate::role::Refused;
 
@@ -292,65 +293,6 @@ fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
         (None, None) => return,
     };
     reading.problem(problem.help("an attempt includes its connection: give it more time"));
-}
-
-/// A duration, and where it was written unless it is a default.
-struct Timed {
-    value: Duration,
-    at: Option<super::problem::Place>,
-}
-
-fn duration(
-    section: &mut Section<'_>,
-    key: &'static str,
-    default: &'static str,
-    range: RangeInclusive<Duration>,
-    reading: &mut Reading<'_>,
-) -> Timed {
-    let found = section.text(key, reading, |text| {
-        let signed: jiff::SignedDuration = text.parse().map_err(|_| {
-            Refused::new(
-                "is not a duration",
-                format!("expected a number with a unit, such as \"{default}\""),
-            )
-        })?;
-        let value = Duration::try_from(signed).ok();
-        value.filter(|value| range.contains(value)).ok_or_else(|| {
-            let expected = format!(
-                "expected {} to {}",
-                spoken(*range.start()),
-                spoken(*range.end())
-            );
-            Refused::new(format!("is {}", text.escape_debug()), expected)
-        })
-    });
-    match found {
-        Some(At { value, at }) => Timed {
-            value,
-            at: Some(at),
-        },
-        None => Timed {
-            value: default
-                .parse()
-                .ok()
-                .and_then(|signed: jiff::SignedDuration| signed.try_into().ok())
-                .unwrap_or_default(),
-            at: None,
-        },
-    }
-}
-
-fn spoken(duration: Duration) -> String {
-    match duration.as_millis() {
-        0 => "0s".to_owned(),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        ms => format!("{ms}ms"),
-    }
-}
-
-fn millis(ms: u64) -> Duration {
-    Duration::from_millis(ms)
 }
 
 fn number<T: TryFrom<i64>>(

@@ -1,7 +1,8 @@
 //! Session tags.
 
 use super::problem::Problem;
-use super::section::{At, Reading, Section};
+use super::reading::Reading;
+use super::section::{At, Section};
 
 /// `tagListType` and `tagKeyListType`.
 const MAX_TAGS: usize = 50;
