@@ -24,6 +24,7 @@ mod section;
 mod session_name;
 mod settings;
 mod tags;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

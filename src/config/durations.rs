@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::problem::Place;
 use super::reading::Reading;
-use super::section::{At, Section};
+use super::section::Section;
+use super::value::At;
 use crate::role::Refused;
 
 /// A duration, and where it was written unless it is a default.
@@ -17,7 +18,7 @@ pub(super) struct Timed {
 pub(super) fn duration(
     section: &mut Section<'_>,
     key: &'static str,
-    default: &'static str,
+    default: Duration,
     range: RangeInclusive<Duration>,
     reading: &mut Reading<'_>,
 ) -> Timed {
@@ -25,7 +26,10 @@ pub(super) fn duration(
         let signed: jiff::SignedDuration = text.parse().map_err(|_| {
             Refused::new(
                 "is not a duration",
-                format!("expected a number with a unit, such as \"{default}\""),
+                format!(
+                    "expected a number with a unit, such as \"{}\"",
+                    spoken(default)
+                ),
             )
         })?;
         let value = Duration::try_from(signed).ok();
@@ -44,11 +48,7 @@ pub(super) fn duration(
             at: Some(at),
         },
         None => Timed {
-            value: default
-                .parse()
-                .ok()
-                .and_then(|signed: jiff::SignedDuration| signed.try_into().ok())
-                .unwrap_or_default(),
+            value: default,
             at: None,
         },
     }

@@ -13,7 +13,8 @@ use super::host::{Host, ThisHost};
 use super::problem::{Place, Problem, Report};
 use super::reading::Reading;
 use super::roles::{self, StsFacts};
-use super::section::{Layer, Section, type_of};
+use super::section::Section;
+use super::value::{Layer, type_of};
 use super::{Admin, Config, Parsed, hint, lint, settings};
 use crate::role::RoleName;
 

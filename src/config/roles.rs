@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::host::Host;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
-use super::section::{At, Section};
+use super::section::Section;
+use super::value::At;
 use super::{files, policy, session_name, tags};
 use crate::role::{
     AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,

@@ -6,21 +6,12 @@
 use std::collections::BTreeSet;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::problem::{Place, Problem};
 use super::reading::{Reading, Unknown};
+use super::value::{At, Layer, Pair, type_of};
 use crate::role::Refused;
-
-/// A value and where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) at: Place,
-}
-
-/// A key and its value, in a table of strings.
-pub(super) type Pair<'a> = (At<&'a str>, At<&'a str>);
 
 /// A table, or none: the defaults of an absent section are found by the same questions.
 pub(super) struct Section<'a> {
@@ -29,12 +20,6 @@ pub(super) struct Section<'a> {
     /// The table itself, then those whose keys stand in for missing ones.
     layers: Vec<Layer<'a>>,
     asked: BTreeSet<&'static str>,
-}
-
-#[derive(Clone)]
-pub(super) struct Layer<'a> {
-    pub(super) header: Place,
-    pub(super) table: &'a DeTable<'a>,
 }
 
 struct Found<'a> {
@@ -403,16 +388,4 @@ fn parsed<T>(
 fn wrong_type(key: &str, expected: &str, found: &Found<'_>, help: &str, reading: &mut Reading<'_>) {
     let message = format!("`{key}` is {}, not {expected}", type_of(found.value));
     reading.problem(Problem::new(found.at.clone(), message).help(help));
-}
-
-pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
-    }
 }

@@ -9,7 +9,8 @@ use super::listen;
 use super::problem::Problem;
 use super::reading::Reading;
 use super::roles::StsFacts;
-use super::section::{At, Section};
+use super::section::Section;
+use super::value::At;
 use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts, is_aws_region};
 use crate::role::Refused;
 
@@ -60,7 +61,7 @@ pub(super) fn read_server(
         pending_wait: duration(
             &mut section,
             "pending_wait",
-            "400ms",
+            millis(400),
             millis(0)..=millis(1000),
             reading,
         )
@@ -69,7 +70,7 @@ pub(super) fn read_server(
         shutdown_grace: duration(
             &mut section,
             "shutdown_grace",
-            "10s",
+            millis(10_000),
             millis(0)..=millis(300_000),
             reading,
         )
@@ -160,14 +161,14 @@ pub(super) fn read_sts(
     let connect_timeout = duration(
         &mut section,
         "connect_timeout",
-        "2s",
+        millis(2000),
         millis(100)..=millis(30_000),
         reading,
     );
     let attempt_timeout = duration(
         &mut section,
         "attempt_timeout",
-        "5s",
+        millis(5000),
         millis(500)..=millis(60_000),
         reading,
     );

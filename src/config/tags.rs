@@ -2,7 +2,8 @@
 
 use super::problem::Problem;
 use super::reading::Reading;
-use super::section::{At, Section};
+use super::section::Section;
+use super::value::At;
 
 /// `tagListType` and `tagKeyListType`.
 const MAX_TAGS: usize = 50;
