@@ -168,14 +168,18 @@ mod tests {
         let main = dir.path().join("roletap.toml");
         std::fs::write(&main, "a").unwrap();
         std::fs::create_dir(dir.path().join("conf.d")).unwrap();
-        for name in ["20.toml", "10.toml", ".30.toml", "40.toml~", "README"] {
+        let shuffled = ["30", "10", "60", "20", "50", "40"].map(|name| format!("{name}.toml"));
+        let others = [".05.toml", "70.toml~", "README"].map(str::to_owned);
+        for name in shuffled.iter().chain(&others) {
             std::fs::write(dir.path().join("conf.d").join(name), name).unwrap();
         }
         let texts: Vec<String> = read_all(&main)
             .iter()
             .map(|s| s.contents().to_owned())
             .collect();
-        assert_eq!(texts, ["a", "10.toml", "20.toml"]);
+        let sorted = ["10", "20", "30", "40", "50", "60"].map(|name| format!("{name}.toml"));
+        assert_eq!(texts[0], "a");
+        assert_eq!(texts[1..], sorted);
     }
 
     #[test]

@@ -14,14 +14,11 @@ type Known = BTreeMap<&'static str, BTreeSet<&'static str>>;
 /// Spellings that people bring from AWS's own files and from other tools, with ours.
 const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("arn", "role_arn"),
-    ("rolearn", "role_arn"),
     ("session_name", "role_session_name"),
-    ("rolesessionname", "role_session_name"),
     ("duration", "duration_seconds"),
     ("session_duration", "duration_seconds"),
     ("max_session_duration", "duration_seconds"),
     ("ttl", "duration_seconds"),
-    ("externalid", "external_id"),
     ("session_policy", "policy"),
     ("managed_policy_arns", "policy_arns"),
     ("session_tags", "tags"),

@@ -298,6 +298,20 @@ fn a_file_with_broken_bytes_is_reported() {
     }
 }
 
+/// Deeper than any stack, were each level a call.
+#[test]
+fn absurd_nesting_is_reported() {
+    let deep = 200_000;
+    for text in [
+        format!("a = {}", "[".repeat(deep)),
+        format!("a = {}", "{a=".repeat(deep)),
+        format!("a{} = 1\n", ".a".repeat(deep)),
+        format!("[a{}]\n", ".a".repeat(deep)),
+    ] {
+        check_sound(text.as_bytes());
+    }
+}
+
 #[test]
 fn a_thousand_roles_are_read_in_a_moment() {
     let mut text =
@@ -327,7 +341,7 @@ fn a_role_overrides_the_defaults_key_by_key() {
         "[defaults]\nduration_seconds = 7200\nexternal_id = \"everyone\"\nunsafe_no_token = true\nrequired = false\n",
         "[role.a]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\n",
         "[role.b]\nrole_arn = \"arn:aws:iam::111122223333:role/b\"\n",
-        "duration_seconds = 3600\nexternal_id_file = \"files/external-id\"\ntoken_group = \"g\"\nrequired = true\n",
+        "duration_seconds = 3600\nexternal_id_file = \"files/external-id\"\ntoken_group = \"g\"\nunsafe_no_token = false\nrequired = true\n",
         "[role.c]\nrole_arn = \"arn:aws:iam::111122223333:role/c\"\nunsafe_no_token = false\n",
     );
     let config = parse(text).unwrap().config;
