@@ -3,16 +3,17 @@
 //! Each key is written once, beside the parser that gives it meaning. A key that nobody asked for is a problem:
 //! see [`hint`](super::hint) for what is said about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::files::Source;
-use super::host::Host;
 use super::problem::{Place, Problem};
+use super::reading::{Reading, Unknown};
+use super::value::{At, Layer, Pair, type_of};
 use crate::role::Refused;
 
+<<<<<<< HEAD
 /// What a reading of the files gathers on its way.
 pub(super) struct Reading<'h> {
     pub(super) host: &'h dyn Host,
@@ -68,6 +69,8 @@ pub(super) struct At<T> {
     pub(super) at: Place,
 }
 
+=======
+>>>>>>> wt-config
 /// A table, or none: the defaults of an absent section are found by the same questions.
 pub(super) struct Section<'a> {
     kind: &'static str,
@@ -75,12 +78,6 @@ pub(super) struct Section<'a> {
     /// The table itself, then those whose keys stand in for missing ones.
     layers: Vec<Layer<'a>>,
     asked: BTreeSet<&'static str>,
-}
-
-#[derive(Clone)]
-pub(super) struct Layer<'a> {
-    pub(super) header: Place,
-    pub(super) table: &'a DeTable<'a>,
 }
 
 struct Found<'a> {
@@ -245,7 +242,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         reading: &mut Reading<'_>,
-    ) -> Option<At<Vec<(At<&'a str>, At<&'a str>)>>> {
+    ) -> Option<At<Vec<Pair<'a>>>> {
         let found = self.find(key, reading)?;
         let Some(table) = found.value.as_table() else {
             let help = format!("write it in braces: {key} = {{ Key = \"value\" }}");
@@ -284,13 +281,13 @@ impl<'a> Section<'a> {
     }
 
     /// Says that a key which must be there is not.
-    pub(super) fn missing(&self, key: &str, help: &str, reading: &mut Reading<'_>) {
+    pub(super) fn missing(&self, key: &'static str, help: &str, reading: &mut Reading<'_>) {
         let message = format!("`{key}` is missing from [{}]", self.name);
         let problem = match self.layers.first() {
             Some(layer) => Problem::new(layer.header.clone(), message),
             None => Problem::of_file(0, message),
         };
-        reading.problem(problem.help(help));
+        reading.missing.push((key, problem.help(help)));
     }
 
     /// A table below this one.
@@ -356,7 +353,7 @@ impl<'a> Section<'a> {
         for (second, at) in given.into_iter().skip(1) {
             reading.problem(
                 Problem::new(at, format!("`{second}` and `{first}` exclude each other"))
-                    .and("this one", first_at.clone(), "and this one")
+                    .and("this one", first_at.clone(), "the other one")
                     .help("keep one of them"),
             );
         }
@@ -381,6 +378,7 @@ impl<'a> Section<'a> {
                     reading.unknown.push(Unknown {
                         kind: self.kind,
                         section: self.name.clone(),
+                        header: layer.header.clone(),
                         key: key.get_ref().clone().into_owned(),
                         at: Place::new(layer.header.file, key.span()),
                     });
@@ -448,16 +446,4 @@ fn parsed<T>(
 fn wrong_type(key: &str, expected: &str, found: &Found<'_>, help: &str, reading: &mut Reading<'_>) {
     let message = format!("`{key}` is {}, not {expected}", type_of(found.value));
     reading.problem(Problem::new(found.at.clone(), message).help(help));
-}
-
-pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
-    }
 }

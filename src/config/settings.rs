@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::durations::{Timed, duration, millis};
 use super::listen;
 use super::problem::Problem;
+use super::reading::Reading;
 use super::roles::StsFacts;
-use super::section::{At, Reading, Section};
+use super::section::Section;
+use super::value::At;
 use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts, is_aws_region};
 use crate::role::Refused;
 
@@ -59,7 +61,11 @@ pub(super) fn read_server(
         pending_wait: duration(
             &mut section,
             "pending_wait",
+<<<<<<< HEAD
             "400ms",
+=======
+            millis(400),
+>>>>>>> wt-config
             millis(0)..=millis(1000),
             reading,
         )
@@ -68,7 +74,11 @@ pub(super) fn read_server(
         shutdown_grace: duration(
             &mut section,
             "shutdown_grace",
+<<<<<<< HEAD
             "10s",
+=======
+            millis(10_000),
+>>>>>>> wt-config
             millis(0)..=millis(300_000),
             reading,
         )
@@ -159,14 +169,22 @@ pub(super) fn read_sts(
     let connect_timeout = duration(
         &mut section,
         "connect_timeout",
+<<<<<<< HEAD
         "2s",
+=======
+        millis(2000),
+>>>>>>> wt-config
         millis(100)..=millis(30_000),
         reading,
     );
     let attempt_timeout = duration(
         &mut section,
         "attempt_timeout",
+<<<<<<< HEAD
         "5s",
+=======
+        millis(5000),
+>>>>>>> wt-config
         millis(500)..=millis(60_000),
         reading,
     );
@@ -264,7 +282,11 @@ fn flag(
                 found.at,
                 format!("`{key}` and `endpoint_url` exclude each other"),
             )
+<<<<<<< HEAD
             .and("this one", url.at.clone(), "and this one")
+=======
+            .and("this one", url.at.clone(), "the other one")
+>>>>>>> wt-config
             .help("give the URL of the endpoint that you mean, and remove the other key"),
         );
     }
@@ -280,7 +302,11 @@ fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
             at.clone(),
             "`connect_timeout` is longer than `attempt_timeout`",
         )
+<<<<<<< HEAD
         .and("this one", other.clone(), "and this one"),
+=======
+        .and("this one", other.clone(), "the other one"),
+>>>>>>> wt-config
         (Some(at), None) => Problem::new(
             at.clone(),
             "`connect_timeout` is longer than `attempt_timeout`, which is 5s",
@@ -294,6 +320,7 @@ fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
     reading.problem(problem.help("an attempt includes its connection: give it more time"));
 }
 
+<<<<<<< HEAD
 /// A duration, and where it was written unless it is a default.
 struct Timed {
     value: Duration,
@@ -358,6 +385,8 @@ fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+=======
+>>>>>>> wt-config
 fn number<T: TryFrom<i64>>(
     section: &mut Section<'_>,
     key: &'static str,
@@ -398,7 +427,10 @@ fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
 }
 
 fn not_yet(instead: &str) -> Refused {
-    Refused::new("\"journald\" is not available yet", instead)
+    Refused::new(
+        "is \"journald\", which is not available yet",
+        format!("until then {instead}"),
+    )
 }
 
 fn not_one_of(found: &str, expected: &str) -> Refused {
