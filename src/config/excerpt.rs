@@ -150,11 +150,7 @@ mod tests {
         for start in (0..=original.len()).filter(|&i| original.is_char_boundary(i)) {
             for end in (start..=original.len()).filter(|&i| original.is_char_boundary(i)) {
                 assert!(
-<<<<<<< HEAD
-                    excerpt.text().get(excerpt.map(start..end)).is_some(),
-=======
                     excerpt.text.get(excerpt.map(start..end)).is_some(),
->>>>>>> wt-config
                     "{start}..{end}"
                 );
             }

@@ -112,22 +112,6 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     reason = "the list is the standard library's and grows"
 )]
 pub(super) fn unreadable(error: &io::Error) -> Refused {
-<<<<<<< HEAD
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            Refused::new("does not exist", "create it, or name another path")
-        }
-        io::ErrorKind::PermissionDenied => Refused::new(
-            "may not be read by this user",
-            "let the user that roletap runs as read it, and every directory above it",
-        ),
-        io::ErrorKind::IsADirectory => Refused::new("is a directory", "name the file inside it"),
-        _ => Refused::new(
-            format!("cannot be read: {error}"),
-            "check the path and the file system",
-        ),
-    }
-=======
     let (what, then) = match error.kind() {
         io::ErrorKind::NotFound => ("does not exist", "create it, or name another path"),
         io::ErrorKind::PermissionDenied => (
@@ -141,7 +125,6 @@ pub(super) fn unreadable(error: &io::Error) -> Refused {
         }
     };
     Refused::new(what, then)
->>>>>>> wt-config
 }
 
 fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
@@ -194,13 +177,9 @@ mod tests {
             .iter()
             .map(|s| s.contents().to_owned())
             .collect();
-<<<<<<< HEAD
-        assert_eq!(texts, ["a", "10.toml", "20.toml"]);
-=======
         let sorted = ["10", "20", "30", "40", "50", "60"].map(|name| format!("{name}.toml"));
         assert_eq!(texts[0], "a");
         assert_eq!(texts[1..], sorted);
->>>>>>> wt-config
     }
 
     #[test]

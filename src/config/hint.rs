@@ -99,22 +99,14 @@ const NEVER: &[(&str, &str)] = &[
     ),
 ];
 
-<<<<<<< HEAD
-/// The problem that an unknown key makes.
-pub(super) fn problem(unknown: Unknown, known: &Known) -> Problem {
-=======
 /// The problem that an unknown key makes, and the key that was meant by it if that is clear.
 pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'static str>) {
->>>>>>> wt-config
     let Unknown {
         kind,
         section,
         key,
         at,
-<<<<<<< HEAD
-=======
         ..
->>>>>>> wt-config
     } = unknown;
     let shown = key.escape_debug();
     let plain = normalized(&key);
@@ -131,24 +123,17 @@ pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'sta
         );
     }
     if secret::is_secret_key(&key) {
-<<<<<<< HEAD
-        return Problem::new(
-=======
         let problem = Problem::new(
->>>>>>> wt-config
             at,
             format!("`{shown}` looks like a secret, and no secret may be written here"),
         )
         .help("remove the line and replace the secret: whoever can read this file has it");
-<<<<<<< HEAD
-=======
         return (problem, None);
     }
     if kind == "source" {
         let problem = Problem::new(at, format!("`{shown}` in [{section}] is not available yet"))
             .help("until then the host's own identity is found by the SDK's chain: set AWS_PROFILE or the like in the daemon's environment");
         return (problem, None);
->>>>>>> wt-config
     }
     let whose = if section.is_empty() {
         format!("unknown key `{shown}`")
@@ -202,23 +187,6 @@ fn is_top(kind: &str) -> bool {
 /// below the wrong header.
 fn meant(kind: &'static str, key: &str, known: &Known) -> Option<(&'static str, &'static str)> {
     let plain = normalized(key);
-<<<<<<< HEAD
-    let here = known.get(kind);
-    let in_this_section = |word: &str| here.is_some_and(|keys| keys.contains(word));
-    let other = OTHER_SPELLINGS
-        .iter()
-        .find(|(from, _)| *from == plain)
-        .map(|(_, to)| *to);
-    let mut candidates = [Some(plain.as_str()), other].into_iter().flatten();
-    if let Some(word) = candidates.clone().find(|word| in_this_section(word)) {
-        return match kind {
-            "" if word == "role" => {
-                "did you mean `[role.NAME]`, one table for each role?".to_owned()
-            }
-            "" => format!("did you mean `[{word}]`?"),
-            _ => format!("did you mean `{word}`?"),
-        };
-=======
     let in_section = |of: &str, words: &[&str]| -> Option<&'static str> {
         let keys = known.get(of)?;
         words.iter().find_map(|word| keys.get::<str>(word).copied())
@@ -233,7 +201,6 @@ fn meant(kind: &'static str, key: &str, known: &Known) -> Option<(&'static str, 
         .collect();
     if let Some(word) = in_section(kind, &words) {
         return Some((kind, word));
->>>>>>> wt-config
     }
     let here = known.get(kind).into_iter().flatten().copied();
     if let Some(word) = nearest(&plain, here) {

@@ -77,11 +77,7 @@ pub(super) fn check_distinct(all: &[(&str, &Listen)], reading: &mut Reading<'_>)
                 at.clone(),
                 "two listeners want the same address",
             )
-<<<<<<< HEAD
-            .and("this one", other_at.clone(), "and this one"),
-=======
             .and("this one", other_at.clone(), "the other one"),
->>>>>>> wt-config
             (Some(at), None) | (None, Some(at)) => {
                 let default = if listen.at.is_none() { key } else { other_key };
                 Problem::new(at.clone(), format!("this is also the default of {default}"))
@@ -136,14 +132,6 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
                 format!("has no address in `{shown}`"),
                 format!("expected \"127.0.0.1:{port}\""),
             )
-<<<<<<< HEAD
-        } else if host.parse::<Ipv6Addr>().is_ok() {
-            refuse(
-                format!("has a bare IPv6 address in `{shown}`"),
-                format!("expected \"[{host}]:{port}\""),
-            )
-=======
->>>>>>> wt-config
         } else {
             refuse(
                 format!("holds the name `{shown}`"),

@@ -86,98 +86,6 @@ impl Config {
     }
 }
 
-<<<<<<< HEAD
-/// A file's table, or `None` where the file has no sound one.
-type Document<'a> = Option<Spanned<DeTable<'a>>>;
-
-fn parse_documents<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<Document<'a>> {
-    let mut documents = Vec::with_capacity(sources.len());
-    for (file, source) in sources.iter().enumerate() {
-        if let Some(refused) = source.failure() {
-            let message = format!("the configuration file {}", refused.what);
-            reading.problem(Problem::of_file(file, message).help(&refused.expected));
-            documents.push(None);
-            continue;
-        }
-        let text = source.contents();
-        let (table, errors) = DeTable::parse_recoverable(text);
-        // After an open bracket the rest of the file makes no sense: the first complaint is the one to act on.
-        let unclosed = errors
-            .iter()
-            .any(|error| error.message().starts_with("unclosed"));
-        let first = errors
-            .iter()
-            .filter_map(|error| error.span().map(|span| span.start))
-            .min();
-        for error in &errors {
-            if !unclosed || error.span().map(|span| span.start) == first {
-                reading.problem(syntax_problem(file, text, error));
-            }
-        }
-        // What was recovered from a broken file is a guess, and problems with a guess help nobody.
-        documents.push(errors.is_empty().then_some(table));
-    }
-    documents
-}
-
-fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
-    let span = error.span().unwrap_or(text.len()..text.len());
-    let at_end = !text.get(span.start..).unwrap_or_default().contains('\n');
-    let first = first_of_two(text, span.start);
-    let problem = Problem::new(
-        Place::new(file, span),
-        format!("not TOML: {}", error.message()),
-    );
-    match (error.message(), first) {
-        ("duplicate key", Some(first)) => problem
-            .and("this one", Place::new(file, first), "and this one")
-            .help("write each table and each key once: merge the two, or rename one"),
-        _ if at_end && !text.ends_with('\n') => problem
-            .help("the file ends in the middle of a line: if it is still being written, write it aside and rename it"),
-        _ => problem,
-    }
-}
-
-/// For the line at `second`: the earlier line with the same header, or the same key below the same header.
-fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
-    let subject = |line: &'_ str| -> String {
-        let line = line.trim();
-        let end = if line.starts_with('[') {
-            line.find(']')
-        } else {
-            line.find('=')
-        };
-        line.get(..end.unwrap_or(line.len()))
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
-    let mut start = 0;
-    let mut seen: Vec<(String, Range<usize>)> = Vec::new();
-    for line in text.split_inclusive('\n') {
-        let this = subject(line);
-        let is_header = this.starts_with('[');
-        if start + line.len() > second {
-            return seen
-                .into_iter()
-                .find(|(other, _)| *other == this)
-                .map(|(_, span)| span);
-        }
-        if is_header {
-            seen.retain(|(other, _)| other.starts_with('['));
-        }
-        if !this.is_empty() && !this.starts_with('#') {
-            let from = start + line.len() - line.trim_start().len();
-            let len = this.len() + usize::from(is_header);
-            seen.push((this, from..from + len));
-        }
-        start += line.len();
-    }
-    None
-}
-
-=======
->>>>>>> wt-config
 fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Option<Config> {
     let whole = documents.iter().all(Option::is_some);
     let main = documents.first().and_then(Option::as_ref);
@@ -366,21 +274,14 @@ fn subtables<'a>(
     table
 }
 
-<<<<<<< HEAD
-=======
 const MAIN_ONLY: [&str; 5] = ["server", "admin", "log", "sts", "defaults"];
 
->>>>>>> wt-config
 fn refuse_keys_of_main<'a>(
     file: usize,
     document: &'a Spanned<DeTable<'a>>,
     reading: &mut Reading<'_>,
 ) {
-<<<<<<< HEAD
-    let mut section = Section::new("", "", vec![layer(file, document)]);
-=======
     let mut section = Section::new(hint::CONF_D, "", vec![layer(file, document)]);
->>>>>>> wt-config
     section.knows("role");
     section.knows("source");
     for key in MAIN_ONLY {
@@ -418,12 +319,6 @@ fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut R
             .help("give each [role.NAME] its own"),
         );
     }
-<<<<<<< HEAD
-    let Ok(name) = RoleName::parse("defaults") else {
-        return;
-    };
-=======
->>>>>>> wt-config
     let mut section = Section::new("defaults", "defaults", vec![defaults]);
     roles::read(&name, &mut section, facts, &mut scratch);
     section.finish(reading);

@@ -250,12 +250,6 @@ impl Report {
             let Some(excerpt) = excerpts.get(file) else {
                 continue;
             };
-<<<<<<< HEAD
-            let mut snippet = Snippet::source(excerpt.text()).path(self.path_of(file));
-            for (place, label, kind) in marks.iter().filter(|(place, ..)| place.file == file) {
-                let span = excerpt.map(place.start..place.end);
-                snippet = snippet.annotation(kind.span(span).label(*label));
-=======
             let spans: Vec<_> = marks
                 .iter()
                 .filter(|(place, ..)| place.file == file)
@@ -268,7 +262,6 @@ impl Report {
             for (span, label, kind) in spans {
                 let span = span.start - window.start..span.end - window.start;
                 snippet = snippet.annotation(kind.span(span).label(label));
->>>>>>> wt-config
             }
             elements.push(snippet.into());
         }

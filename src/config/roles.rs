@@ -36,11 +36,7 @@ pub(super) fn read(
     let role_arn = arn.as_ref().map(|arn| &arn.value);
     let session_name = read_session_name(name, role_arn, section, reading);
     let source_identity = section
-<<<<<<< HEAD
-        .string("source_identity", reading)
-=======
         .text("source_identity", reading, not_reserved)
->>>>>>> wt-config
         .and_then(|template| {
             named(
                 "source_identity",

@@ -63,17 +63,8 @@ fn shown_part(line: &str) -> Option<usize> {
                 .starts_with(|next: char| next.is_whitespace() || matches!(next, '"' | '\'')) => {}
             '=' | ':' => {
                 let key = line.get(start..at).unwrap_or_default();
-<<<<<<< HEAD
-                let key = key
-                    .trim()
-                    .trim_matches(['"', '\''])
-                    .rsplit('.')
-                    .next()
-                    .unwrap_or_default();
-=======
                 let key = key.rsplit('.').next().unwrap_or_default();
                 let key = key.trim().trim_matches(['"', '\'']);
->>>>>>> wt-config
                 if is_secret_key(key) || is_private_key_name(key) {
                     return Some(at + 1);
                 }

@@ -13,64 +13,6 @@ use super::reading::{Reading, Unknown};
 use super::value::{At, Layer, Pair, type_of};
 use crate::role::Refused;
 
-<<<<<<< HEAD
-/// What a reading of the files gathers on its way.
-pub(super) struct Reading<'h> {
-    pub(super) host: &'h dyn Host,
-    pub(super) sources: &'h [Source],
-    pub(super) problems: Vec<Problem>,
-    /// Where each key's value was found: by section and key. The key "" is the section's header.
-    pub(super) places: BTreeMap<(String, String), Place>,
-    /// The keys that each kind of section knows.
-    pub(super) known: BTreeMap<&'static str, BTreeSet<&'static str>>,
-    /// Keys that nobody asked for.
-    pub(super) unknown: Vec<Unknown>,
-}
-
-/// A key that nobody asked for.
-pub(super) struct Unknown {
-    pub(super) kind: &'static str,
-    pub(super) section: String,
-    pub(super) key: String,
-    pub(super) at: Place,
-}
-
-impl<'h> Reading<'h> {
-    pub(super) fn new(host: &'h dyn Host, sources: &'h [Source]) -> Self {
-        Self {
-            host,
-            sources,
-            problems: Vec::new(),
-            places: BTreeMap::new(),
-            known: BTreeMap::new(),
-            unknown: Vec::new(),
-        }
-    }
-
-    pub(super) fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
-    }
-
-    pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &Refused) {
-        self.problem(
-            Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected),
-        );
-    }
-
-    pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
-        self.places.get(&(section.to_owned(), key.to_owned()))
-    }
-}
-
-/// A value and where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) at: Place,
-}
-
-=======
->>>>>>> wt-config
 /// A table, or none: the defaults of an absent section are found by the same questions.
 pub(super) struct Section<'a> {
     kind: &'static str,

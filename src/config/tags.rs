@@ -46,11 +46,7 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
                         second.clone(),
                         "`tags` has two keys that differ only in case",
                     )
-<<<<<<< HEAD
-                    .and("this key", first.clone(), "and this one")
-=======
                     .and("this one", first.clone(), "the other one")
->>>>>>> wt-config
                     .help("AWS takes them for the same key: remove one"),
                 );
             }

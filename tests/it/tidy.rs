@@ -10,31 +10,76 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["audit", "config", "daemon", "log", "role", "server", "signals", "source", "tokens"],
+        &[
+            "audit", "config", "daemon", "log", "role", "server", "signals", "source", "tokens",
+        ],
     ),
     (
         "daemon",
         &[
-            "audit", "budget", "config", "fleet", "issuer", "lifecycle", "metrics", "refresher", "reload",
-            "role", "server", "signals", "slots", "source", "systemd", "tokens",
+            "audit",
+            "budget",
+            "config",
+            "fleet",
+            "issuer",
+            "lifecycle",
+            "metrics",
+            "refresher",
+            "reload",
+            "role",
+            "server",
+            "signals",
+            "slots",
+            "source",
+            "systemd",
+            "tokens",
         ],
     ),
     ("fleet", &["issuer", "refresher", "role", "slots"]),
     (
         "refresher",
-        &["budget", "credentials", "issuer", "lifecycle", "metrics", "role", "slots"],
+        &[
+            "budget",
+            "credentials",
+            "issuer",
+            "lifecycle",
+            "metrics",
+            "role",
+            "slots",
+        ],
     ),
     (
         "server",
         &[
-            "audit", "budget", "credentials", "issuer", "lifecycle", "metrics", "role", "slots", "source",
+            "audit",
+            "budget",
+            "credentials",
+            "issuer",
+            "lifecycle",
+            "metrics",
+            "role",
+            "slots",
+            "source",
             "tokens",
         ],
     ),
-    ("issuer::sts", &["config", "credentials", "issuer", "metrics", "role", "source"]),
+    (
+        "issuer::sts",
+        &[
+            "config",
+            "credentials",
+            "issuer",
+            "metrics",
+            "role",
+            "source",
+        ],
+    ),
     ("audit", &["config", "credentials", "role", "slots"]),
     ("metrics", &["issuer", "lifecycle", "slots"]),
-    ("slots", &["budget", "issuer", "lifecycle", "role", "tokens"]),
+    (
+        "slots",
+        &["budget", "issuer", "lifecycle", "role", "tokens"],
+    ),
     ("tokens", &["config", "role"]),
     ("budget", &["lifecycle"]),
     ("lifecycle", &["credentials", "issuer", "role"]),
@@ -52,35 +97,92 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// What may stand only in these files, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    ("aws_sdk_sts", &["issuer/sts.rs"], "one place classifies the errors of STS"),
-    ("aws_config", &["source.rs"], "one place decides where the base identity comes from"),
-    ("StatusCode", &["server/reply.rs"], "one file owns every status"),
-    ("prometheus::", &["metrics.rs"], "one file owns every metric name"),
-    ("\"roletap_", &["metrics.rs"], "one file owns every metric name"),
+    (
+        "aws_sdk_sts",
+        &["issuer/sts.rs"],
+        "one place classifies the errors of STS",
+    ),
+    (
+        "aws_config",
+        &["source.rs"],
+        "one place decides where the base identity comes from",
+    ),
+    (
+        "StatusCode",
+        &["server/reply.rs"],
+        "one file owns every status",
+    ),
+    (
+        "prometheus::",
+        &["metrics.rs"],
+        "one file owns every metric name",
+    ),
+    (
+        "\"roletap_",
+        &["metrics.rs"],
+        "one file owns every metric name",
+    ),
     ("toml::", &["config"], "one module reads TOML"),
-    ("annotate_snippets", &["config"], "one module renders problems"),
-    ("hyper::", &["server.rs", "server", "cli/fetch.rs"], "HTTP stays at the edges"),
+    (
+        "annotate_snippets",
+        &["config"],
+        "one module renders problems",
+    ),
+    (
+        "hyper::",
+        &["server.rs", "server", "cli/fetch.rs"],
+        "HTTP stays at the edges",
+    ),
     ("sd_notify", &["systemd.rs"], "one file talks to systemd"),
     ("signal_hook", &["signals.rs"], "one file takes signals"),
-    ("tracing_subscriber", &["log.rs"], "one file decides where logs go"),
-    (".document()", &["server/reply.rs"], "secrets leave through one door"),
-    (".expose()", &["credentials.rs"], "nothing else sees inside credentials"),
-    ("Deserialize", &[], "the configuration is parsed with spans, not deserialised"),
+    (
+        "tracing_subscriber",
+        &["log.rs"],
+        "one file decides where logs go",
+    ),
+    (
+        ".document()",
+        &["server/reply.rs"],
+        "secrets leave through one door",
+    ),
+    (
+        ".expose()",
+        &["credentials.rs"],
+        "nothing else sees inside credentials",
+    ),
+    (
+        "Deserialize",
+        &[],
+        "the configuration is parsed with spans, not deserialised",
+    ),
 ];
 
 /// What may stand nowhere.
 const NOWHERE: &[(&str, &str)] = &[
     ("SystemTime::now", "ask the injected clock"),
-    ("Instant::now().", "use tokio's Instant by name, which simulated tests can move"),
+    (
+        "Instant::now().",
+        "use tokio's Instant by name, which simulated tests can move",
+    ),
     ("thread::sleep", "wait for a condition"),
-    ("DisplayErrorContext", "it prints bodies, and those hold secrets"),
+    (
+        "DisplayErrorContext",
+        "it prints bodies, and those hold secrets",
+    ),
     ("cfg(test)]\nfn", "no test branch in production code"),
     ("unsafe {", "forbidden"),
 ];
 
 /// Without clock, randomness and waiting: the core decides, the shell waits.
-const PURE: &[&str] =
-    &["budget.rs", "credentials.rs", "lifecycle.rs", "reload.rs", "role.rs", "role/arn.rs", "issuer/explain.rs"];
+const PURE: &[&str] = &[
+    "budget.rs",
+    "credentials.rs",
+    "lifecycle.rs",
+    "reload.rs",
+    "role.rs",
+    "role/arn.rs",
+    "issuer/explain.rs",
+];
 
 #[test]
 fn imports_point_down() {
@@ -98,7 +200,10 @@ fn imports_point_down() {
             .unwrap_or_else(|| panic!("say in MAY_USE what {module} may use"))
             .1;
         for used in text.split("crate::").skip(1) {
-            let used: String = used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let used: String = used
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
             if used != top && !allowed.contains(&used.as_str()) {
                 wrong.push(format!("{file} may not use {used}"));
             }
@@ -109,11 +214,17 @@ fn imports_point_down() {
 
 #[test]
 fn the_order_of_the_table_has_no_cycle() {
-    let order: BTreeMap<&str, usize> =
-        MAY_USE.iter().enumerate().map(|(position, (name, _))| (*name, position)).collect();
+    let order: BTreeMap<&str, usize> = MAY_USE
+        .iter()
+        .enumerate()
+        .map(|(position, (name, _))| (*name, position))
+        .collect();
     for (position, (name, uses)) in MAY_USE.iter().enumerate() {
         for used in *uses {
-            assert!(order[used] > position, "{name} stands below {used}, which it uses");
+            assert!(
+                order[used] > position,
+                "{name} stands below {used}, which it uses"
+            );
         }
     }
 }
@@ -123,7 +234,11 @@ fn each_concern_lives_in_one_place() {
     let mut wrong = Vec::new();
     for (file, text) in sources() {
         for (word, homes, why) in ONLY_IN {
-            let home = homes.iter().any(|home| file == *home || file.starts_with(&format!("{home}/")) || (!home.contains('.') && file == format!("{home}.rs")));
+            let home = homes.iter().any(|home| {
+                file == *home
+                    || file.starts_with(&format!("{home}/"))
+                    || (!home.contains('.') && file == format!("{home}.rs"))
+            });
             if !home && text.contains(word) {
                 wrong.push(format!("`{word}` in {file}: {why}"));
             }
@@ -140,8 +255,13 @@ fn each_concern_lives_in_one_place() {
 #[test]
 fn the_core_is_pure() {
     let mut wrong = Vec::new();
-    for (file, text) in sources().into_iter().filter(|(file, _)| PURE.contains(&file.as_str())) {
-        for word in ["async ", "tokio", ".now()", "fastrand", "std::fs", "std::env", "tracing"] {
+    for (file, text) in sources()
+        .into_iter()
+        .filter(|(file, _)| PURE.contains(&file.as_str()))
+    {
+        for word in [
+            "async ", "tokio", ".now()", "fastrand", "std::fs", "std::env", "tracing",
+        ] {
             if text.contains(word) {
                 wrong.push(format!("`{word}` in {file}"));
             }
@@ -154,7 +274,10 @@ fn the_core_is_pure() {
 fn every_file_has_one_subject() {
     for (file, text) in sources() {
         let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
-        assert!(lines <= 480, "{file} has {lines} lines without comments and tests: two subjects?");
+        assert!(
+            lines <= 480,
+            "{file} has {lines} lines without comments and tests: two subjects?"
+        );
     }
 }
 
@@ -170,7 +293,11 @@ fn sources() -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+                let name = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
                 files.push((name, production(&text)));
             }
         }
@@ -182,7 +309,10 @@ fn sources() -> Vec<(String, String)> {
 
 fn production(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 fn module_of(file: &str) -> String {
