@@ -168,9 +168,19 @@ fn read_session_name(
             SessionName::parse,
             reading,
         ),
-        None => session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
-            .and_then(|text| SessionName::parse(&text))
-            .ok(),
+        None => {
+            let default = session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
+                .and_then(|text| SessionName::parse(&text));
+            match default {
+                Ok(name) => Some(name),
+                // A role must never be left out in silence, even if no host is known to get here.
+                Err(refused) => {
+                    let help = format!("the default {DEFAULT_SESSION_NAME} {refused}");
+                    section.missing("role_session_name", &help, reading);
+                    None
+                }
+            }
+        }
     }
 }
 
