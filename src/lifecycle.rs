@@ -293,7 +293,7 @@ impl Phase {
 /// How much is left of a session of `lifetime` when it is refreshed, before jitter:
 /// `min(max(L/2, 1500 s), 0.8·L)`.
 pub fn refresh_lead(lifetime: Duration) -> Duration {
-    (lifetime / 2).max(REFRESH_LEAD).min(lifetime.mul_f64(0.8))
+    (lifetime / 2).max(REFRESH_LEAD).min(lifetime * 4 / 5)
 }
 
 fn refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {

@@ -111,12 +111,13 @@ impl TimeSource for Wall {
 }
 
 type Outcome = Result<Duration, IssueError>;
+type Script = dyn Fn(&Role, u64) -> Outcome + Send + Sync;
 
 /// Issues what a function of the role and the seconds since dawn says: a lifetime, or an error.
 pub(crate) struct Scripted {
     clock: SharedTimeSource,
     serial: AtomicU64,
-    script: Box<dyn Fn(&Role, u64) -> Outcome + Send + Sync>,
+    script: Box<Script>,
     latency: Duration,
     /// Every call: whose, and when.
     pub(crate) calls: Mutex<Vec<(String, u64)>>,

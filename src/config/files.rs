@@ -158,7 +158,6 @@ fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
 

@@ -164,7 +164,6 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
 
