@@ -138,7 +138,7 @@ pub enum EnvFormat {
     /// For `eval` in a POSIX shell
     #[default]
     Shell,
-    /// For the [Service] section of a unit
+    /// For the Service section of a unit
     Systemd,
     /// For `docker run --env-file`
     Docker,

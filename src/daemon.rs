@@ -72,6 +72,8 @@ pub struct Daemon {
     source: Arc<Source>,
     skew: Arc<Skew>,
     readiness: Arc<Readiness>,
+    /// systemd has been told so.
+    ready: bool,
     vend: Arc<Vend>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
@@ -179,6 +181,7 @@ impl Daemon {
             source,
             skew,
             readiness,
+            ready: false,
             vend,
             audit,
             fleet,
@@ -195,9 +198,8 @@ impl Daemon {
             turns: 0,
             since: Instant::now(),
         };
-        let mut ready = false;
         loop {
-            let pause = if ready {
+            let pause = if self.ready {
                 watchdog
             } else {
                 Some(READINESS_TICK)
@@ -216,8 +218,8 @@ impl Daemon {
                 },
                 () = self.fleet.mend(&self.slots) => {}
                 () = tick => {
-                    if !ready && self.readiness.is_ready(&self.slots) {
-                        ready = true;
+                    if !self.ready && self.readiness.is_ready(&self.slots) {
+                        self.ready = true;
                         let summary = self.summary();
                         tracing::info!(summary, "ready");
                         systemd::ready(&summary);

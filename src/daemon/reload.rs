@@ -15,7 +15,9 @@ use crate::tokens::Tokens;
 impl Daemon {
     /// One swap, or nothing: whatever is wrong with the new file, what runs goes on as it was.
     pub(super) fn reload(&mut self) {
-        systemd::reloading();
+        if self.ready {
+            systemd::reloading();
+        }
         self.audit.reopen();
         match self.try_reload() {
             Ok(plan) => {
@@ -37,7 +39,9 @@ impl Daemon {
                 tracing::error!("the configuration was not reloaded:\n{}", report.trim_end());
             }
         }
-        systemd::ready(&self.summary());
+        if self.ready {
+            systemd::ready(&self.summary());
+        }
     }
 
     fn try_reload(&mut self) -> Result<reload::Plan, String> {

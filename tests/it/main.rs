@@ -1,5 +1,9 @@
 //! The one integration binary.
-#![allow(clippy::disallowed_methods, reason = "tests look at real clocks")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at real clocks, and fail by panicking"
+)]
 
 mod config;
 mod fake_sts;
