@@ -1,3 +1,4 @@
 //! The one integration binary.
 mod fake_sts;
 mod support;
+mod vend;
