@@ -1,4 +1,5 @@
 //! The one integration binary.
 mod fake_sts;
+mod issue;
 mod support;
 mod vend;

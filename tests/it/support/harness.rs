@@ -303,10 +303,15 @@ impl Daemon {
     /// Starts the binary, and waits until it serves.
     pub fn launch(&mut self) {
         self.spawn();
-        self.wait_until("it serves", |daemon| match daemon.admin_if_up("/livez") {
-            Some(answer) if answer.status == 200 => Ok(()),
-            other => Err(format!("{other:?}")),
-        });
+        let deadline = Instant::now() + PATIENCE;
+        while self
+            .admin_if_up("/livez")
+            .is_none_or(|answer| answer.status != 200)
+        {
+            assert!(self.is_alive(), "the daemon has ended");
+            assert!(Instant::now() < deadline, "the daemon does not serve");
+            pause(POLL);
+        }
     }
 
     /// Starts the binary, and waits for nothing.
@@ -372,7 +377,7 @@ impl Daemon {
             if Instant::now() > deadline {
                 let _ = running.child.kill();
                 let _ = running.child.wait();
-                panic!("the daemon does not exit; its log:\n{}", self.log());
+                panic!("the daemon does not exit");
             }
             pause(POLL);
         }
@@ -589,17 +594,14 @@ impl Daemon {
         metric_in(&self.admin("/metrics").text(), name, labels)
     }
 
-    /// Polls until this holds; gives up with the last value and the log.
+    /// Polls until this holds; gives up with the last value, and [`Drop`] adds the log.
     pub fn wait_until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Result<T, String>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match look(self) {
                 Ok(found) => return found,
                 Err(last) if Instant::now() > deadline => {
-                    panic!(
-                        "waited in vain until {what}; last seen: {last}\nits log:\n{}",
-                        self.log()
-                    )
+                    panic!("waited in vain until {what}; last seen: {last}")
                 }
                 Err(_) => pause(POLL),
             }
