@@ -3,6 +3,11 @@
 //!
 //! `cargo run --example demo`; with `-- --once` it ends after the tour.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a demonstration looks at a real clock"
+)]
+
 #[path = "demo/client.rs"]
 mod client;
 #[path = "../tests/it/support/sts.rs"]

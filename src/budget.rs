@@ -176,3 +176,133 @@ impl Budget {
         self.refilled_at = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_in_flight: 4,
+        max_requests_per_second: 10,
+    };
+    const LATER: Jitter = Jitter::LATEST;
+
+    fn start() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    #[test]
+    fn the_most_pressing_goes_first_and_among_equals_the_one_who_came_first() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        let waiting = [
+            Need::Unasked,
+            Need::Asked,
+            Need::EndingSoon,
+            Need::AskedAndEmpty,
+            Need::EndingSoon,
+        ];
+        assert_eq!(budget.turn(&waiting, now), Turn::Of(2));
+    }
+
+    #[test]
+    fn no_more_than_so_many_in_flight() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        for _ in 0..4 {
+            assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+        }
+        assert_eq!(budget.turn(&[Need::Ending], now), Turn::Nobody);
+        budget.conclude(None, now, LATER);
+        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+    }
+
+    #[test]
+    fn no_more_than_so_many_a_second_after_one_burst() {
+        let begin = start();
+        let mut now = begin;
+        let mut budget = Budget::new(LIMITS, now);
+        let mut calls = 0;
+        while now < begin + Duration::from_secs(10) {
+            match budget.turn(&[Need::Asked], now) {
+                Turn::Of(_) => {
+                    calls += 1;
+                    budget.conclude(None, now, LATER);
+                }
+                Turn::NotBefore(at) => now = at,
+                Turn::Nobody => panic!("nothing is in flight"),
+            }
+        }
+        assert!((109..=111).contains(&calls), "{calls}");
+    }
+
+    #[test]
+    fn a_throttled_answer_pauses_the_whole_host_longer_each_time() {
+        let mut now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 120, 120] {
+            assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+            budget.conclude(Some(None), now, LATER);
+            let end = now + Duration::from_secs(seconds);
+            assert!(budget.is_paused(now));
+            assert_eq!(budget.turn(&[Need::EndingSoon], now), Turn::NotBefore(end));
+            now = end;
+        }
+    }
+
+    #[test]
+    fn eight_throttled_at_once_are_one_event() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        for _ in 0..4 {
+            assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+        }
+        for _ in 0..4 {
+            budget.conclude(Some(None), now, LATER);
+        }
+        assert_eq!(
+            budget.turn(&[Need::Asked], now),
+            Turn::NotBefore(now + Duration::from_secs(1))
+        );
+    }
+
+    #[test]
+    fn a_wait_that_sts_asked_for_is_kept() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+        budget.conclude(Some(Some(Duration::from_secs(30))), now, LATER);
+        assert_eq!(
+            budget.turn(&[Need::Asked], now),
+            Turn::NotBefore(now + Duration::from_secs(30))
+        );
+    }
+
+    #[test]
+    fn credentials_about_to_end_may_pass_a_pause_once_in_ten_seconds() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+        budget.conclude(Some(Some(Duration::from_secs(60))), now, LATER);
+        assert_eq!(budget.turn(&[Need::Asked, Need::Ending], now), Turn::Of(1));
+        budget.conclude(Some(None), now, LATER);
+        assert_eq!(
+            budget.turn(&[Need::Ending], now),
+            Turn::NotBefore(now + Duration::from_secs(10))
+        );
+    }
+
+    #[test]
+    fn after_a_pause_one_call_goes_first_and_alone() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+        budget.conclude(Some(None), now, LATER);
+        let after = now + Duration::from_secs(1);
+        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Of(0));
+        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Nobody);
+        budget.conclude(None, after, LATER);
+        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Of(0));
+        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Of(0));
+    }
+}

@@ -138,7 +138,7 @@ pub enum EnvFormat {
     /// For `eval` in a POSIX shell
     #[default]
     Shell,
-    /// For the [Service] section of a unit
+    /// For the Service section of a unit
     Systemd,
     /// For `docker run --env-file`
     Docker,
@@ -197,9 +197,10 @@ impl Failure {
 
     /// By what went wrong with a file or a socket.
     pub fn io(error: &std::io::Error, doing: impl Display) -> Self {
-        let status = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => ExitStatus::NotPermitted,
-            _ => ExitStatus::Unavailable,
+        let status = if error.kind() == std::io::ErrorKind::PermissionDenied {
+            ExitStatus::NotPermitted
+        } else {
+            ExitStatus::Unavailable
         };
         Self::new(status, format!("{doing}: {error}"))
     }

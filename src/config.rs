@@ -5,6 +5,8 @@
 //! address or a role exists.
 
 mod check;
+mod documents;
+mod durations;
 mod excerpt;
 mod files;
 mod forecast;
@@ -15,12 +17,14 @@ mod listen;
 mod load;
 mod policy;
 mod problem;
+mod reading;
 mod roles;
 mod secret;
 mod section;
 mod session_name;
 mod settings;
 mod tags;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

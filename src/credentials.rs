@@ -243,3 +243,135 @@ fn finish(head: &[u8], account_id: Option<&str>) -> Bytes {
     // The last reader to let go wipes it.
     Bytes::from_owner(document)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::{at, config, grant, role};
+
+    #[test]
+    fn the_document_is_what_every_client_parses() {
+        let held = Credentials::new(&grant(7, Some(at(3600))), &role("a", 3600), at(0)).unwrap();
+        let token = "FwoGZXIvYXdzEJr//".repeat(50);
+        let expected = format!(
+            r#"{{"Code":"Success","RoleArn":"arn:aws:iam::111122223333:role/a","AccessKeyId":"ASIA0000000000000007","SecretAccessKey":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY","Token":"{token}","Expiration":"{}"}}"#,
+            rfc3339(at(3600))
+        );
+        assert_eq!(held.document(), expected.as_bytes());
+    }
+
+    #[test]
+    fn the_account_comes_and_goes_with_the_setting() {
+        let plain = role("a", 3600);
+        let with = config(&["a"], 3600, "account_id = true")
+            .roles
+            .into_values()
+            .next()
+            .unwrap();
+        let held = Credentials::new(&grant(7, Some(at(3600))), &plain, at(0)).unwrap();
+        let shown = held.presented_for(&with);
+        assert!(
+            shown
+                .document()
+                .ends_with(br#"Z","AccountId":"111122223333"}"#)
+        );
+        assert_eq!(shown.presented_for(&plain).document(), held.document());
+    }
+
+    #[test]
+    fn an_expiry_is_rounded_down() {
+        let half = at(3600) + Duration::from_millis(999);
+        let held = Credentials::new(&grant(7, Some(half)), &role("a", 3600), at(0)).unwrap();
+        assert_eq!(held.expires_at(), at(3600));
+    }
+
+    #[test]
+    fn an_answer_is_parsed_as_if_it_were_an_attack() {
+        let role = role("a", 3600);
+        let good = || grant(7, Some(at(3600)));
+        let refused = |grant: Grant| {
+            Credentials::new(&grant, &role, at(0))
+                .map(|_| ())
+                .unwrap_err()
+        };
+        let secret = |text: &str| Secret::new(text.to_owned());
+        assert_eq!(
+            refused(Grant {
+                access_key_id: String::new(),
+                ..good()
+            }),
+            Unusable::Missing("AccessKeyId")
+        );
+        assert_eq!(
+            refused(Grant {
+                access_key_id: "ASIA\"".into(),
+                ..good()
+            }),
+            Unusable::Malformed("AccessKeyId")
+        );
+        assert_eq!(
+            refused(Grant {
+                secret_access_key: secret(""),
+                ..good()
+            }),
+            Unusable::Missing("SecretAccessKey")
+        );
+        assert_eq!(
+            refused(Grant {
+                session_token: secret("a\"b"),
+                ..good()
+            }),
+            Unusable::Malformed("SessionToken")
+        );
+        assert_eq!(
+            refused(Grant {
+                session_token: secret("a\\b"),
+                ..good()
+            }),
+            Unusable::Malformed("SessionToken")
+        );
+        assert_eq!(
+            refused(Grant {
+                session_token: secret("a\nb"),
+                ..good()
+            }),
+            Unusable::Malformed("SessionToken")
+        );
+        assert_eq!(
+            refused(Grant {
+                expires_at: None,
+                ..good()
+            }),
+            Unusable::Missing("Expiration")
+        );
+        assert_eq!(
+            refused(grant(7, Some(at(0)))),
+            Unusable::DeadOnArrival(Duration::ZERO)
+        );
+        assert_eq!(
+            refused(grant(7, Some(at(0) - Duration::from_secs(9)))),
+            Unusable::DeadOnArrival(Duration::from_secs(9))
+        );
+        assert!(matches!(
+            refused(grant(7, Some(at(50_000)))),
+            Unusable::TooLong(_)
+        ));
+        assert!(matches!(
+            refused(Grant {
+                session_token: secret(&"x".repeat(9_900)),
+                ..good()
+            }),
+            Unusable::TooLarge(_)
+        ));
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let held = Credentials::new(&grant(7, Some(at(3600))), &role("a", 3600), at(0)).unwrap();
+        let printed = format!("{held:?} {:?}", grant(7, None));
+        assert!(
+            !printed.contains("wJalr") && !printed.contains("FwoG"),
+            "{printed}"
+        );
+    }
+}

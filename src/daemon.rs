@@ -3,7 +3,7 @@
 //! Two threads matter. The serving thread answers workloads and does nothing else. The control thread refreshes, serves
 //! the admin endpoint and takes events. They share the slots and nothing that can be waited for.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,22 +16,22 @@ use tokio::time::Instant;
 use crate::audit::Audit;
 use crate::budget;
 use crate::budget::queue::Queue;
-use crate::config::{Config, Loaded, Sts};
+use crate::config::{Loaded, Sts};
 use crate::fleet::Fleet;
 use crate::issuer::sts::{Skew, StsIssuer};
 use crate::lifecycle::{Phase, RoleState};
-use crate::metrics::{Ledger, Metrics, Reload};
+use crate::metrics::{Ledger, Metrics};
 use crate::refresher::{Progress, Surroundings};
-use crate::reload;
-use crate::role::{Role, RoleName};
 use crate::server::admin::{Admin, Readiness};
 use crate::server::vend::Vend;
 use crate::server::{self, Drained, Limits, serve};
 use crate::signals::Event;
-use crate::slots::{Key, Slot, Slots, Table, Writer};
+use crate::slots::{Slot, Slots, Table};
 use crate::source::{LOAD_TIMEOUT, Source};
 use crate::systemd;
-use crate::tokens::{TokenProblem, Tokens};
+use crate::tokens::Tokens;
+
+mod reload;
 
 /// How often readiness is looked at until it is there.
 const READINESS_TICK: Duration = Duration::from_millis(20);
@@ -72,6 +72,8 @@ pub struct Daemon {
     source: Arc<Source>,
     skew: Arc<Skew>,
     readiness: Arc<Readiness>,
+    /// systemd has been told so.
+    ready: bool,
     vend: Arc<Vend>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
@@ -114,7 +116,7 @@ impl Daemon {
             table.slots.insert(role.name.clone(), slot);
             writers.push(writer);
         }
-        table.keys = keys(&table, &tokens);
+        table.open_with(&tokens);
         slots.publish(table);
         // In random order: a fleet of hosts with the same file must not ask for the same roles at the same instant.
         fastrand::shuffle(&mut writers);
@@ -135,7 +137,7 @@ impl Daemon {
             connections: Arc::new(Semaphore::new(config.server.max_connections)),
             open: metrics.connections("credentials"),
         };
-        let serving = serve_on_own_thread(
+        let serving = server::serve_on_own_thread(
             credentials,
             vend.clone(),
             limits,
@@ -179,6 +181,7 @@ impl Daemon {
             source,
             skew,
             readiness,
+            ready: false,
             vend,
             audit,
             fleet,
@@ -195,9 +198,8 @@ impl Daemon {
             turns: 0,
             since: Instant::now(),
         };
-        let mut ready = false;
         loop {
-            let pause = if ready {
+            let pause = if self.ready {
                 watchdog
             } else {
                 Some(READINESS_TICK)
@@ -216,8 +218,8 @@ impl Daemon {
                 },
                 () = self.fleet.mend(&self.slots) => {}
                 () = tick => {
-                    if !ready && self.readiness.is_ready(&self.slots) {
-                        ready = true;
+                    if !self.ready && self.readiness.is_ready(&self.slots) {
+                        self.ready = true;
                         let summary = self.summary();
                         tracing::info!(summary, "ready");
                         systemd::ready(&summary);
@@ -230,127 +232,6 @@ impl Daemon {
                 }
             }
         }
-    }
-
-    /// One swap, or nothing: whatever is wrong with the new file, what runs goes on as it was.
-    fn reload(&mut self) {
-        systemd::reloading();
-        self.audit.reopen();
-        match self.try_reload() {
-            Ok(plan) => {
-                self.metrics.reloaded(Reload::Applied);
-                self.metrics.config_loaded(self.clock.now());
-                let (kept, amended, restarted) =
-                    (plan.keep.len(), plan.amend.len(), plan.restart.len());
-                tracing::info!(
-                    kept,
-                    amended,
-                    restarted,
-                    started = plan.start.len(),
-                    stopped = plan.stop.len(),
-                    "reloaded"
-                );
-            }
-            Err(report) => {
-                self.metrics.reloaded(Reload::Refused);
-                tracing::error!("the configuration was not reloaded:\n{}", report.trim_end());
-            }
-        }
-        systemd::ready(&self.summary());
-    }
-
-    fn try_reload(&mut self) -> Result<reload::Plan, String> {
-        let unchanged = "everything goes on as it was";
-        let new = Config::load(&self.path).map_err(|report| report.render(unchanged, false))?;
-        let fixed = reload::not_reloadable(&self.loaded.config, &new.config);
-        if !fixed.is_empty() {
-            let report = |key: &&str| {
-                let what = format!("`{key}` cannot change while roletap runs");
-                new.problem_at(key, what, "restart the service, or put the old value back")
-                    .render(unchanged, false)
-            };
-            return Err(fixed.iter().map(report).collect());
-        }
-        let tokens =
-            Tokens::prepare(&new.config, &self.tokens, self.clock.now()).map_err(|problems| {
-                let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
-                lines.chain([format!("{unchanged}\n")]).collect::<String>()
-            })?;
-        let warnings = new.warnings.render("", false);
-        if !new.warnings.is_empty() {
-            tracing::warn!("{}", warnings.trim_end());
-        }
-        Ok(self.apply(new, tokens))
-    }
-
-    fn apply(&mut self, new: Loaded, tokens: Tokens) -> reload::Plan {
-        let plan = reload::plan(&self.loaded.config, &new.config);
-        if plan.reissue {
-            let queue = self.fleet.surroundings().queue.clone();
-            queue.limit(limits(&new.config.sts));
-            let (source, skew) = (&self.source, &self.skew);
-            self.fleet.surround(surroundings(
-                &new.config.sts,
-                source,
-                &self.clock,
-                skew,
-                &self.metrics,
-                queue,
-            ));
-        }
-        self.source.rebuild();
-        let old = self.slots.load();
-        let mut table = Table::default();
-        let mut writers = Vec::new();
-        for (name, role) in &new.config.roles {
-            let before = old.slots.get(name);
-            let (slot, writer) = match before {
-                Some(slot) if plan.keep.contains(name) && !plan.reissue => (slot.clone(), None),
-                Some(slot) if !plan.restart.contains(name) => self.successor(slot, role),
-                _ => self.newcomer(role),
-            };
-            table.slots.insert(name.clone(), slot);
-            writers.extend(writer);
-        }
-        table.keys = keys(&table, &tokens);
-        drop(old);
-        let failing: Vec<Arc<Slot>> = table
-            .slots
-            .values()
-            .filter(|slot| slot.state().failures().is_some())
-            .cloned()
-            .collect();
-        self.slots.publish(table);
-        for name in &plan.stop {
-            self.fleet.stop(name);
-        }
-        writers
-            .into_iter()
-            .for_each(|writer| self.fleet.start(writer));
-        // Somebody has just mended something: roles that fail try again at once.
-        failing.iter().for_each(|slot| slot.hurry());
-        self.vend.set_pending_wait(new.config.server.pending_wait);
-        self.loaded = new;
-        self.tokens = tokens;
-        plan
-    }
-
-    /// A slot that goes on where `before` is, under other settings.
-    fn successor(&self, before: &Slot, role: &Arc<Role>) -> (Arc<Slot>, Option<Writer>) {
-        let state = RoleState::clone(&before.state()).presented_for(role);
-        let (slot, writer) = Slot::new(
-            role.clone(),
-            state,
-            before.counts.clone(),
-            before.was_asked(),
-        );
-        (slot, Some(writer))
-    }
-
-    fn newcomer(&self, role: &Arc<Role>) -> (Arc<Slot>, Option<Writer>) {
-        let counts = self.ledger.of(role.name.as_str());
-        let (slot, writer) = Slot::new(role.clone(), RoleState::Pending, counts, false);
-        (slot, Some(writer))
     }
 
     fn refresh_all(&self) {
@@ -419,56 +300,7 @@ impl Vigil {
     }
 }
 
-/// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
-pub fn bind_all(
-    addresses: &[SocketAddr],
-) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
-    let mut listeners = Vec::new();
-    let mut absent = None;
-    for address in addresses {
-        match server::bind(*address) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if address.is_ipv6() && is_absent_family(&error) => {
-                tracing::warn!(%address, %error, "this host has no IPv6; not listening there");
-                absent = Some((*address, error));
-            }
-            Err(error) => return Err((*address, error)),
-        }
-    }
-    match absent {
-        Some(absent) if listeners.is_empty() => Err(absent),
-        _ => Ok(listeners),
-    }
-}
-
-fn is_absent_family(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    error.kind() == ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
-}
-
-fn serve_on_own_thread(
-    listeners: Vec<TcpListener>,
-    vend: Arc<Vend>,
-    limits: Limits,
-    stopping: watch::Receiver<bool>,
-    grace: Duration,
-) -> std::io::Result<JoinHandle<Drained>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let listeners = {
-        let _inside = runtime.enter();
-        listeners
-            .into_iter()
-            .map(tokio::net::TcpListener::from_std)
-            .collect::<Result<Vec<_>, _>>()?
-    };
-    std::thread::Builder::new()
-        .name("serve".to_owned())
-        .spawn(move || runtime.block_on(serve(listeners, vend, limits, stopping, grace)))
-}
-
+/// What refreshers share, for these settings of `[sts]`.
 fn surroundings(
     sts: &Sts,
     source: &Arc<Source>,
@@ -499,42 +331,4 @@ fn limits(sts: &Sts) -> budget::Limits {
         max_in_flight: sts.max_in_flight.max(1),
         max_requests_per_second: sts.max_requests_per_second.max(1),
     }
-}
-
-fn keys(table: &Table, tokens: &Tokens) -> std::collections::HashMap<crate::tokens::Digest, Key> {
-    let of_role = |(name, tokens): (&RoleName, &crate::tokens::RoleTokens)| {
-        let slot = table.slots.get(name)?.clone();
-        let previous = tokens
-            .previous
-            .iter()
-            .map(|(digest, until)| (*digest, Some(*until)));
-        let all = previous.chain([(tokens.current, None)]).collect::<Vec<_>>();
-        Some(all.into_iter().map(move |(digest, previous_until)| {
-            (
-                digest,
-                Key {
-                    slot: slot.clone(),
-                    previous_until,
-                },
-            )
-        }))
-    };
-    // A current token comes after every previous one, and wins.
-    let (mut previous, mut current) = (Vec::new(), Vec::new());
-    for (digest, key) in tokens.roles.iter().filter_map(of_role).flatten() {
-        if key.previous_until.is_some() {
-            previous.push((digest, key))
-        } else {
-            current.push((digest, key))
-        }
-    }
-    previous.into_iter().chain(current).collect()
-}
-
-/// Every token problem, one a line.
-pub fn describe(problems: &[TokenProblem]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("{problem}\n"))
-        .collect()
 }

@@ -31,3 +31,6 @@ pub mod log;
 pub mod metrics;
 pub mod signals;
 pub mod systemd;
+
+#[cfg(test)]
+mod simulated;

@@ -250,6 +250,9 @@ impl Failures {
 }
 
 impl Jitter {
+    /// The longest wait that jitter allows.
+    pub const LATEST: Self = Self(1.0);
+
     /// Takes a number in `[0, 1)`; anything else is brought into it.
     pub fn new(fraction: f64) -> Self {
         Self(if fraction.is_finite() {
@@ -290,7 +293,7 @@ impl Phase {
 /// How much is left of a session of `lifetime` when it is refreshed, before jitter:
 /// `min(max(L/2, 1500 s), 0.8·L)`.
 pub fn refresh_lead(lifetime: Duration) -> Duration {
-    (lifetime / 2).max(REFRESH_LEAD).min(lifetime.mul_f64(0.8))
+    (lifetime / 2).max(REFRESH_LEAD).min(lifetime * 4 / 5)
 }
 
 fn refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
@@ -316,4 +319,196 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
         .saturating_mul(1 << n.saturating_sub(1).min(16))
         .min(cap);
     jitter.of(ceiling).max(RETRY_FLOOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::{at, credentials, error, role};
+
+    const KEEP: OnDenied = OnDenied::Keep;
+
+    fn middle() -> Jitter {
+        Jitter::new(0.5)
+    }
+
+    fn issued(lifetime: u64) -> RoleState {
+        let role = role("a", 3600);
+        let credentials = credentials(&role, at(0), Duration::from_secs(lifetime), 1);
+        RoleState::Pending.after(Ok(credentials), KEEP, at(0), middle())
+    }
+
+    #[test]
+    fn the_refresh_point_follows_the_granted_lifetime() {
+        for (lifetime, refresh_after) in [
+            (43_200, 21_600),
+            (3600, 1800),
+            (3000, 1500),
+            (2000, 500),
+            (900, 180),
+            (10, 2),
+        ] {
+            assert_eq!(
+                issued(lifetime).next_attempt(at(0)),
+                at(refresh_after),
+                "{lifetime}"
+            );
+        }
+    }
+
+    #[test]
+    fn jitter_moves_the_refresh_point_by_a_twentieth_either_way() {
+        let role = role("a", 3600);
+        let refresh_at = |jitter| {
+            let issued = credentials(&role, at(0), Duration::from_secs(3600), 1);
+            RoleState::Pending
+                .after(Ok(issued), KEEP, at(0), Jitter::new(jitter))
+                .next_attempt(at(0))
+        };
+        assert_eq!(refresh_at(0.0), at(1800 - 180));
+        assert_eq!(refresh_at(1.0), at(1800 + 180));
+    }
+
+    #[test]
+    fn what_is_vended_in_steady_state_has_twenty_minutes_left() {
+        for lifetime in (3000..=43_200).step_by(100) {
+            let role = role("a", 3600);
+            let issued = credentials(&role, at(0), Duration::from_secs(lifetime), 1);
+            let latest = RoleState::Pending
+                .after(Ok(issued), KEEP, at(0), Jitter::new(1.0))
+                .next_attempt(at(0));
+            assert!(
+                at(lifetime) - Duration::from_secs(1200) >= latest,
+                "{lifetime}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failed_refresh_keeps_what_works_until_it_ends() {
+        for class in Class::ALL {
+            let state = issued(3600).after(Err(error(class)), KEEP, at(1800), middle());
+            assert_eq!(state.phase(at(1800)), Phase::Stale);
+            assert!(state.vend(at(3599)).is_ok(), "{class}");
+            assert_eq!(state.vend(at(3600)).err(), Some(Phase::Expired), "{class}");
+        }
+    }
+
+    #[test]
+    fn a_denied_refresh_drops_credentials_only_where_the_operator_said_so() {
+        let state = issued(3600).after(
+            Err(error(Class::Denied)),
+            OnDenied::Drop,
+            at(1800),
+            middle(),
+        );
+        assert_eq!(state.vend(at(1801)).err(), Some(Phase::Failed));
+        let state = issued(3600).after(
+            Err(error(Class::Network)),
+            OnDenied::Drop,
+            at(1800),
+            middle(),
+        );
+        assert!(state.vend(at(1801)).is_ok());
+    }
+
+    #[test]
+    fn at_least_four_attempts_fit_between_the_first_failure_and_expiry() {
+        for class in Class::ALL {
+            let mut state = issued(3600);
+            let mut now = at(1800);
+            let mut attempts = 0;
+            while now < at(3600) {
+                state = state.after(Err(error(class)), KEEP, now, Jitter::new(1.0));
+                attempts += 1;
+                now = state.next_attempt(now);
+            }
+            assert!(attempts > 4, "{class}: {attempts} attempts");
+        }
+    }
+
+    #[test]
+    fn a_missing_source_is_tried_again_at_once_and_then_with_patience() {
+        let state = RoleState::Pending.after(Err(error(Class::Source)), KEEP, at(0), middle());
+        assert_eq!(state.next_attempt(at(0)), at(0));
+        let state = state.after(Err(error(Class::Source)), KEEP, at(0), middle());
+        assert_eq!(
+            state.next_attempt(at(0)),
+            at(0) + Duration::from_millis(250)
+        );
+    }
+
+    #[test]
+    fn a_wait_that_sts_asked_for_is_kept() {
+        let asked = IssueError {
+            retry_after: Some(Duration::from_secs(77)),
+            ..error(Class::Throttled)
+        };
+        let state = RoleState::Pending.after(Err(asked), KEEP, at(0), middle());
+        assert_eq!(state.next_attempt(at(0)), at(77));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_costs_an_early_attempt_not_a_late_one() {
+        let state = issued(3600);
+        let year_ago = at(0) - Duration::from_secs(365 * 86_400);
+        assert_eq!(state.next_attempt(year_ago), year_ago);
+        let failing = RoleState::Pending.after(Err(error(Class::Denied)), KEEP, at(0), middle());
+        assert_eq!(failing.next_attempt(year_ago), year_ago);
+    }
+
+    /// Random lives: whatever happens in whatever order, the invariants in the head of this file hold.
+    #[test]
+    fn invariants_hold_in_random_lives() {
+        let seed = std::env::var("ROLETAP_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or(7);
+        let mut random = fastrand::Rng::with_seed(seed);
+        for life in 0..300 {
+            let role = role("a", 3600);
+            let mut state = RoleState::Pending;
+            let mut now = at(0);
+            let mut in_hand: Option<SystemTime> = None;
+            for step in 0..200 {
+                let told = format!("seed {seed}, life {life}, step {step}");
+                let due = state.next_attempt(now);
+                assert_eq!(due, state.next_attempt(now), "asking twice: {told}");
+                assert!(
+                    due <= now + Duration::from_secs(43_200),
+                    "never later than the longest session: {told}"
+                );
+                if due > now && random.u8(..) < 200 {
+                    now = due;
+                } else {
+                    now += Duration::from_millis(random.u64(0..60_000));
+                }
+                let outcome = if random.u8(..) < 100 {
+                    let lifetime = Duration::from_secs(random.u64(5..43_200));
+                    in_hand = Some(now + lifetime);
+                    Ok(credentials(&role, now, lifetime, step))
+                } else {
+                    Err(error(Class::ALL[random.usize(..Class::ALL.len())]))
+                };
+                state = state.after(outcome, KEEP, now, Jitter::new(random.f64()));
+                match (in_hand, state.vend(now)) {
+                    (Some(end), Ok(vended)) => {
+                        assert!(now < vended.expires_at(), "never a past expiry: {told}");
+                        assert!(vended.expires_at() <= end, "{told}");
+                    }
+                    (Some(end), Err(_)) => {
+                        assert!(
+                            now + Duration::from_secs(1) >= end,
+                            "what works was taken away: {told}"
+                        );
+                    }
+                    (None, vended) => assert!(vended.is_err(), "{told}"),
+                }
+                let retry = state.failures().map(|failures| failures.retry_at);
+                if let (Some(retry), Some(end)) = (retry, in_hand.filter(|end| *end > now)) {
+                    assert!(retry <= end.max(now + LONGEST_RETRY), "{told}");
+                }
+            }
+        }
+    }
 }

@@ -12,9 +12,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitStatus::Usage.code().into(),
+            let asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion].contains(&error.kind());
+            return if asked {
+                ExitCode::SUCCESS
+            } else {
+                ExitStatus::Usage.code().into()
             };
         }
     };

@@ -203,9 +203,14 @@ impl Metrics {
         self.refresher_restarts.inc();
     }
 
-    /// The gauge of open connections of one of [`LISTENERS`].
-    pub fn connections(&self, listener: &str) -> IntGauge {
-        self.connections.with_label_values(&[listener])
+    /// How many refreshers have been started again.
+    pub fn refresher_restarts(&self) -> u64 {
+        self.refresher_restarts.get()
+    }
+
+    /// The open connections of one of [`LISTENERS`].
+    pub fn connections(&self, listener: &str) -> Connections {
+        Connections(self.connections.with_label_values(&[listener]))
     }
 
     /// Where requests are counted that belong to no role.
@@ -414,6 +419,28 @@ impl Reload {
             Self::Applied => "applied",
             Self::Refused => "refused",
         }
+    }
+}
+
+/// The open connections of a listener.
+#[derive(Debug, Clone)]
+pub struct Connections(IntGauge);
+
+/// One open connection: counted until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(IntGauge);
+
+impl Connections {
+    /// One more.
+    pub fn open(&self) -> OpenConnection {
+        self.0.inc();
+        OpenConnection(self.0.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

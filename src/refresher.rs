@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
 
+use tokio::time::Instant;
+
 use crate::budget::queue::Queue;
 use crate::credentials::{Credentials, rfc3339};
 use crate::issuer::{Class, IssueError, Issuer};
@@ -35,18 +37,42 @@ pub struct Surroundings<I> {
     pub progress: Arc<Progress>,
 }
 
-/// A sign of life that only the loops themselves can give.
-#[derive(Debug, Default)]
-pub struct Progress(AtomicU64);
+/// A sign of life that only the loops themselves can give, and the beat to which they nap.
+#[derive(Debug)]
+pub struct Progress {
+    turns: AtomicU64,
+    began: Instant,
+}
 
 impl Progress {
+    /// No turns yet; the beat begins.
+    pub fn new() -> Self {
+        Self {
+            turns: AtomicU64::new(0),
+            began: Instant::now(),
+        }
+    }
+
     /// How many turns have been made.
     pub fn turns(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.turns.load(Ordering::Relaxed)
     }
 
     fn turn(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until the beat: all naps end together, so that a thousand roles wake an idle host once and not a thousand times.
+    fn nap(&self) -> Duration {
+        let nap = NAP.as_millis();
+        let into = self.began.elapsed().as_millis() % nap;
+        Duration::from_millis(u64::try_from(nap - into).unwrap_or(1))
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -60,7 +86,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         };
         let permit = around.queue.permit(need).await;
         let role = writer.slot().role.clone();
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let outcome = attempt(&role, &around).await;
         let class = outcome.as_ref().err().map(|error| error.class);
         let throttled = outcome
@@ -82,7 +108,8 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
         let due = writer.slot().state().next_attempt(now);
         match due.duration_since(now) {
             Ok(wait) if !wait.is_zero() => {
-                let _ = tokio::time::timeout(wait.min(NAP), writer.hurried()).await;
+                let _ =
+                    tokio::time::timeout(wait.min(around.progress.nap()), writer.hurried()).await;
             }
             _ => return,
         }

@@ -61,3 +61,69 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
         .collect();
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::config;
+
+    fn names(list: &[RoleName]) -> Vec<&str> {
+        list.iter().map(RoleName::as_str).collect()
+    }
+
+    #[test]
+    fn the_same_file_twice_changes_nothing() {
+        let same = config(&["a", "b"], 3600, "");
+        let plan = plan(&same, &same);
+        assert_eq!(names(&plan.keep), ["a", "b"]);
+        assert_eq!(
+            plan,
+            Plan {
+                keep: plan.keep.clone(),
+                ..Plan::default()
+            }
+        );
+    }
+
+    #[test]
+    fn every_role_has_one_fate() {
+        let old = config(&["a", "b", "c"], 3600, "");
+        let new = config(&["b", "c", "d"], 3600, "");
+        let plan = plan(&old, &new);
+        assert_eq!(names(&plan.keep), ["b", "c"]);
+        assert_eq!(names(&plan.start), ["d"]);
+        assert_eq!(names(&plan.stop), ["a"]);
+    }
+
+    #[test]
+    fn another_request_starts_anew_and_other_settings_do_not() {
+        let old = config(&["a"], 3600, "");
+        for (more, restarts) in [
+            ("external_id = \"ws-1\"", true),
+            ("role_session_name = \"other\"", true),
+            (
+                "policy = '{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":\"s3:*\",\"Resource\":\"*\"}]}'",
+                true,
+            ),
+            ("tags = { Team = \"x\" }", true),
+            ("source_identity = \"someone\"", true),
+            ("account_id = true", false),
+            ("on_denied = \"drop\"", false),
+            ("required = false", false),
+            ("token_group = \"x\"", false),
+        ] {
+            let plan = plan(&old, &config(&["a"], 3600, more));
+            assert_eq!(
+                names(&plan.restart),
+                if restarts { vec!["a"] } else { vec![] },
+                "{more}"
+            );
+            assert_eq!(
+                names(&plan.amend),
+                if restarts { vec![] } else { vec!["a"] },
+                "{more}"
+            );
+        }
+        assert_eq!(names(&plan(&old, &config(&["a"], 7200, "")).amend), ["a"]);
+    }
+}

@@ -282,7 +282,6 @@ fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Refused> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
 

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::Request;
@@ -19,13 +20,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus::IntGauge;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::reply::Reply;
+use crate::metrics::Connections;
 
 pub mod admin;
 pub mod reply;
@@ -64,7 +65,7 @@ pub struct Limits {
     /// Connections at once.
     pub connections: Arc<Semaphore>,
     /// How many there are.
-    pub open: IntGauge,
+    pub open: Connections,
 }
 
 /// How a drain ended.
@@ -90,6 +91,34 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
         listener.set_ttl(1)?;
     }
     listener.into_std()
+}
+
+/// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
+pub fn bind_all(
+    addresses: &[SocketAddr],
+) -> Result<Vec<std::net::TcpListener>, (SocketAddr, std::io::Error)> {
+    let mut listeners = Vec::new();
+    let mut absent = None;
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.is_ipv6() && is_absent_family(&error) => {
+                tracing::warn!(%address, %error, "this host has no IPv6; not listening there");
+                absent = Some((*address, error));
+            }
+            Err(error) => return Err((*address, error)),
+        }
+    }
+    match absent {
+        Some(absent) if listeners.is_empty() => Err(absent),
+        _ => Ok(listeners),
+    }
+}
+
+fn is_absent_family(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
 /// Serves until `stopping` turns true, then drains for at most `grace`.
@@ -121,6 +150,29 @@ pub async fn serve(
         cut += connections.len();
     }
     Drained { cut }
+}
+
+/// As [`serve`], on a thread and a runtime that do nothing else.
+pub fn serve_on_own_thread(
+    listeners: Vec<std::net::TcpListener>,
+    endpoint: impl Endpoint,
+    limits: Limits,
+    stopping: watch::Receiver<bool>,
+    grace: Duration,
+) -> std::io::Result<JoinHandle<Drained>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listeners = {
+        let _inside = runtime.enter();
+        listeners
+            .into_iter()
+            .map(TcpListener::from_std)
+            .collect::<Result<Vec<_>, _>>()?
+    };
+    std::thread::Builder::new()
+        .name("serve".to_owned())
+        .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, stopping, grace)))
 }
 
 /// Accepts until shutdown, and hands over the connections that are then still open.
@@ -158,8 +210,7 @@ async fn accept(
                 let (endpoint, open, stopping) =
                     (endpoint.clone(), limits.open.clone(), stopping.clone());
                 connections.spawn(async move {
-                    open.inc();
-                    let _closed = Closed(open);
+                    let _counted = open.open();
                     converse(stream, peer, endpoint, stopping).await;
                     drop(permit);
                 });
@@ -249,13 +300,5 @@ impl Future for Answering {
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Answering")
-    }
-}
-
-struct Closed(IntGauge);
-
-impl Drop for Closed {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -5,6 +5,7 @@
 //! is read by nobody.
 
 use std::borrow::Borrow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::budget::Need;
 use crate::issuer::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
-use crate::tokens::Digest;
+use crate::tokens::{Digest, Tokens};
 
 /// The published table.
 #[derive(Debug, Default)]
@@ -126,6 +127,37 @@ impl Slots {
     /// The slot of a role.
     pub fn find(&self, role: &str) -> Option<Arc<Slot>> {
         self.load().slots.get(role).cloned()
+    }
+}
+
+impl Table {
+    /// Lets `tokens` open their roles. A current token wins over a previous one.
+    pub fn open_with(&mut self, tokens: &Tokens) {
+        self.keys.clear();
+        for (name, tokens) in &tokens.roles {
+            let Some(slot) = self.slots.get(name) else {
+                continue;
+            };
+            let previous = tokens
+                .previous
+                .iter()
+                .map(|(digest, until)| (*digest, Some(*until)));
+            for (digest, previous_until) in previous.chain([(tokens.current, None)]) {
+                let key = Key {
+                    slot: slot.clone(),
+                    previous_until,
+                };
+                match self.keys.entry(digest) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(key);
+                    }
+                    Entry::Occupied(mut entry) if entry.get().previous_until.is_some() => {
+                        entry.insert(key);
+                    }
+                    Entry::Occupied(_) => {}
+                }
+            }
+        }
     }
 }
 

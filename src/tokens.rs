@@ -329,15 +329,15 @@ fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
 
 fn refused(error: &io::Error, doing: &str) -> Refused {
     let not_permitted = error.kind() == io::ErrorKind::PermissionDenied;
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => format!(
+    let hint = if not_permitted {
+        format!(
             "; it must be readable and writable for {} (under systemd, `RuntimeDirectory=roletap` makes /run/roletap)",
             whoami()
-        ),
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "; the file system is read-only: set `server.token_dir` elsewhere".to_owned()
-        }
-        _ => String::new(),
+        )
+    } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        "; the file system is read-only: set `server.token_dir` elsewhere".to_owned()
+    } else {
+        String::new()
     };
     (format!("{doing}: {error}{hint}"), not_permitted)
 }

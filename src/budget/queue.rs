@@ -156,7 +156,8 @@ impl Shared {
 
 /// Monotonic, and moved by simulated tests.
 fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    let now = tokio::time::Instant::now();
+    now.into_std()
 }
 
 impl fmt::Debug for Queue {

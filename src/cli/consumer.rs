@@ -74,14 +74,12 @@ impl Settings {
                 let text = std::fs::read_to_string(&path)
                     .map(Zeroizing::new)
                     .map_err(|error| {
-                        let hint = match error.kind() {
-                            std::io::ErrorKind::NotFound => {
-                                "; the daemon writes it when it starts: is it running?"
-                            }
-                            std::io::ErrorKind::PermissionDenied => {
-                                "; `token_group` of the role names who may read it"
-                            }
-                            _ => "",
+                        let hint = if error.kind() == std::io::ErrorKind::NotFound {
+                            "; the daemon writes it when it starts: is it running?"
+                        } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+                            "; `token_group` of the role names who may read it"
+                        } else {
+                            ""
                         };
                         Failure::io(
                             &error,

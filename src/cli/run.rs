@@ -10,9 +10,10 @@ use nix::sys::{prctl, resource};
 
 use super::{CONTAINER_VARIABLES, ExitStatus, Failure, load};
 use crate::audit::Audit;
-use crate::daemon::{self, Daemon, Prepared, bind_all};
+use crate::daemon::{Daemon, Prepared};
+use crate::server::bind_all;
+use crate::signals;
 use crate::tokens::{TokenProblem, Tokens};
-use crate::{log, signals};
 
 /// Names what [`scrub`] removed, for the process that it became.
 const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
@@ -27,7 +28,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         signals::listen().map_err(|error| Failure::io(&error, "cannot listen to signals"))?;
     let (audit, _audit_guard) = Audit::open(&config.log.audit)
         .map_err(|error| Failure::io(&error, "cannot open the audit log (`log.audit`)"))?;
-    let _log_guard = log::start(&config.log);
+    let _log_guard = crate::log::start(&config.log);
     if let Ok(names) = std::env::var(REMOVED) {
         tracing::warn!(
             "removed {names} from our own environment: the daemon must not fetch from itself"
@@ -128,5 +129,6 @@ fn no_tokens(problems: &[TokenProblem]) -> Failure {
     } else {
         ExitStatus::Unavailable
     };
-    Failure::new(status, daemon::describe(problems).trim_end())
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Failure::new(status, lines.join("\nerror: "))
 }

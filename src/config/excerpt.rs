@@ -15,6 +15,15 @@ pub(super) struct Excerpt {
     original_len: usize,
 }
 
+/// Some whole lines of an excerpt.
+#[derive(Debug)]
+pub(super) struct Window<'e> {
+    pub(super) text: &'e str,
+    /// Where it starts in the excerpt.
+    pub(super) start: usize,
+    pub(super) first_line: usize,
+}
+
 impl Excerpt {
     pub(super) fn new(original: &str) -> Self {
         let mut text = String::with_capacity(original.len());
@@ -47,8 +56,23 @@ impl Excerpt {
         }
     }
 
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// The lines from the first of some spans to the last, so that the renderer does not read all of a large file
+    /// for every problem in it.
+    pub(super) fn window<'s>(&self, spans: impl Iterator<Item = &'s Range<usize>>) -> Window<'_> {
+        let (mut from, mut to) = (self.text.len(), 0);
+        for span in spans {
+            from = from.min(span.start);
+            to = to.max(span.end);
+        }
+        let before = self.text.get(..from).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let after = self.text.get(to..).unwrap_or_default();
+        let end = to + after.find('\n').map_or(after.len(), |newline| newline + 1);
+        Window {
+            text: self.text.get(start..end).unwrap_or_default(),
+            start,
+            first_line: self.lines.partition_point(|&(_, here, _)| here < start) + 1,
+        }
     }
 
     /// Where a span of the original is to be seen here. A span over several lines ends with its first.
@@ -97,13 +121,25 @@ mod tests {
     fn spans_follow_what_was_cut() {
         let original = "token = \"abc\"\nb = 2\n";
         let excerpt = Excerpt::new(original);
-        assert_eq!(excerpt.text(), "token = …\nb = 2\n");
-        let shown = |span| &excerpt.text()[excerpt.map(span)];
+        assert_eq!(excerpt.text, "token = …\nb = 2\n");
+        let shown = |span| &excerpt.text[excerpt.map(span)];
         assert_eq!(shown(0..5), "token");
         assert_eq!(shown(8..13), "…");
         assert_eq!(shown(0..13), "token = …");
         assert_eq!(shown(14..15), "b");
         assert_eq!(shown(9..16), "…");
+    }
+
+    #[test]
+    fn a_window_has_whole_lines() {
+        let excerpt = Excerpt::new("a\nbb\nccc\nd");
+        let window = excerpt.window([3..4, 6..7].iter());
+        assert_eq!(
+            (window.text, window.start, window.first_line),
+            ("bb\nccc\n", 2, 2)
+        );
+        let last = excerpt.window(std::iter::once(&(9..10)));
+        assert_eq!((last.text, last.first_line), ("d", 4));
     }
 
     #[test]
@@ -114,7 +150,7 @@ mod tests {
         for start in (0..=original.len()).filter(|&i| original.is_char_boundary(i)) {
             for end in (start..=original.len()).filter(|&i| original.is_char_boundary(i)) {
                 assert!(
-                    excerpt.text().get(excerpt.map(start..end)).is_some(),
+                    excerpt.text.get(excerpt.map(start..end)).is_some(),
                     "{start}..{end}"
                 );
             }

@@ -2,6 +2,7 @@
 //!
 //! A file that cannot be read is kept with its reason, so that it takes its place in the one report.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use crate::role::Refused;
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
 /// One file's path and text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
     text: Result<String, Refused>,
@@ -43,6 +44,15 @@ impl Source {
 
     pub(super) fn failure(&self) -> Option<&Refused> {
         self.text.as_ref().err()
+    }
+}
+
+/// Without the text: somebody may have put a secret in it.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -97,21 +107,24 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The reason as a phrase that follows "the file", and what to do.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the list is the standard library's and grows"
+)]
 pub(super) fn unreadable(error: &io::Error) -> Refused {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            Refused::new("does not exist", "create it, or name another path")
-        }
-        io::ErrorKind::PermissionDenied => Refused::new(
+    let (what, then) = match error.kind() {
+        io::ErrorKind::NotFound => ("does not exist", "create it, or name another path"),
+        io::ErrorKind::PermissionDenied => (
             "may not be read by this user",
             "let the user that roletap runs as read it, and every directory above it",
         ),
-        io::ErrorKind::IsADirectory => Refused::new("is a directory", "name the file inside it"),
-        _ => Refused::new(
-            format!("cannot be read: {error}"),
-            "check the path and the file system",
-        ),
-    }
+        io::ErrorKind::IsADirectory => ("is a directory", "name the file inside it"),
+        _ => {
+            let what = format!("cannot be read: {error}");
+            return Refused::new(what, "check the path and the file system");
+        }
+    };
+    Refused::new(what, then)
 }
 
 fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
@@ -145,7 +158,6 @@ fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
 
@@ -155,14 +167,18 @@ mod tests {
         let main = dir.path().join("roletap.toml");
         std::fs::write(&main, "a").unwrap();
         std::fs::create_dir(dir.path().join("conf.d")).unwrap();
-        for name in ["20.toml", "10.toml", ".30.toml", "40.toml~", "README"] {
+        let shuffled = ["30", "10", "60", "20", "50", "40"].map(|name| format!("{name}.toml"));
+        let others = [".05.toml", "70.toml~", "README"].map(str::to_owned);
+        for name in shuffled.iter().chain(&others) {
             std::fs::write(dir.path().join("conf.d").join(name), name).unwrap();
         }
         let texts: Vec<String> = read_all(&main)
             .iter()
             .map(|s| s.contents().to_owned())
             .collect();
-        assert_eq!(texts, ["a", "10.toml", "20.toml"]);
+        let sorted = ["10", "20", "30", "40", "50", "60"].map(|name| format!("{name}.toml"));
+        assert_eq!(texts[0], "a");
+        assert_eq!(texts[1..], sorted);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Config;
+use crate::lifecycle::refresh_lead;
 
 /// AssumeRole calls per second that one account may sign in one region.
 pub const STS_QUOTA_PER_SECOND: f64 = 600.0;
@@ -41,12 +42,9 @@ impl Forecast {
     }
 }
 
-/// From issue to refresh, on the mean: a session is refreshed when min(max(L/2, 1500 s), 0.8 L) of it remains.
+/// From issue to refresh, on the mean.
 pub fn mean_interval(lifetime: Duration) -> Duration {
-    let remaining = (lifetime / 2)
-        .max(Duration::from_secs(1500))
-        .min(lifetime * 4 / 5);
-    lifetime - remaining
+    lifetime - refresh_lead(lifetime)
 }
 
 #[cfg(test)]

@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Problem;
+use super::reading::Unknown;
 use super::secret;
-use super::section::Unknown;
+
+/// The kind of the top level of a file in `conf.d`, which knows fewer keys than that of the main file.
+pub(super) const CONF_D: &str = "conf.d";
 
 type Known = BTreeMap<&'static str, BTreeSet<&'static str>>;
 
 /// Spellings that people bring from AWS's own files and from other tools, with ours.
 const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("arn", "role_arn"),
-    ("rolearn", "role_arn"),
     ("session_name", "role_session_name"),
-    ("rolesessionname", "role_session_name"),
     ("duration", "duration_seconds"),
     ("session_duration", "duration_seconds"),
     ("max_session_duration", "duration_seconds"),
     ("ttl", "duration_seconds"),
-    ("externalid", "external_id"),
     ("session_policy", "policy"),
     ("managed_policy_arns", "policy_arns"),
     ("session_tags", "tags"),
@@ -99,35 +99,73 @@ const NEVER: &[(&str, &str)] = &[
     ),
 ];
 
-/// The problem that an unknown key makes.
-pub(super) fn problem(unknown: Unknown, known: &Known) -> Problem {
+/// The problem that an unknown key makes, and the key that was meant by it if that is clear.
+pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'static str>) {
     let Unknown {
         kind,
         section,
         key,
         at,
+        ..
     } = unknown;
     let shown = key.escape_debug();
     let plain = normalized(&key);
     if let Some((_, help)) = NOT_YET.iter().find(|(name, _)| *name == plain) {
-        return Problem::new(at, format!("`{shown}` is not available yet")).help(*help);
+        return (
+            Problem::new(at, format!("`{shown}` is not available yet")).help(*help),
+            None,
+        );
     }
     if let Some((_, why)) = NEVER.iter().find(|(name, _)| *name == plain) {
-        return Problem::new(at, format!("`{shown}` is not supported")).help(*why);
+        return (
+            Problem::new(at, format!("`{shown}` is not supported")).help(*why),
+            None,
+        );
     }
     if secret::is_secret_key(&key) {
-        return Problem::new(
+        let problem = Problem::new(
             at,
             format!("`{shown}` looks like a secret, and no secret may be written here"),
         )
         .help("remove the line and replace the secret: whoever can read this file has it");
+        return (problem, None);
+    }
+    if kind == "source" {
+        let problem = Problem::new(at, format!("`{shown}` in [{section}] is not available yet"))
+            .help("until then the host's own identity is found by the SDK's chain: set AWS_PROFILE or the like in the daemon's environment");
+        return (problem, None);
     }
     let whose = if section.is_empty() {
         format!("unknown key `{shown}`")
     } else {
         format!("unknown key `{shown}` in [{section}]")
     };
-    Problem::new(at, whose).help(suggestion(kind, &key, known))
+    let meant = meant(kind, &key, known);
+    let help = match &meant {
+        Some((of, word)) if *of == kind && is_top(kind) => {
+            format!("did you mean {}?", header(word))
+        }
+        Some((of, word)) if *of == kind => format!("did you mean `{word}`?"),
+        Some((_, word)) => {
+            let whose: Vec<String> = known
+                .iter()
+                .filter(|(of, keys)| !is_top(of) && **of != kind && keys.contains(word))
+                .map(|(of, _)| header(of))
+                .collect();
+            format!("`{word}` is a key of {}", whose.join(" and "))
+        }
+        None => match known.get(kind) {
+            Some(keys) => format!(
+                "expected one of {}",
+                keys.iter().copied().collect::<Vec<_>>().join(", ")
+            ),
+            None => "remove it".to_owned(),
+        },
+    };
+    (
+        Problem::new(at, whose).help(help),
+        meant.map(|(_, word)| word),
+    )
 }
 
 /// The nearest of some words, if one is near.
@@ -141,57 +179,65 @@ pub(super) fn nearest<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) 
         .map(|(_, candidate)| candidate)
 }
 
-fn suggestion(kind: &str, key: &str, known: &Known) -> String {
+fn is_top(kind: &str) -> bool {
+    kind.is_empty() || kind == CONF_D
+}
+
+/// The section and the key which somebody meant: in this section if possible, else in another, as when it stands
+/// below the wrong header.
+fn meant(kind: &'static str, key: &str, known: &Known) -> Option<(&'static str, &'static str)> {
     let plain = normalized(key);
-    let here = known.get(kind);
-    let in_this_section = |word: &str| here.is_some_and(|keys| keys.contains(word));
-    let other = OTHER_SPELLINGS
+    let in_section = |of: &str, words: &[&str]| -> Option<&'static str> {
+        let keys = known.get(of)?;
+        words.iter().find_map(|word| keys.get::<str>(word).copied())
+    };
+    let exact = OTHER_SPELLINGS
         .iter()
         .find(|(from, _)| *from == plain)
         .map(|(_, to)| *to);
-    let mut candidates = [Some(plain.as_str()), other].into_iter().flatten();
-    if let Some(word) = candidates.clone().find(|word| in_this_section(word)) {
-        return match kind {
-            "" if word == "role" => {
-                "did you mean `[role.NAME]`, one table for each role?".to_owned()
-            }
-            "" => format!("did you mean `[{word}]`?"),
-            _ => format!("did you mean `{word}`?"),
-        };
+    let words: Vec<&str> = [Some(plain.as_str()), exact]
+        .into_iter()
+        .flatten()
+        .collect();
+    if let Some(word) = in_section(kind, &words) {
+        return Some((kind, word));
     }
-    if let Some(word) = nearest(&plain, here.into_iter().flatten().copied()) {
-        return if kind.is_empty() {
-            format!("did you mean `[{word}]`?")
-        } else {
-            format!("did you mean `{word}`?")
-        };
+    let here = known.get(kind).into_iter().flatten().copied();
+    if let Some(word) = nearest(&plain, here) {
+        return in_section(kind, &[word]).map(|word| (kind, word));
     }
-    // A known key in the wrong section: often a key below the wrong header.
-    for word in candidates.by_ref() {
-        let elsewhere: Vec<String> = known
+    let others = || {
+        known
+            .keys()
+            .copied()
+            .filter(|of| !is_top(of) && *of != kind && *of != "defaults")
+    };
+    if let Some(found) = others().find_map(|of| in_section(of, &words).map(|word| (of, word))) {
+        return Some(found);
+    }
+    // A slip in another spelling, and last a slip in another section's key.
+    if let Some(from) = nearest(&plain, OTHER_SPELLINGS.iter().map(|(from, _)| *from)) {
+        let to = OTHER_SPELLINGS
             .iter()
-            .filter(|(other, keys)| !other.is_empty() && **other != kind && keys.contains(word))
-            .map(|(other, _)| header(other))
-            .collect();
-        if !elsewhere.is_empty() {
-            return format!("`{word}` is a key of {}", elsewhere.join(" and "));
+            .find(|(other, _)| *other == from)
+            .map(|(_, to)| *to);
+        if let Some(word) = to.and_then(|to| in_section(kind, &[to])) {
+            return Some((kind, word));
         }
     }
-    match here {
-        Some(keys) if keys.is_empty() => "no keys are expected here".to_owned(),
-        Some(keys) => format!(
-            "expected one of {}",
-            keys.iter().copied().collect::<Vec<_>>().join(", ")
-        ),
-        None => "remove it".to_owned(),
-    }
+    others().find_map(|of| {
+        let keys = known.get(of)?.iter().copied().filter(|word| word.len() > 4);
+        nearest(&plain, keys)
+            .and_then(|word| in_section(of, &[word]))
+            .map(|word| (of, word))
+    })
 }
 
 fn header(kind: &str) -> String {
     match kind {
-        "role" => "[role.NAME]".to_owned(),
-        "source" => "[source.NAME]".to_owned(),
-        other => format!("[{other}]"),
+        "role" => "`[role.NAME]`".to_owned(),
+        "source" => "`[source.NAME]`".to_owned(),
+        other => format!("`[{other}]`"),
     }
 }
 

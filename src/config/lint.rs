@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Place, Problem};
-use super::section::Reading;
+use super::reading::Reading;
 use super::{Config, files, policy};
 use crate::role::Role;
 
@@ -187,7 +187,7 @@ fn place(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Place> {
 
 fn with_other(problem: Problem, other: Option<Place>) -> Problem {
     match other {
-        Some(other) => problem.and("this one", other, "and this one"),
+        Some(other) => problem.and("this one", other, "the other one"),
         None => problem,
     }
 }

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::problem::{Place, Problem};
-use super::section::{Reading, Section};
+use super::reading::Reading;
+use super::section::Section;
 use crate::role::Refused;
 
 /// An address, and where it was written unless it is a default.
@@ -76,7 +77,7 @@ pub(super) fn check_distinct(all: &[(&str, &Listen)], reading: &mut Reading<'_>)
                 at.clone(),
                 "two listeners want the same address",
             )
-            .and("this one", other_at.clone(), "and this one"),
+            .and("this one", other_at.clone(), "the other one"),
             (Some(at), None) | (None, Some(at)) => {
                 let default = if listen.at.is_none() { key } else { other_key };
                 Problem::new(at.clone(), format!("this is also the default of {default}"))
@@ -93,6 +94,18 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
     }
     let shown = text.escape_debug();
     let refuse = |what: String, expected: String| Err(Refused::new(what, expected));
+    let last = text
+        .rsplit_once(':')
+        .filter(|(_, port)| port.len() == 4 || port.len() == 5);
+    if let Some((host, port)) = last
+        && host.parse::<Ipv6Addr>().is_ok()
+        && port.parse::<u16>().is_ok()
+    {
+        return refuse(
+            format!("has an IPv6 address without brackets in `{shown}`"),
+            format!("expected \"[{host}]:{port}\""),
+        );
+    }
     if let Ok(ip) = text.parse::<IpAddr>() {
         return refuse(
             format!("has no port in `{shown}`"),
@@ -118,11 +131,6 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
             refuse(
                 format!("has no address in `{shown}`"),
                 format!("expected \"127.0.0.1:{port}\""),
-            )
-        } else if host.parse::<Ipv6Addr>().is_ok() {
-            refuse(
-                format!("has a bare IPv6 address in `{shown}`"),
-                format!("expected \"[{host}]:{port}\""),
             )
         } else {
             refuse(
@@ -156,7 +164,6 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
 

@@ -1,18 +1,20 @@
 //! Reads the files as a whole: which tables there are, and what becomes of them.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::documents::{self, Document};
 use super::files::{self, Source};
 use super::host::{Host, ThisHost};
 use super::problem::{Place, Problem, Report};
+use super::reading::Reading;
 use super::roles::{self, StsFacts};
-use super::section::{Layer, Reading, Section, type_of};
+use super::section::Section;
+use super::value::{Layer, type_of};
 use super::{Admin, Config, Parsed, hint, lint, settings};
 use crate::role::RoleName;
 
@@ -62,7 +64,7 @@ impl Config {
     pub fn parse(sources: Vec<Source>, host: &dyn Host) -> Result<Loaded, Report> {
         let sources: Arc<[Source]> = sources.into();
         let mut reading = Reading::new(host, &sources);
-        let documents = parse_documents(&sources, &mut reading);
+        let documents = documents::parse(&sources, &mut reading);
         let config = read_config(&documents, &mut reading);
         explain_unknown_keys(&mut reading);
         match config {
@@ -82,95 +84,6 @@ impl Config {
             }
         }
     }
-}
-
-/// A file's table, or `None` where the file has no sound one.
-type Document<'a> = Option<Spanned<DeTable<'a>>>;
-
-fn parse_documents<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<Document<'a>> {
-    let mut documents = Vec::with_capacity(sources.len());
-    for (file, source) in sources.iter().enumerate() {
-        if let Some(refused) = source.failure() {
-            let message = format!("the configuration file {}", refused.what);
-            reading.problem(Problem::of_file(file, message).help(&refused.expected));
-            documents.push(None);
-            continue;
-        }
-        let text = source.contents();
-        let (table, errors) = DeTable::parse_recoverable(text);
-        // After an open bracket the rest of the file makes no sense: the first complaint is the one to act on.
-        let unclosed = errors
-            .iter()
-            .any(|error| error.message().starts_with("unclosed"));
-        let first = errors
-            .iter()
-            .filter_map(|error| error.span().map(|span| span.start))
-            .min();
-        for error in &errors {
-            if !unclosed || error.span().map(|span| span.start) == first {
-                reading.problem(syntax_problem(file, text, error));
-            }
-        }
-        // What was recovered from a broken file is a guess, and problems with a guess help nobody.
-        documents.push(errors.is_empty().then_some(table));
-    }
-    documents
-}
-
-fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
-    let span = error.span().unwrap_or(text.len()..text.len());
-    let at_end = !text.get(span.start..).unwrap_or_default().contains('\n');
-    let first = first_of_two(text, span.start);
-    let problem = Problem::new(
-        Place::new(file, span),
-        format!("not TOML: {}", error.message()),
-    );
-    match (error.message(), first) {
-        ("duplicate key", Some(first)) => problem
-            .and("this one", Place::new(file, first), "and this one")
-            .help("write each table and each key once: merge the two, or rename one"),
-        _ if at_end && !text.ends_with('\n') => problem
-            .help("the file ends in the middle of a line: if it is still being written, write it aside and rename it"),
-        _ => problem,
-    }
-}
-
-/// For the line at `second`: the earlier line with the same header, or the same key below the same header.
-fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
-    let subject = |line: &'_ str| -> String {
-        let line = line.trim();
-        let end = if line.starts_with('[') {
-            line.find(']')
-        } else {
-            line.find('=')
-        };
-        line.get(..end.unwrap_or(line.len()))
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
-    let mut start = 0;
-    let mut seen: Vec<(String, Range<usize>)> = Vec::new();
-    for line in text.split_inclusive('\n') {
-        let this = subject(line);
-        let is_header = this.starts_with('[');
-        if start + line.len() > second {
-            return seen
-                .into_iter()
-                .find(|(other, _)| *other == this)
-                .map(|(_, span)| span);
-        }
-        if is_header {
-            seen.retain(|(other, _)| other.starts_with('['));
-        }
-        if !this.is_empty() && !this.starts_with('#') {
-            let from = start + line.len() - line.trim_start().len();
-            let len = this.len() + usize::from(is_header);
-            seen.push((this, from..from + len));
-        }
-        start += line.len();
-    }
-    None
 }
 
 fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Option<Config> {
@@ -194,7 +107,12 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     let server = settings::read_server(server, listeners.server, reading);
     admin.finish(reading);
     let log = settings::read_log(log, reading);
-    let facts = settings::read_sts_facts(&mut sts, reading);
+    let mut facts = settings::read_sts_facts(&mut sts, reading);
+    if main.is_none() {
+        // What the broken file says of STS is unknown: do not hold it against the roles of other files.
+        facts.custom_endpoint = true;
+        facts.unsafe_short_sessions = true;
+    }
     let sts = settings::read_sts(sts, &facts, main.is_some(), reading);
 
     for (file, document) in documents.iter().enumerate() {
@@ -206,8 +124,13 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
         }
     }
     let tables = role_tables(documents, reading);
-    if tables.is_empty() && whole {
-        reading.problem(no_role());
+    // Where there was an attempt at a role, the problem with it has been told.
+    let attempted = |document: &Spanned<DeTable<'_>>| {
+        let role = document.get_ref().get("role").map(Spanned::get_ref);
+        role.is_some_and(|role| role.as_table().is_none_or(|roles| !roles.is_empty()))
+    };
+    if whole && !documents.iter().flatten().any(attempted) {
+        reading.missing.push(("role", no_role()));
     }
     let mut read = BTreeMap::new();
     for (name, own) in tables {
@@ -282,7 +205,7 @@ fn role_tables<'a>(
             };
             reading.problem(
                 Problem::new(at, message)
-                    .and("this one", other_at.clone(), "and this one")
+                    .and("this one", other_at.clone(), "the other one")
                     .help("rename one, or remove it"),
             );
             continue;
@@ -313,14 +236,15 @@ fn read_sources<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &m
             );
             continue;
         };
+        let header = Place::new(file, value.span());
         if key.get_ref() != "default" {
             let shown = key.get_ref().escape_debug();
             reading.problem(
                 Problem::new(at, format!("[source.{shown}] is not available yet"))
                     .help("until then every role is assumed with the host's own identity: remove the section"),
             );
+            continue;
         }
-        let header = Place::new(file, value.span());
         let name = format!("source.{}", key.get_ref().escape_debug());
         Section::new("source", name, vec![Layer { header, table }]).finish(reading);
     }
@@ -350,16 +274,17 @@ fn subtables<'a>(
     table
 }
 
+const MAIN_ONLY: [&str; 5] = ["server", "admin", "log", "sts", "defaults"];
+
 fn refuse_keys_of_main<'a>(
     file: usize,
     document: &'a Spanned<DeTable<'a>>,
     reading: &mut Reading<'_>,
 ) {
-    let mut section = Section::new("", "", vec![layer(file, document)]);
+    let mut section = Section::new(hint::CONF_D, "", vec![layer(file, document)]);
     section.knows("role");
     section.knows("source");
-    for key in ["server", "admin", "log", "sts", "defaults"] {
-        section.knows(key);
+    for key in MAIN_ONLY {
         if let Some((name, _)) = document.get_ref().get_key_value(key) {
             reading.problem(
                 Problem::new(Place::new(file, name.span()), format!("[{key}] may stand in the main file only"))
@@ -368,10 +293,22 @@ fn refuse_keys_of_main<'a>(
         }
     }
     section.finish(reading);
+    reading.unknown.retain(|unknown| {
+        unknown.kind != hint::CONF_D || !MAIN_ONLY.contains(&unknown.key.as_str())
+    });
 }
 
-/// Each role has read the values in `[defaults]`. What is left is to find the keys that no role knows.
+/// Each role has read the values in `[defaults]`. What is left is to find the keys that no role knows,
+/// and to learn the keys of a role where there is none.
 fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut Reading<'_>) {
+    let Ok(name) = RoleName::parse("defaults") else {
+        return;
+    };
+    // Read as a role for its questions alone; the problems were told by the roles themselves.
+    let mut scratch = Reading::new(reading.host, reading.sources);
+    let mut any_role = Section::new("role", "role", Vec::new());
+    roles::read(&name, &mut any_role, facts, &mut scratch);
+    any_role.finish(reading);
     let Some(defaults) = defaults else { return };
     if let Some((name, _)) = defaults.table.get_key_value("role_arn") {
         reading.problem(
@@ -382,12 +319,7 @@ fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut R
             .help("give each [role.NAME] its own"),
         );
     }
-    let Ok(name) = RoleName::parse("defaults") else {
-        return;
-    };
     let mut section = Section::new("defaults", "defaults", vec![defaults]);
-    // Read as a role for its questions alone; the problems were told by the roles themselves.
-    let mut scratch = Reading::new(reading.host, reading.sources);
     roles::read(&name, &mut section, facts, &mut scratch);
     section.finish(reading);
 }
@@ -409,8 +341,15 @@ fn layer<'a>(file: usize, table: &'a Spanned<DeTable<'a>>) -> Layer<'a> {
 }
 
 fn explain_unknown_keys(reading: &mut Reading<'_>) {
+    let mut missing = std::mem::take(&mut reading.missing);
     for unknown in std::mem::take(&mut reading.unknown) {
-        let problem = hint::problem(unknown, &reading.known);
+        let (header, at_top) = (unknown.header.clone(), unknown.kind.is_empty());
+        let (problem, meant) = hint::problem(unknown, &reading.known);
+        // One slip, one problem: `arn` is a misspelt `role_arn`, not that and a missing one.
+        missing.retain(|(key, missing)| Some(*key) != meant || !(at_top || missing.is_at(&header)));
         reading.problem(problem);
     }
+    reading
+        .problems
+        .extend(missing.into_iter().map(|(_, problem)| problem));
 }

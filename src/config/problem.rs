@@ -16,7 +16,7 @@ use super::files::Source;
 
 /// A range of bytes in one of the files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub(super) struct Place {
     /// Which file, in the order they were read.
     pub(super) file: usize,
     /// The bytes, within that file's text.
@@ -110,6 +110,10 @@ impl Problem {
         self.label = Some(label);
         self.also.push((other, other_label));
         self
+    }
+
+    pub(super) fn is_at(&self, place: &Place) -> bool {
+        self.place.as_ref() == Some(place)
     }
 
     /// Error or warning.
@@ -246,10 +250,18 @@ impl Report {
             let Some(excerpt) = excerpts.get(file) else {
                 continue;
             };
-            let mut snippet = Snippet::source(excerpt.text()).path(self.path_of(file));
-            for (place, label, kind) in marks.iter().filter(|(place, ..)| place.file == file) {
-                let span = excerpt.map(place.start..place.end);
-                snippet = snippet.annotation(kind.span(span).label(*label));
+            let spans: Vec<_> = marks
+                .iter()
+                .filter(|(place, ..)| place.file == file)
+                .map(|(place, label, kind)| (excerpt.map(place.start..place.end), *label, *kind))
+                .collect();
+            let window = excerpt.window(spans.iter().map(|(span, ..)| span));
+            let mut snippet = Snippet::source(window.text)
+                .line_start(window.first_line)
+                .path(self.path_of(file));
+            for (span, label, kind) in spans {
+                let span = span.start - window.start..span.end - window.start;
+                snippet = snippet.annotation(kind.span(span).label(label));
             }
             elements.push(snippet.into());
         }

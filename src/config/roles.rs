@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::host::Host;
 use super::problem::{Place, Problem};
-use super::section::{At, Reading, Section};
+use super::reading::Reading;
+use super::section::Section;
+use super::value::At;
 use super::{files, policy, session_name, tags};
 use crate::role::{
     AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
@@ -34,7 +36,7 @@ pub(super) fn read(
     let role_arn = arn.as_ref().map(|arn| &arn.value);
     let session_name = read_session_name(name, role_arn, section, reading);
     let source_identity = section
-        .string("source_identity", reading)
+        .text("source_identity", reading, not_reserved)
         .and_then(|template| {
             named(
                 "source_identity",
@@ -124,7 +126,7 @@ fn read_arn(
                     region.value
                 ),
             )
-            .and("this role", region.at.clone(), "and this region")
+            .and("this role", region.at.clone(), "this region")
             .help("a session cannot cross partitions: correct one of them"),
         );
     }
@@ -166,22 +168,44 @@ fn read_session_name(
             SessionName::parse,
             reading,
         ),
-        None => session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
-            .and_then(|text| SessionName::parse(&text))
-            .ok(),
+        None => {
+            let default = session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
+                .and_then(|text| SessionName::parse(&text));
+            match default {
+                Ok(name) => Some(name),
+                // A role must never be left out in silence, even if no host is known to get here.
+                Err(refused) => {
+                    let help = format!("the default {DEFAULT_SESSION_NAME} {refused}");
+                    section.missing("role_session_name", &help, reading);
+                    None
+                }
+            }
+        }
     }
+}
+
+/// Said of the template, since filling it in replaces the colon.
+fn not_reserved(template: &str) -> Result<String, Refused> {
+    if template.starts_with("aws:") {
+        return Err(Refused::new(
+            "begins with `aws:`",
+            "AWS keeps that prefix for itself",
+        ));
+    }
+    Ok(template.to_owned())
 }
 
 /// Fills in a template and parses what comes out.
 fn named<T>(
     key: &str,
-    template: &At<&str>,
+    template: &At<impl AsRef<str>>,
     name: &RoleName,
     arn: Option<&RoleArn>,
     parse: impl FnOnce(&str) -> Result<T, Refused>,
     reading: &mut Reading<'_>,
 ) -> Option<T> {
-    let text = match session_name::expand(template.value, name, arn, reading.host) {
+    let template_text = template.value.as_ref();
+    let text = match session_name::expand(template_text, name, arn, reading.host) {
         Ok(text) => text,
         Err(refused) => {
             reading.refuse(&template.at, &format!("`{key}`"), &refused);
@@ -189,13 +213,11 @@ fn named<T>(
         }
     };
     // Without an ARN two variables are empty; what that does to the name is no second problem.
-    if arn.is_none() {
-        return None;
-    }
+    arn?;
     match parse(&text) {
         Ok(parsed) => Some(parsed),
         Err(refused) => {
-            let subject = if text == template.value {
+            let subject = if text == template_text {
                 format!("`{key}`")
             } else {
                 format!("`{key}` becomes `{text}` for the role {name}, which")
@@ -268,7 +290,7 @@ fn read_policy_arns(
         if let Some((_, first)) = places.iter().find(|(text, _)| *text == item.value) {
             reading.problem(
                 Problem::new(item.at.clone(), "`policy_arns` holds the same policy twice")
-                    .and("this one", (*first).clone(), "and this one")
+                    .and("this one", (*first).clone(), "the other one")
                     .help("remove one"),
             );
         }

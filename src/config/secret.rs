@@ -42,7 +42,8 @@ pub(super) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
         .map(|line| {
             let shown = shown_part(line);
             if shown.is_some() {
-                within = true;
+                // A comment ends with its line.
+                within |= !line.trim_start().starts_with('#');
                 return shown;
             }
             within = within && !starts_something(line);
@@ -55,15 +56,15 @@ pub(super) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
 fn shown_part(line: &str) -> Option<usize> {
     let mut start = 0;
     for (at, c) in line.char_indices() {
+        let rest = line.get(at + c.len_utf8()..).unwrap_or_default();
         match c {
+            // A colon in the middle of a word is a part of it, as in an ARN.
+            ':' if !rest
+                .starts_with(|next: char| next.is_whitespace() || matches!(next, '"' | '\'')) => {}
             '=' | ':' => {
                 let key = line.get(start..at).unwrap_or_default();
-                let key = key
-                    .trim()
-                    .trim_matches(['"', '\''])
-                    .rsplit('.')
-                    .next()
-                    .unwrap_or_default();
+                let key = key.rsplit('.').next().unwrap_or_default();
+                let key = key.trim().trim_matches(['"', '\'']);
                 if is_secret_key(key) || is_private_key_name(key) {
                     return Some(at + 1);
                 }
@@ -73,7 +74,14 @@ fn shown_part(line: &str) -> Option<usize> {
             _ => {}
         }
     }
-    bare_secret(line)
+    user_info(line).or_else(|| bare_secret(line))
+}
+
+/// The name and password of a URL.
+fn user_info(line: &str) -> Option<usize> {
+    let at = line.find("://")? + 3;
+    let authority = line.get(at..)?.split(['/', '"', '\'', ' ']).next()?;
+    authority.contains('@').then_some(at)
 }
 
 /// A quoted run that has the length and alphabet of a secret access key (40) or a session token (over 100).
@@ -153,6 +161,10 @@ mod tests {
             "s = { secret_key = 'x' }\n",
             "role_arn = \"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"\n",
             "tags.\"external_id\" = 1\n",
+            "\n",
+            "# token = 1\n",
+            "x = = \"arn:aws:secretsmanager:eu\"\n",
+            "u = \"https://me:pw@host/\"\n",
         );
         assert_eq!(
             hidden_lines(text),
@@ -166,7 +178,11 @@ mod tests {
                 None,
                 Some(18),
                 Some(12),
-                Some(20)
+                Some(20),
+                Some(0),
+                Some(9),
+                Some(0),
+                Some(13),
             ]
         );
     }

@@ -3,70 +3,15 @@
 //! Each key is written once, beside the parser that gives it meaning. A key that nobody asked for is a problem:
 //! see [`hint`](super::hint) for what is said about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::files::Source;
-use super::host::Host;
 use super::problem::{Place, Problem};
+use super::reading::{Reading, Unknown};
+use super::value::{At, Layer, Pair, type_of};
 use crate::role::Refused;
-
-/// What a reading of the files gathers on its way.
-pub(super) struct Reading<'h> {
-    pub(super) host: &'h dyn Host,
-    pub(super) sources: &'h [Source],
-    pub(super) problems: Vec<Problem>,
-    /// Where each key's value was found: by section and key. The key "" is the section's header.
-    pub(super) places: BTreeMap<(String, String), Place>,
-    /// The keys that each kind of section knows.
-    pub(super) known: BTreeMap<&'static str, BTreeSet<&'static str>>,
-    /// Keys that nobody asked for.
-    pub(super) unknown: Vec<Unknown>,
-}
-
-/// A key that nobody asked for.
-pub(super) struct Unknown {
-    pub(super) kind: &'static str,
-    pub(super) section: String,
-    pub(super) key: String,
-    pub(super) at: Place,
-}
-
-impl<'h> Reading<'h> {
-    pub(super) fn new(host: &'h dyn Host, sources: &'h [Source]) -> Self {
-        Self {
-            host,
-            sources,
-            problems: Vec::new(),
-            places: BTreeMap::new(),
-            known: BTreeMap::new(),
-            unknown: Vec::new(),
-        }
-    }
-
-    pub(super) fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
-    }
-
-    pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &Refused) {
-        self.problem(
-            Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected),
-        );
-    }
-
-    pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
-        self.places.get(&(section.to_owned(), key.to_owned()))
-    }
-}
-
-/// A value and where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) at: Place,
-}
 
 /// A table, or none: the defaults of an absent section are found by the same questions.
 pub(super) struct Section<'a> {
@@ -75,12 +20,6 @@ pub(super) struct Section<'a> {
     /// The table itself, then those whose keys stand in for missing ones.
     layers: Vec<Layer<'a>>,
     asked: BTreeSet<&'static str>,
-}
-
-#[derive(Clone)]
-pub(super) struct Layer<'a> {
-    pub(super) header: Place,
-    pub(super) table: &'a DeTable<'a>,
 }
 
 struct Found<'a> {
@@ -245,7 +184,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         reading: &mut Reading<'_>,
-    ) -> Option<At<Vec<(At<&'a str>, At<&'a str>)>>> {
+    ) -> Option<At<Vec<Pair<'a>>>> {
         let found = self.find(key, reading)?;
         let Some(table) = found.value.as_table() else {
             let help = format!("write it in braces: {key} = {{ Key = \"value\" }}");
@@ -284,13 +223,13 @@ impl<'a> Section<'a> {
     }
 
     /// Says that a key which must be there is not.
-    pub(super) fn missing(&self, key: &str, help: &str, reading: &mut Reading<'_>) {
+    pub(super) fn missing(&self, key: &'static str, help: &str, reading: &mut Reading<'_>) {
         let message = format!("`{key}` is missing from [{}]", self.name);
         let problem = match self.layers.first() {
             Some(layer) => Problem::new(layer.header.clone(), message),
             None => Problem::of_file(0, message),
         };
-        reading.problem(problem.help(help));
+        reading.missing.push((key, problem.help(help)));
     }
 
     /// A table below this one.
@@ -356,7 +295,7 @@ impl<'a> Section<'a> {
         for (second, at) in given.into_iter().skip(1) {
             reading.problem(
                 Problem::new(at, format!("`{second}` and `{first}` exclude each other"))
-                    .and("this one", first_at.clone(), "and this one")
+                    .and("this one", first_at.clone(), "the other one")
                     .help("keep one of them"),
             );
         }
@@ -381,6 +320,7 @@ impl<'a> Section<'a> {
                     reading.unknown.push(Unknown {
                         kind: self.kind,
                         section: self.name.clone(),
+                        header: layer.header.clone(),
                         key: key.get_ref().clone().into_owned(),
                         at: Place::new(layer.header.file, key.span()),
                     });
@@ -448,16 +388,4 @@ fn parsed<T>(
 fn wrong_type(key: &str, expected: &str, found: &Found<'_>, help: &str, reading: &mut Reading<'_>) {
     let message = format!("`{key}` is {}, not {expected}", type_of(found.value));
     reading.problem(Problem::new(found.at.clone(), message).help(help));
-}
-
-pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
-    }
 }

@@ -136,7 +136,6 @@ fn fit(full: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
     use crate::config::FixedHost;

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::durations::{Timed, duration, millis};
 use super::listen;
 use super::problem::Problem;
+use super::reading::Reading;
 use super::roles::StsFacts;
-use super::section::{At, Reading, Section};
+use super::section::Section;
+use super::value::At;
 use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts, is_aws_region};
 use crate::role::Refused;
 
@@ -59,7 +61,7 @@ pub(super) fn read_server(
         pending_wait: duration(
             &mut section,
             "pending_wait",
-            "400ms",
+            millis(400),
             millis(0)..=millis(1000),
             reading,
         )
@@ -68,7 +70,7 @@ pub(super) fn read_server(
         shutdown_grace: duration(
             &mut section,
             "shutdown_grace",
-            "10s",
+            millis(10_000),
             millis(0)..=millis(300_000),
             reading,
         )
@@ -159,14 +161,14 @@ pub(super) fn read_sts(
     let connect_timeout = duration(
         &mut section,
         "connect_timeout",
-        "2s",
+        millis(2000),
         millis(100)..=millis(30_000),
         reading,
     );
     let attempt_timeout = duration(
         &mut section,
         "attempt_timeout",
-        "5s",
+        millis(5000),
         millis(500)..=millis(60_000),
         reading,
     );
@@ -264,7 +266,7 @@ fn flag(
                 found.at,
                 format!("`{key}` and `endpoint_url` exclude each other"),
             )
-            .and("this one", url.at.clone(), "and this one")
+            .and("this one", url.at.clone(), "the other one")
             .help("give the URL of the endpoint that you mean, and remove the other key"),
         );
     }
@@ -280,7 +282,7 @@ fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
             at.clone(),
             "`connect_timeout` is longer than `attempt_timeout`",
         )
-        .and("this one", other.clone(), "and this one"),
+        .and("this one", other.clone(), "the other one"),
         (Some(at), None) => Problem::new(
             at.clone(),
             "`connect_timeout` is longer than `attempt_timeout`, which is 5s",
@@ -292,70 +294,6 @@ fn check_timeouts(connect: &Timed, attempt: &Timed, reading: &mut Reading<'_>) {
         (None, None) => return,
     };
     reading.problem(problem.help("an attempt includes its connection: give it more time"));
-}
-
-/// A duration, and where it was written unless it is a default.
-struct Timed {
-    value: Duration,
-    at: Option<super::problem::Place>,
-}
-
-fn duration(
-    section: &mut Section<'_>,
-    key: &'static str,
-    default: &'static str,
-    range: RangeInclusive<Duration>,
-    reading: &mut Reading<'_>,
-) -> Timed {
-    let found = section.text(key, reading, |text| {
-        let value = parse_duration(text).ok_or_else(|| {
-            Refused::new(
-                "is not a duration",
-                format!("expected a number with a unit, such as \"{default}\""),
-            )
-        })?;
-        if range.contains(&value) {
-            return Ok(value);
-        }
-        let expected = format!(
-            "expected {} to {}",
-            spoken(*range.start()),
-            spoken(*range.end())
-        );
-        Err(Refused::new(
-            format!("is {}", text.escape_debug()),
-            expected,
-        ))
-    });
-    match found {
-        Some(At { value, at }) => Timed {
-            value,
-            at: Some(at),
-        },
-        None => Timed {
-            value: parse_duration(default).unwrap_or_default(),
-            at: None,
-        },
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let signed: jiff::SignedDuration = text.parse().ok()?;
-    // A negative one is a duration all the same, and outside of every range that does not begin at zero.
-    Duration::try_from(signed).ok()
-}
-
-fn spoken(duration: Duration) -> String {
-    match duration.as_millis() {
-        0 => "0s".to_owned(),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        ms => format!("{ms}ms"),
-    }
-}
-
-fn millis(ms: u64) -> Duration {
-    Duration::from_millis(ms)
 }
 
 fn number<T: TryFrom<i64>>(
@@ -398,7 +336,10 @@ fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
 }
 
 fn not_yet(instead: &str) -> Refused {
-    Refused::new("\"journald\" is not available yet", instead)
+    Refused::new(
+        "is \"journald\", which is not available yet",
+        format!("until then {instead}"),
+    )
 }
 
 fn not_one_of(found: &str, expected: &str) -> Refused {

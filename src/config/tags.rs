@@ -1,7 +1,9 @@
 //! Session tags.
 
 use super::problem::Problem;
-use super::section::{At, Reading, Section};
+use super::reading::Reading;
+use super::section::Section;
+use super::value::At;
 
 /// `tagListType` and `tagKeyListType`.
 const MAX_TAGS: usize = 50;
@@ -44,7 +46,7 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
                         second.clone(),
                         "`tags` has two keys that differ only in case",
                     )
-                    .and("this key", first.clone(), "and this one")
+                    .and("this one", first.clone(), "the other one")
                     .help("AWS takes them for the same key: remove one"),
                 );
             }
@@ -86,7 +88,7 @@ pub(super) fn read_transitive(
         match seen.iter().find(|other| same_key(other.value, key.value)) {
             Some(other) => reading.problem(
                 Problem::new(key.at.clone(), "`transitive_tag_keys` names a key twice")
-                    .and("this one", other.at.clone(), "and this one")
+                    .and("this one", other.at.clone(), "the other one")
                     .help("remove one"),
             ),
             None => seen.push(key),

@@ -181,7 +181,7 @@ impl Admin {
         reply::text(ready, body)
     }
 
-    /// Asks for an attempt now. The budget holds, and an attempt under way is not repeated.
+    /// Asks for an attempt now, after one that may be under way; the budget holds.
     fn refresh(&self, role: &str) -> Reply {
         match self.slots.find(role) {
             Some(slot) => {

@@ -252,9 +252,9 @@ fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [
             {
                 return None;
             }
-        } else if name == header::ORIGIN || name == header::FORWARDED {
-            return None;
-        } else if name.as_str().starts_with("x-forwarded-")
+        } else if name == header::ORIGIN
+            || name == header::FORWARDED
+            || name.as_str().starts_with("x-forwarded-")
             || name.as_str().starts_with("sec-fetch-")
         {
             return None;
@@ -269,11 +269,7 @@ fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     match host.parse::<IpAddr>() {
-        Ok(ip) => {
-            ip.is_loopback()
-                || hosts.contains(&ip)
-                || CONTAINER_ENDPOINTS.iter().any(|known| *known == host)
-        }
+        Ok(ip) => ip.is_loopback() || hosts.contains(&ip) || CONTAINER_ENDPOINTS.contains(&host),
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }

@@ -4,7 +4,6 @@
     clippy::wildcard_enum_match_arm,
     reason = "a test looks at the faults that it is about"
 )]
-#![allow(clippy::disallowed_methods, reason = "sockets live in real time")]
 
 use std::error::Error;
 use std::net::TcpStream;

@@ -1,9 +1,13 @@
 //! What is sent to STS, and what is made of every answer it is known to give: through the real binary.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks at the faults that it is about"
+)]
 
 use std::time::Duration;
 
 use crate::support::harness::{Daemon, Setup, arn, metric_in, text, with};
-use crate::support::sts::{CatalogueRow, FakeSts, Fault, catalogue, oddities};
+use crate::support::sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
 
 const OUTCOMES: [&str; 7] = [
     "issued",
@@ -37,11 +41,13 @@ fn scripted(mut setup: Setup, sts: &FakeSts, rows: &[CatalogueRow], late: Durati
     setup.start()
 }
 
-/// The code that STS said, where the row has one.
+/// The code that STS said, where the row has one. In JSON it is not looked for: the status decides.
 fn code_of(row: &CatalogueRow) -> Option<&str> {
     match row.script.fault() {
-        // An error inside a 200 is none: nothing says that its code is to be believed.
-        Fault::Error { status: 200, .. } => None,
+        Fault::Error {
+            form: ErrorForm::Json,
+            ..
+        } => None,
         Fault::Error { code, .. } => Some(code),
         _ => None,
     }

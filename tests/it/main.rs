@@ -1,5 +1,17 @@
 //! The one integration binary.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at real clocks, and fail by panicking"
+)]
+
+mod config;
 mod fake_sts;
 mod issue;
+mod outage;
+mod process;
+mod reload;
+mod secrets;
 mod support;
+mod tidy;
 mod vend;

@@ -7,10 +7,6 @@
     unreachable_pub,
     reason = "a toolbox: each test file uses its part"
 )]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "real processes and sockets live in real time"
-)]
 
 use std::fmt::{Debug, Write as _};
 use std::io::{BufRead, BufReader, Read, Write};

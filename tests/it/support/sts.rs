@@ -20,7 +20,6 @@
     clippy::wildcard_enum_match_arm,
     reason = "a fault concerns one step of an answer; the other steps leave it alone"
 )]
-#![allow(clippy::disallowed_methods, reason = "sockets live in real time")]
 
 #[path = "fake_sts/catalogue.rs"]
 mod catalogue;

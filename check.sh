@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Everything that has to hold, in one command: formatting, lints, documentation, all tests, and real clients.
+#
+#   ./check.sh             all of it
+#   ./check.sh --no-clients    without the clients from PyPI and npm (quick, offline)
+#
+# Needs cargo, a C compiler, Python 3.9 or later with venv, and Node.js with npm; says so where one is missing.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+clients=yes
+for argument in "$@"; do
+  case "$argument" in
+    --no-clients) clients=no ;;
+    *) echo "check.sh: unknown argument $argument" >&2; exit 64 ;;
+  esac
+done
+
+need() {
+  command -v "$1" >/dev/null || { echo "check.sh: $1 is missing: $2" >&2; exit 69; }
+}
+need cargo "install Rust 1.94.1 or later"
+need cc "install gcc or clang: aws-lc is C"
+
+step() { printf '\n== %s\n' "$*"; }
+
+step formatting
+cargo fmt --all --check
+step lints
+cargo clippy --locked --all-targets -- -D warnings
+step documentation
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+step tests
+cargo test --locked
+step "the demo"
+cargo run --locked --quiet --example demo -- --once
+
+if [ "$clients" = yes ]; then
+  step "real clients"
+  need python3 "install Python 3.9 or later"
+  need npm "install Node.js 20 or later"
+  cargo build --locked
+  tests/clients/run --roletap target/debug/roletap
+fi
+step "all is well"

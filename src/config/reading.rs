@@ -1,0 +1,63 @@
+//! What one reading of the files has gathered so far. Every reader adds to it, none looks back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::files::Source;
+use super::host::Host;
+use super::problem::{Place, Problem};
+use crate::role::Refused;
+
+/// What a reading of the files gathers on its way.
+pub(super) struct Reading<'h> {
+    pub(super) host: &'h dyn Host,
+    pub(super) sources: &'h [Source],
+    pub(super) problems: Vec<Problem>,
+    /// Where each key's value was found: by section and key. The key "" is the section's header.
+    pub(super) places: BTreeMap<(String, String), Place>,
+    /// The keys that each kind of section knows.
+    pub(super) known: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// Keys that nobody asked for.
+    pub(super) unknown: Vec<Unknown>,
+    /// Keys that are not there. Told only if none of the unknown ones was meant for it.
+    pub(super) missing: Vec<(&'static str, Problem)>,
+}
+
+/// A key that nobody asked for.
+pub(super) struct Unknown {
+    /// `role`, for whichever role.
+    pub(super) kind: &'static str,
+    /// `role.orders`.
+    pub(super) section: String,
+    /// The section's own place.
+    pub(super) header: Place,
+    pub(super) key: String,
+    pub(super) at: Place,
+}
+
+impl<'h> Reading<'h> {
+    pub(super) fn new(host: &'h dyn Host, sources: &'h [Source]) -> Self {
+        Self {
+            host,
+            sources,
+            problems: Vec::new(),
+            places: BTreeMap::new(),
+            known: BTreeMap::new(),
+            unknown: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &Refused) {
+        self.problem(
+            Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected),
+        );
+    }
+
+    pub(super) fn place(&self, section: &str, key: &str) -> Option<&Place> {
+        self.places.get(&(section.to_owned(), key.to_owned()))
+    }
+}
