@@ -7,5 +7,11 @@
 
 mod config;
 mod fake_sts;
+mod issue;
+mod outage;
+mod process;
+mod reload;
+mod secrets;
 mod support;
 mod tidy;
+mod vend;
