@@ -446,6 +446,11 @@ impl Daemon {
         std::fs::write(self.config_path(), self.rendered()).expect("to write the configuration");
     }
 
+    /// Another STS, from the next configuration on.
+    pub fn set_endpoint(&mut self, url: &str) {
+        url.clone_into(&mut self.endpoint);
+    }
+
     /// Writes the configuration and reloads it, which must be applied.
     pub fn reload(&self) {
         self.write_config();
