@@ -620,7 +620,13 @@ impl Drop for Daemon {
             }
         }
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.len().saturating_sub(200);
+            eprintln!(
+                "--- the end of the daemon's log ---\n{}",
+                lines[tail..].join("\n")
+            );
         }
     }
 }
