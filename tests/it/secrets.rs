@@ -13,6 +13,8 @@ const FILED_EXTERNAL_ID: &str = "external-id-in-a-file-55d0";
 const BASE_SESSION: &str = "base-session-token-that-nobody-may-see-4711";
 const GUESS: &str = "a-token-that-somebody-guessed-and-sent-to-us";
 
+type Headers<'a> = Vec<(&'a str, &'a str)>;
+
 /// Everything that came out of the daemon in its life, by where.
 type Said = BTreeMap<String, String>;
 
@@ -42,7 +44,7 @@ fn look_around(daemon: &Daemon, said: &mut Said) {
 fn be_refused(daemon: &Daemon, said: &mut Said) {
     let token = daemon.token("orders");
     let orders = "/v1/credentials/orders";
-    let requests: [(&str, String, Vec<(&str, &str)>); 9] = [
+    let requests: [(&str, String, Headers<'_>); 9] = [
         ("GET", orders.to_owned(), vec![]),
         ("GET", orders.to_owned(), vec![("Authorization", GUESS)]),
         (

@@ -623,10 +623,8 @@ impl Drop for Daemon {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines.len().saturating_sub(200);
-            eprintln!(
-                "--- the end of the daemon's log ---\n{}",
-                lines[tail..].join("\n")
-            );
+            let text = format!("--- the end of its log ---\n{}\n", lines[tail..].join("\n"));
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 }
