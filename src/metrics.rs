@@ -474,3 +474,134 @@ fn seconds(time: SystemTime) -> f64 {
         .as_millis() as f64
         / 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use super::*;
+    use crate::lifecycle::{Jitter, RoleState};
+    use crate::role::OnDenied;
+    use crate::simulated::{at, credentials, role};
+
+    /// A table with one role that has credentials.
+    fn table() -> Table {
+        let role = role("orders", 3600);
+        let held = credentials(&role, at(0), Duration::from_secs(3600), 1);
+        let state = RoleState::Pending.after(Ok(held), OnDenied::Keep, at(0), Jitter::new(0.5));
+        let (slot, _) = Slot::new(role.clone(), state, Arc::default(), false);
+        let mut table = Table::default();
+        table.slots.insert(role.name.clone(), slot);
+        table
+    }
+
+    fn rendered(metrics: &Metrics) -> String {
+        metrics.sts_region("eu-central-1");
+        metrics.render(&Scene {
+            table: &table(),
+            now: at(60),
+            queue_depth: 0,
+            paused: false,
+            clock_skew: Some(0.0),
+            sources: vec![("default".to_owned(), true, Some(at(3600)))],
+        })
+    }
+
+    /// `docs/metrics.md` is made from what is served: a renamed metric is a visible line in a diff.
+    #[test]
+    fn the_documented_metrics_are_those_that_are_served() {
+        let text = rendered(&Metrics::new().unwrap());
+        let (mut help, mut kind) = (BTreeMap::new(), BTreeMap::new());
+        let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for line in text.lines() {
+            if let Some((name, words)) = line
+                .strip_prefix("# HELP ")
+                .and_then(|rest| rest.split_once(' '))
+            {
+                assert!(help.insert(name, words).is_none(), "{name} twice");
+            } else if let Some((name, word)) = line
+                .strip_prefix("# TYPE ")
+                .and_then(|rest| rest.split_once(' '))
+            {
+                kind.insert(name, word);
+            } else if let Some((series, rest)) = line.split_once('{') {
+                let name = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| series.strip_suffix(end));
+                let name = name
+                    .filter(|name| help.contains_key(name))
+                    .unwrap_or(series);
+                let pairs = rest
+                    .split("\",")
+                    .filter_map(|pair| pair.split_once("=\"").map(|(label, _)| label));
+                labels
+                    .entry(name)
+                    .or_default()
+                    .extend(pairs.filter(|label| *label != "le"));
+            }
+        }
+        let mut page = String::from(
+            "# Metrics\n\nServed at `/metrics` of the admin endpoint. Counters are born at zero; times are timestamps, not \
+             ages.\nMade from what is served by the test `the_documented_metrics_are_those_that_are_served`.\n\n\
+             | name | type | labels | meaning |\n| --- | --- | --- | --- |\n",
+        );
+        for (name, words) in &help {
+            let labels = labels
+                .get(name)
+                .map(|set| set.iter().copied().collect::<Vec<_>>().join(", "));
+            let _ = writeln!(
+                page,
+                "| `{name}` | {} | {} | {words} |",
+                kind[name],
+                labels.unwrap_or_default()
+            );
+        }
+        page.push_str(
+            "\n`outcome` is `issued` or the class of the failure; `result` of `roletap_vend_requests_total` is one of \
+             `vended`,\n`pending`, `unavailable`, `assume_role_failed` for a role, and of `unauthorized`, `role_not_found`, \
+             `forbidden`,\n`not_served` for `role=\"unknown\"`.\n",
+        );
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            page,
+            "run again with UPDATE_GOLDEN=1"
+        );
+    }
+
+    #[test]
+    fn counters_are_born_at_zero() {
+        let text = rendered(&Metrics::new().unwrap());
+        for series in [
+            "roletap_refresh_attempts_total{role=\"orders\",outcome=\"denied\"} 0",
+            "roletap_vend_requests_total{role=\"orders\",result=\"vended\"} 0",
+            "roletap_vend_requests_total{role=\"unknown\",result=\"unauthorized\"} 0",
+            "roletap_token_previous_uses_total{role=\"orders\"} 0",
+            "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"issued\",region=\"eu-central-1\"} 0",
+            "roletap_config_reloads_total{result=\"refused\"} 0",
+            "roletap_refresher_restarts_total 0",
+            "roletap_connections{listener=\"admin\"} 0",
+            "roletap_roles{phase=\"expired\"} 0",
+            "roletap_roles{phase=\"fresh\"} 1",
+        ] {
+            assert!(
+                text.contains(&format!("{series}\n")),
+                "{series} not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn times_are_timestamps() {
+        let text = rendered(&Metrics::new().unwrap());
+        let end = seconds(at(3600));
+        assert!(text.contains(&format!(
+            "roletap_credentials_expiry_timestamp_seconds{{role=\"orders\"}} {end}\n"
+        )));
+        assert!(text.contains("roletap_session_token_utilization_ratio{role=\"orders\"} 0.25\n"));
+    }
+}
