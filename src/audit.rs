@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_smithy_async::time::SharedTimeSource;
 use http::{header, request};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
@@ -80,10 +79,9 @@ impl Audit {
         credentials: Option<(&str, SystemTime)>,
         head: &request::Parts,
         peer: SocketAddr,
-        clock: &SharedTimeSource,
+        now: SystemTime,
     ) {
         let Some(writer) = &self.writer else { return };
-        let now = clock.now();
         let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now)
         else {
             return;
