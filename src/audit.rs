@@ -22,6 +22,9 @@ use crate::credentials::rfc3339;
 use crate::role::RoleName;
 use crate::slots::{Tally, VendResult};
 
+/// Lines that may wait for a reader that stalls, here as in the log; then they are dropped. The memory for all of them is
+/// taken at start.
+pub(crate) const WAITING_LINES: usize = 8192;
 /// Repeats are summed up this often, seconds.
 const REPEAT_SECONDS: u64 = 60;
 /// Of a caller's `User-Agent`, as much as tells clients apart.
@@ -41,6 +44,7 @@ impl Audit {
         let open = |writer| {
             let (writer, guard) = NonBlockingBuilder::default()
                 .thread_name("audit")
+                .buffered_lines_limit(WAITING_LINES)
                 .finish(writer);
             (Some(writer), Some(guard))
         };
