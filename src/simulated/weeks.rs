@@ -105,7 +105,9 @@ impl Issuer for Sts {
             }
             None => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                truth.skew.measure(truth.clock.now(), truth.local.now(), true);
+                truth
+                    .skew
+                    .measure(truth.clock.now(), truth.local.now(), true);
                 let serial = truth.serial.fetch_add(1, Ordering::Relaxed);
                 let end = truth.clock.now() + role.duration.as_duration();
                 let grant = super::grant(serial, Some(end));

@@ -12,6 +12,7 @@ mod fake_sts;
 mod issue;
 mod outage;
 mod process;
+mod readme;
 mod reload;
 mod secrets;
 mod support;
