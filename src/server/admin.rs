@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::reply::{self, Refusal, Reply};
 use super::{Answering, Endpoint};
 use crate::budget::queue::Queue;
+use crate::clock::Skew;
 use crate::credentials::rfc3339;
-use crate::issuer::sts::Skew;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::{Metrics, Scene};
 use crate::slots::{Slot, Slots};
@@ -199,7 +199,7 @@ impl Admin {
             now: self.clock.now(),
             queue_depth: self.queue.depth(),
             paused: self.queue.is_paused(),
-            clock_skew: self.skew.get(),
+            clock_skew: self.skew.seconds(),
             sources: vec![(
                 self.source.name().to_owned(),
                 status.as_ref().is_some_and(|status| status.up),

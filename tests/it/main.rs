@@ -1,6 +1,8 @@
 //! The one integration binary.
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "tests look at real clocks, and fail by panicking"
 )]

@@ -446,6 +446,11 @@ impl Daemon {
         std::fs::write(self.config_path(), self.rendered()).expect("to write the configuration");
     }
 
+    /// Another STS, from the next configuration on.
+    pub fn set_endpoint(&mut self, url: &str) {
+        url.clone_into(&mut self.endpoint);
+    }
+
     /// Writes the configuration and reloads it, which must be applied.
     pub fn reload(&self) {
         self.write_config();
@@ -615,7 +620,11 @@ impl Drop for Daemon {
             }
         }
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.len().saturating_sub(200);
+            let text = format!("--- the end of its log ---\n{}\n", lines[tail..].join("\n"));
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 }
