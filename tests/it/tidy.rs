@@ -205,7 +205,10 @@ fn imports_point_down() {
     let mut wrong = Vec::new();
     for (file, text) in sources() {
         let module = module_of(&file);
-        if matches!(module.split("::").next(), Some("lib" | "main" | "simulated")) {
+        if matches!(
+            module.split("::").next(),
+            Some("lib" | "main" | "simulated")
+        ) {
             continue;
         }
         let top = module.split("::").next().unwrap();
