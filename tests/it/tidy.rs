@@ -89,7 +89,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "source",
         ],
     ),
-    ("audit", &["config", "credentials", "role", "slots"]),
+    ("audit", &["config", "credentials", "log", "role", "slots"]),
     ("metrics", &["issuer", "lifecycle", "slots"]),
     (
         "slots",
