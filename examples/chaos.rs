@@ -233,6 +233,7 @@ fn prepare(
         .with_base_key(daemon::BASE_KEY)
         .with_region("eu-central-1");
     let max_connections = 128;
+    let longest = if arguments.short { 8 } else { 60 };
     let text = Text {
         vend: free_address()?,
         admin: free_address()?,
@@ -242,7 +243,7 @@ fn prepare(
             .map(|number| RoleText {
                 present: true,
                 identity: 1,
-                seconds: random.u32(5..=60),
+                seconds: random.u32(config::SHORTEST..=longest),
                 account_id: number % 3 == 0,
                 drops: number % 8 == 7,
                 required: number % 2 == 0,
@@ -252,6 +253,7 @@ fn prepare(
         attempt_timeout_ms: 1_000,
         max_in_flight: 16,
         max_connections,
+        longest,
     };
     // Three roles in four stay for good.
     let known = (0..roles).map(|number| Role::new(number, number % 4 != 3));
@@ -320,7 +322,7 @@ fn play(
     length: Duration,
 ) -> Result<(watch::Quiet, watch::Quiet, Duration), Failed> {
     let world = conductor.world.clone();
-    let restarts = (length.as_secs() / 9).clamp(3, 60);
+    let restarts = (length.as_secs() / 9).clamp(2, 60);
     let each = length.mul_f64(0.5) / u32::try_from(restarts)?;
     for n in 1..=restarts {
         until(conductor, begun + each * u32::try_from(n)?)?;

@@ -27,7 +27,12 @@ pub(crate) struct Text {
     pub(crate) attempt_timeout_ms: u32,
     pub(crate) max_in_flight: u32,
     pub(crate) max_connections: usize,
+    /// The longest session, seconds.
+    pub(crate) longest: u32,
 }
+
+/// The shortest session, seconds.
+pub(crate) const SHORTEST: u32 = 5;
 
 /// What STS may be asked per second.
 pub(crate) const CALLS_PER_SECOND: u32 = 100;

@@ -37,17 +37,16 @@ pub(crate) fn faults(world: &Arc<World>) {
             next_event = Instant::now() + Duration::from_secs(2);
             continue;
         }
-        // As often for each role, however many there are.
+        pause(Duration::from_millis(random.u64(40..160)));
         let roles = &world.oracle.roles;
-        pause(Duration::from_millis(
-            random.u64(40..160) * 40 / roles.len() as u64,
-        ));
         let role = random.usize(..roles.len());
         let at_sts = world.sts.role(&roles[role].arn);
         if let Some(row) = random.choice(&rows) {
             world.oracle.count(&format!("fault of class {}", row.class));
-            match random.u32(..10) {
-                0..=5 => at_sts.times(random.usize(1..5), row.script.clone()),
+            match random.u32(..20) {
+                // Longer than what is in hand, so that it ends.
+                0 | 1 => at_sts.window(Duration::from_secs(random.u64(8..20)), row.script.clone()),
+                2..=12 => at_sts.times(random.usize(1..5), row.script.clone()),
                 _ => at_sts.window(
                     Duration::from_millis(random.u64(300..7_000)),
                     row.script.clone(),
