@@ -17,6 +17,8 @@ mod conductor;
 mod config;
 #[path = "chaos/daemon.rs"]
 mod daemon;
+#[path = "chaos/judge.rs"]
+mod judge;
 #[path = "chaos/load.rs"]
 mod load;
 #[path = "chaos/mischief.rs"]
@@ -332,8 +334,11 @@ fn play(
     let first = watch::quiet(&world).ok_or("no metrics")?;
     world.hold(false);
     until(conductor, begun + length)?;
-    let second = watch::quiet(&world).ok_or("no metrics")?;
-    // STS is well: a person who has mended something says so, and everything comes back under load.
+    world.hold(true);
+    // Whoever breaks something has seen it by then.
+    pause(Duration::from_millis(400));
+    mischief::mend(&world);
+    // STS is well: a person who has mended something says so, and everything comes back.
     let mended = Instant::now();
     conductor.reload_unchanged()?;
     let fresh = || -> Option<bool> {
@@ -356,6 +361,7 @@ fn play(
         pause(Duration::from_millis(20));
     }
     let recovered = mended.elapsed();
+    let second = watch::quiet(&world).ok_or("no metrics")?;
     world.hold(false);
     pause(Duration::from_secs(1));
     Ok((first, second, recovered))

@@ -9,21 +9,11 @@ use fastrand::Rng;
 
 use crate::World;
 use crate::client::{Answer, Connection};
-use crate::oracle::{Before, Expect};
+use crate::judge::{Ask, Expect};
 use crate::pause;
 
 /// hyper closes what is idle for 5 s.
 const IDLE: Duration = Duration::from_millis(4_500);
-
-/// One request that is about to be sent.
-struct Ask {
-    role: usize,
-    before: Before,
-    text: String,
-    what: &'static str,
-    is_head: bool,
-    expect: Expect,
-}
 
 /// Asks all the time, over a connection that is kept while it can be.
 pub(crate) fn worker(world: &Arc<World>, number: u64, per_second: f64) {
@@ -80,16 +70,7 @@ fn exchange(world: &World, ask: &Ask, kept: Option<Connection>) -> Option<Connec
         .and_then(|()| connection.answer(ask.is_head));
     match answered {
         Ok(answer) => {
-            oracle.judge(
-                &world.sts,
-                ask.role,
-                &ask.before,
-                ask.expect,
-                ask.what,
-                ask.is_head,
-                reused,
-                &answer,
-            );
+            world.judge(ask, reused, &answer);
             let closes = |answer: &Answer| {
                 answer
                     .header("connection")

@@ -1,24 +1,17 @@
-//! What may be answered to whom at which instant, and what was answered in spite of it.
+//! What is true of every role at which instant, and what broke the contract in spite of it.
 //!
-//! Everything is judged by what was true for certain: facts are looked at before a request is sent and again when its
+//! Answers are judged by what was true for certain: facts are looked at before a request is sent and again when its
 //! answer is in, and what changed in between is not held against the daemon. What the daemon has shown once, it has.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use jiff::Timestamp;
 
-use crate::client::Answer;
 use crate::sts::{FakeSts, Issued};
 
-/// How exactly a shifted clock can be known: `Date` has whole seconds, and may be on its way for an attempt's time.
-const SHIFTED_SLACK: SignedDuration = SignedDuration::from_secs(4);
-/// Over a connection that is already served; the machine may be busy, the contract says 400 ms.
-const SLOWEST: Duration = Duration::from_secs(3);
 /// More violations are counted, not kept.
 const KEPT: usize = 40;
 
@@ -54,16 +47,16 @@ pub(crate) struct Facts {
     pub(crate) token: Arc<str>,
     pub(crate) previous_tokens: Vec<Arc<str>>,
     /// The newest issue that was ever vended.
-    newest: u64,
-    in_hand: Option<InHand>,
+    pub(crate) newest: u64,
+    /// Of this era.
+    pub(crate) in_hand: Option<InHand>,
 }
 
 /// Credentials that the daemon has shown to have.
 #[derive(Debug, Clone, Copy)]
-struct InHand {
-    number: u64,
-    expires: Timestamp,
-    era: u64,
+pub(crate) struct InHand {
+    pub(crate) number: u64,
+    pub(crate) expires: Timestamp,
 }
 
 /// The world as it was when a request was about to be sent.
@@ -77,13 +70,20 @@ pub(crate) struct Before {
     shift: (i64, i64),
 }
 
-/// What a request has to earn.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Expect {
-    /// The role's credentials if any are in hand.
-    Credentials,
-    /// This status with this code.
-    Refusal(u16, &'static str),
+/// What was true all the while from before a request to its answer.
+#[derive(Debug)]
+pub(crate) struct After<'b> {
+    pub(crate) role: usize,
+    pub(crate) before: &'b Before,
+    pub(crate) answered: Timestamp,
+    /// One process, and no reload that changes what may be vended.
+    pub(crate) steady: bool,
+    /// Seconds by which STS may have been ahead: least and most.
+    pub(crate) shift: (i64, i64),
+    /// The oldest and the newest identity that may be vended.
+    pub(crate) identities: (u64, u64),
+    /// Whether AccountId is due, where that is certain.
+    pub(crate) account_id: Option<bool>,
 }
 
 /// The oracle.
@@ -220,316 +220,77 @@ impl Oracle {
         !before.floods.is_multiple_of(2) || before.floods != self.floods.load(Ordering::SeqCst)
     }
 
-    /// Judges one answer.
-    #[expect(clippy::too_many_arguments, reason = "all of it is evidence")]
-    pub(crate) fn judge(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-        expect: Expect,
-        what: &str,
-        is_head: bool,
-        reused: bool,
-        answer: &Answer,
-    ) {
-        let took = before.begun.elapsed();
-        if reused && self.same_process(before) {
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            self.slowest.fetch_max(micros, Ordering::Relaxed);
-        }
-        let code = self.examine(sts, role, before, expect, is_head, answer);
-        let mut problems = Vec::new();
-        match &code {
-            Ok(code) => self.count(&format!("answer {} {code}", answer.status)),
-            Err(problem) => {
-                self.count(&format!("answer {} broken", answer.status));
-                problems.push(problem.clone());
-            }
-        }
-        if reused && took > SLOWEST && self.same_process(before) {
-            problems.push(format!("took {:.1} s", took.as_secs_f64()));
-        }
-        for problem in problems {
-            let facts = &before.facts;
-            self.violation(&format!(
-                "{problem}: {what} of {} asked at {} (present {}, identities {:?}, in hand {:?}) got {}",
-                self.roles[role].name,
-                before.asked,
-                facts.present,
-                facts.identities,
-                facts.in_hand,
-                redacted(answer)
-            ));
-        }
-    }
-
-    fn examine(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-        expect: Expect,
-        is_head: bool,
-        answer: &Answer,
-    ) -> Result<String, String> {
-        headers_in_order(answer, is_head)?;
+    /// What was true all the while, now that the answer is in.
+    pub(crate) fn after<'b>(&self, role: usize, before: &'b Before) -> After<'b> {
         let answered = Timestamp::now();
         let now = self.roles[role].facts().clone();
         let steady = self.same_process(before)
             && !before.facts.moving
             && !now.moving
             && before.facts.era == now.era;
-        let shift = {
-            let shift = *lock(&self.shift);
-            (shift.0.min(before.shift.0), shift.1.max(before.shift.1))
-        };
-        if is_head {
-            return match answer.status {
-                200 | 403 | 503 => Ok("HEAD".to_owned()),
-                401 if !before.facts.present || !steady => Ok("HEAD".to_owned()),
-                status => Err(format!("HEAD got {status}")),
-            };
-        }
-        let body: Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| format!("the body is no JSON: {error}"))?;
-        match expect {
-            Expect::Refusal(status, code) => {
-                let got = refusal_code(answer, &body)?;
-                if answer.status == status && got == code {
-                    Ok(got)
-                } else {
-                    Err(format!("{status} {code} was due"))
-                }
-            }
-            Expect::Credentials if answer.status == 200 => {
-                self.examine_credentials(
-                    sts, role, before, &now, steady, shift, answered, answer, &body,
-                )?;
-                Ok("Success".to_owned())
-            }
-            Expect::Credentials => {
-                let code = refusal_code(answer, &body)?;
-                self.examine_refusal(sts, role, before, steady, shift, answered, answer, &code)?;
-                Ok(code)
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "all of it is evidence")]
-    fn examine_credentials(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-        now: &Facts,
-        steady: bool,
-        shift: (i64, i64),
-        answered: Timestamp,
-        answer: &Answer,
-        body: &Value,
-    ) -> Result<(), String> {
-        let text = |field: &str| body[field].as_str().unwrap_or_default();
-        if text("Code") != "Success" {
-            return Err("a 200 without success".to_owned());
-        }
-        let issued = self
-            .issue_of(sts, text("AccessKeyId"))
-            .ok_or("nobody issued this key")?;
-        if issued.role_arn != self.roles[role].arn {
-            return Err(format!("these are the credentials of {}", issued.role_arn));
-        }
-        if text("RoleArn") != issued.role_arn
-            || text("SecretAccessKey") != issued.secret_access_key
-            || text("Token") != issued.session_token
-        {
-            return Err("not the fields that STS issued with this key".to_owned());
-        }
-        let expires: Timestamp = text("Expiration")
-            .parse()
-            .map_err(|_| "Expiration is no time".to_owned())?;
-        if text("Expiration").len() != 20
-            || expires.as_second() != issued.expires_at.as_second()
-            || !text("Expiration").ends_with('Z')
-        {
-            return Err(format!("STS granted it until {}", issued.expires_at));
-        }
-        if answer.body.len() >= 10_000 || answer.body.iter().any(|b| matches!(b, b'\n' | b'\\')) {
-            return Err("the document has escapes, lines or 10,000 bytes".to_owned());
-        }
-        let slack = if shift == (0, 0) {
-            SignedDuration::ZERO
-        } else {
-            SHIFTED_SLACK
-        };
-        // The daemon looked at the clock after it was asked.
-        if expires <= before.asked + SignedDuration::from_secs(shift.0) - slack {
-            return Err(format!("had expired when asked, key {}", issued.number));
-        }
-        let identity = issued
-            .external_id
-            .as_deref()
-            .and_then(|id| id.strip_prefix("ws-")?.parse::<u64>().ok())
-            .unwrap_or_default();
-        if identity < before.facts.identities.0 || identity > now.identities.1 {
-            return Err(format!("issued for another identity, ws-{identity}"));
-        }
-        if !before.facts.present && steady {
-            return Err("the role had been removed".to_owned());
-        }
-        if issued.number < before.facts.newest {
-            return Err(format!(
-                "an older key came back: {} after {}",
-                issued.number, before.facts.newest
-            ));
-        }
-        let account = body.get("AccountId").and_then(Value::as_str);
-        let due = before
-            .facts
-            .account_id
-            .filter(|_| steady && now.account_id == before.facts.account_id);
-        if due.is_some_and(|due| due != account.is_some())
-            || account.is_some_and(|id| id != "111122223333")
-        {
-            return Err("AccountId is not as configured".to_owned());
-        }
-        let mut facts = self.roles[role].facts();
-        facts.newest = facts.newest.max(issued.number);
-        // Again under the lock: a restart takes away what is in hand after it has begun, and before that this counts.
-        if steady
-            && self.same_process(before)
-            && facts.era == before.facts.era
-            && facts
-                .in_hand
-                .is_none_or(|held| held.number <= issued.number)
-        {
-            facts.in_hand = Some(InHand {
-                number: issued.number,
-                expires,
-                era: facts.era,
-            });
-        }
-        let _ = answered;
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "all of it is evidence")]
-    fn examine_refusal(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-        steady: bool,
-        shift: (i64, i64),
-        answered: Timestamp,
-        answer: &Answer,
-        code: &str,
-    ) -> Result<(), String> {
-        let known = match (answer.status, code) {
-            (503, "CredentialsPending" | "CredentialsUnavailable") => {
-                let after = answer.header("retry-after").and_then(|s| s.parse().ok());
-                after.is_some_and(|seconds: u64| (1..=30).contains(&seconds))
-            }
-            (403, "AssumeRoleFailed") => true,
-            (401, "Unauthorized") => !before.facts.present || !steady,
-            _ => false,
-        };
-        if !known {
-            return Err("a refusal that this request cannot earn".to_owned());
-        }
-        if !steady {
-            return Ok(());
-        }
-        if !before.facts.present {
-            return match answer.status {
-                401 => Ok(()),
-                _ => Err("401 was due: the role had been removed".to_owned()),
-            };
-        }
-        self.nothing_in_hand(sts, role, before, steady, shift, answered)
-    }
-
-    /// Promise 2: a failure takes nothing away.
-    pub(crate) fn refused_rightly(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-    ) -> Result<(), String> {
-        let now = self.roles[role].facts().clone();
-        let steady = self.same_process(before)
-            && !self.flooded(before)
-            && !before.facts.moving
-            && !now.moving
-            && before.facts.era == now.era;
         let shift = *lock(&self.shift);
-        let shift = (shift.0.min(before.shift.0), shift.1.max(before.shift.1));
-        self.nothing_in_hand(sts, role, before, steady, shift, Timestamp::now())
+        After {
+            role,
+            before,
+            answered,
+            steady,
+            shift: (shift.0.min(before.shift.0), shift.1.max(before.shift.1)),
+            identities: (before.facts.identities.0, now.identities.1),
+            account_id: before
+                .facts
+                .account_id
+                .filter(|due| steady && now.account_id == Some(*due)),
+        }
     }
 
-    fn nothing_in_hand(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-        steady: bool,
-        shift: (i64, i64),
-        answered: Timestamp,
-    ) -> Result<(), String> {
-        let Some(held) = before
-            .facts
-            .in_hand
-            .filter(|held| steady && !before.facts.drops && held.era == before.facts.era)
-        else {
-            return Ok(());
-        };
-        let slack = if shift == (0, 0) {
-            SignedDuration::ZERO
-        } else {
-            SHIFTED_SLACK
-        };
-        let latest = answered + SignedDuration::from_secs(shift.1) + slack;
-        if held.expires <= latest {
-            return Ok(());
+    /// The role's key was seen in an answer.
+    pub(crate) fn seen(&self, after: &After<'_>, number: u64, expires: Timestamp) {
+        let mut facts = self.roles[after.role].facts();
+        facts.newest = facts.newest.max(number);
+        // Asked again under the lock: a restart forgets what is in hand only after it has been announced.
+        if after.steady
+            && self.same_process(after.before)
+            && facts.era == after.before.facts.era
+            && facts.in_hand.is_none_or(|held| held.number <= number)
+        {
+            facts.in_hand = Some(InHand { number, expires });
         }
-        // Newer ones may have come, been shorter, and ended.
-        self.learn(sts);
-        let arn = &self.roles[role].arn;
-        let replaced = self
-            .issued
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .values()
-            .any(|issued| {
-                issued.role_arn == *arn
-                    && issued.number > held.number
-                    && issued.expires_at > issued.issued_at
-                    && issued.expires_at <= latest
-            });
-        if replaced {
-            return Ok(());
-        }
-        Err(format!(
-            "refused though key {} was in hand until {}",
-            held.number, held.expires
-        ))
+    }
+
+    /// An answer over a connection that was served before took so long.
+    pub(crate) fn took(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.slowest.fetch_max(micros, Ordering::Relaxed);
     }
 
     /// The issue of this key.
-    fn issue_of(&self, sts: &FakeSts, key: &str) -> Option<Issued> {
-        let find = || {
-            self.issued
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .1
-                .get(key)
-                .cloned()
-        };
+    pub(crate) fn issue_of(&self, sts: &FakeSts, key: &str) -> Option<Issued> {
+        let find = || self.read_issued().1.get(key).cloned();
         find().or_else(|| {
             self.learn(sts);
             find()
         })
+    }
+
+    /// Whether something newer than this was issued to the role, and has ended by then.
+    pub(crate) fn was_replaced_by_shorter(
+        &self,
+        sts: &FakeSts,
+        arn: &str,
+        number: u64,
+        by: Timestamp,
+    ) -> bool {
+        self.learn(sts);
+        self.read_issued().1.values().any(|issued| {
+            issued.role_arn == arn
+                && issued.number > number
+                && issued.expires_at > issued.issued_at
+                && issued.expires_at <= by
+        })
+    }
+
+    fn read_issued(&self) -> RwLockReadGuard<'_, (usize, HashMap<String, Issued>)> {
+        self.issued.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn learn(&self, sts: &FakeSts) {
@@ -539,104 +300,6 @@ impl Oracle {
             issued.1.insert(new.access_key_id.clone(), new);
         }
     }
-
-    /// What an SDK took out of an answer.
-    pub(crate) fn judge_sdk(
-        &self,
-        sts: &FakeSts,
-        role: usize,
-        before: &Before,
-        taken: &Value,
-    ) -> Result<(), String> {
-        let answer = Answer {
-            status: 200,
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
-        let now = self.roles[role].facts().clone();
-        let steady = self.same_process(before)
-            && !before.facts.moving
-            && !now.moving
-            && before.facts.era == now.era;
-        let shift = *lock(&self.shift);
-        let shift = (shift.0.min(before.shift.0), shift.1.max(before.shift.1));
-        // An SDK shows no AccountId and no RoleArn of its own accord.
-        let mut before = before.clone();
-        before.facts.account_id = None;
-        self.examine_credentials(
-            sts,
-            role,
-            &before,
-            &now,
-            steady,
-            shift,
-            Timestamp::now(),
-            &answer,
-            taken,
-        )
-    }
-}
-
-fn headers_in_order(answer: &Answer, is_head: bool) -> Result<(), String> {
-    let due = |name: &str, value: &str| {
-        (answer.header(name) == Some(value))
-            .then_some(())
-            .ok_or_else(|| format!("{name}: {value} was due"))
-    };
-    due("content-type", "application/json")?;
-    due("cache-control", "no-store")?;
-    let length = answer
-        .header("content-length")
-        .and_then(|length| length.parse::<usize>().ok())
-        .ok_or("no Content-Length")?;
-    if !is_head && length != answer.body.len() || length == 0 {
-        return Err("an empty or short body".to_owned());
-    }
-    for name in [
-        "transfer-encoding",
-        "content-encoding",
-        "location",
-        "www-authenticate",
-    ] {
-        if answer.header(name).is_some() {
-            return Err(format!("{name} has no place here"));
-        }
-    }
-    Ok(())
-}
-
-/// The code of a refusal, which says everything twice and gives nothing away.
-fn refusal_code(answer: &Answer, body: &Value) -> Result<String, String> {
-    if !(400..600).contains(&answer.status) {
-        return Err("neither 200 nor a refusal".to_owned());
-    }
-    let same = body["code"] == body["Code"] && body["message"] == body["Message"];
-    match body["code"].as_str() {
-        Some(code) if same && body.as_object().is_some_and(|body| body.len() == 4) => {
-            Ok(code.to_owned())
-        }
-        _ => Err("a refusal without its four fields".to_owned()),
-    }
-}
-
-/// The answer without its secrets.
-fn redacted(answer: &Answer) -> String {
-    let mut text = format!("{}", answer.status);
-    for (name, value) in &answer.headers {
-        let _ = write!(text, " {name}: {value};");
-    }
-    match serde_json::from_slice::<Value>(&answer.body) {
-        Ok(Value::Object(mut body)) => {
-            for secret in ["SecretAccessKey", "Token"] {
-                body.remove(secret);
-            }
-            let _ = write!(text, " {}", Value::Object(body));
-        }
-        _ => {
-            let _ = write!(text, " ({} bytes of another kind)", answer.body.len());
-        }
-    }
-    text
 }
 
 impl Facts {

@@ -76,18 +76,22 @@ pub(crate) fn drive(world: &Arc<World>, role: usize) -> Result<(), Failed> {
         let before = oracle.before(role);
         writeln!(orders, "go")?;
         let mut said: Value = serde_json::from_str(&lines.next().ok_or("the client ended")??)?;
+        let mut after = oracle.after(role, &before);
+        // An SDK does not show it, and new connections may have had to wait.
+        after.account_id = None;
+        after.steady &= !oracle.flooded(&before);
         if said["error"].is_null() {
             failed_before = false;
             oracle.count("SDK client: credentials");
             said["RoleArn"] = oracle.roles[role].arn.clone().into();
-            if let Err(problem) = oracle.judge_sdk(&world.sts, role, &before, &said) {
+            if let Err(problem) = world.examine_credentials(&after, &said) {
                 oracle.violation(&format!("{problem}: an SDK client of {name}"));
             }
             continue;
         }
         oracle.count("SDK client: refused");
         // An SDK that ran out of its own timeouts on a busy machine tries again, and so does this one.
-        match oracle.refused_rightly(&world.sts, role, &before) {
+        match world.nothing_in_hand(&after) {
             Err(problem) if failed_before => oracle.violation(&format!(
                 "{problem}: an SDK client of {name}: {}",
                 said["error"]
