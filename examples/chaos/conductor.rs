@@ -175,6 +175,7 @@ impl Conductor {
             facts.forget();
         }
         facts.moving = false;
+        facts.rotating = false;
         facts.present = role.present;
         facts.identities = (role.identity, role.identity);
         facts.account_id = Some(role.account_id);
@@ -220,6 +221,7 @@ impl Conductor {
                 continue;
             }
             touched.push(number);
+            self.world.oracle.roles[number].facts().rotating = true;
             let path = self.text.token_path(name);
             if self.random.bool() {
                 self.world.oracle.count("reload: a token deleted");

@@ -44,6 +44,8 @@ pub(crate) struct Facts {
     pub(crate) identities: (u64, u64),
     /// `on_denied = "drop"`: may lose what it has.
     pub(crate) drops: bool,
+    /// Another token lies in the file than the daemon knows: it is valid from the reload on.
+    pub(crate) rotating: bool,
     pub(crate) token: Arc<str>,
     pub(crate) previous_tokens: Vec<Arc<str>>,
     /// The newest issue that was ever vended.
@@ -78,6 +80,8 @@ pub(crate) struct After<'b> {
     pub(crate) answered: Timestamp,
     /// One process, and no reload that changes what may be vended.
     pub(crate) steady: bool,
+    /// What lies in the token file may not have been valid yet.
+    pub(crate) rotating: bool,
     /// Seconds by which STS may have been ahead: least and most.
     pub(crate) shift: (i64, i64),
     /// The oldest and the newest identity that may be vended.
@@ -234,6 +238,7 @@ impl Oracle {
             before,
             answered,
             steady,
+            rotating: before.facts.rotating || now.rotating || before.facts.token != now.token,
             shift: (shift.0.min(before.shift.0), shift.1.max(before.shift.1)),
             identities: (before.facts.identities.0, now.identities.1),
             account_id: before

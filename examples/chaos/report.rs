@@ -133,8 +133,8 @@ pub(crate) fn print(
             second.threads
         ));
         say(&format!(
-            "every role was fresh {:.1} s after STS was well",
-            recovered.as_secs_f64()
+            "every role was fresh {:.0} ms after STS was well",
+            recovered.as_secs_f64() * 1e3
         ));
     }
     for line in &kept {
