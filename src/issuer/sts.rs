@@ -362,7 +362,8 @@ impl Intercept for DateWitness {
             .get("date")
             .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
         if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            self.skew.measure(server, self.clock.now());
+            let granted = context.response().status().is_success();
+            self.skew.measure(server, self.clock.now(), granted);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests look at real clocks, and fail by panicking"
 )]
@@ -11,6 +12,7 @@ mod fake_sts;
 mod issue;
 mod outage;
 mod process;
+mod readme;
 mod reload;
 mod secrets;
 mod support;
