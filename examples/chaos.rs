@@ -86,6 +86,8 @@ pub(crate) struct World {
     pub(crate) vend: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) max_connections: usize,
+    /// Longer than any session that is still used.
+    pub(crate) dark: Duration,
     pub(crate) peaks: Mutex<watch::Peaks>,
     home: PathBuf,
     held: AtomicBool,
@@ -235,7 +237,7 @@ fn prepare(
         .with_base_key(daemon::BASE_KEY)
         .with_region("eu-central-1");
     let max_connections = 128;
-    let longest = if arguments.short { 8 } else { 60 };
+    let sessions = if arguments.short { 3..=5 } else { 5..=60 };
     let text = Text {
         vend: free_address()?,
         admin: free_address()?,
@@ -245,7 +247,7 @@ fn prepare(
             .map(|number| RoleText {
                 present: true,
                 identity: 1,
-                seconds: random.u32(config::SHORTEST..=longest),
+                seconds: random.u32(sessions.clone()),
                 account_id: number % 3 == 0,
                 drops: number % 8 == 7,
                 required: number % 2 == 0,
@@ -255,7 +257,7 @@ fn prepare(
         attempt_timeout_ms: 1_000,
         max_in_flight: 16,
         max_connections,
-        longest,
+        sessions,
     };
     // Three roles in four stay for good.
     let known = (0..roles).map(|number| Role::new(number, number % 4 != 3));
@@ -273,6 +275,7 @@ fn prepare(
             vend: text.vend,
             admin: text.admin,
             max_connections,
+            dark: Duration::from_secs(if arguments.short { 6 } else { 30 }),
             peaks: Mutex::default(),
             home: home.to_owned(),
             held: AtomicBool::new(false),

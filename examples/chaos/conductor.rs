@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 
-use crate::config::{SHORTEST, Text, write};
+use crate::config::{Text, write};
 use crate::daemon::{Daemon, admin, metrics, read};
 use crate::{Failed, World, pause};
 
@@ -152,7 +152,7 @@ impl Conductor {
                     world.oracle.count("reload: required");
                 }
                 _ => {
-                    role.seconds = self.random.u32(SHORTEST..=self.text.longest);
+                    role.seconds = self.random.u32(self.text.sessions.clone());
                     world.oracle.count("reload: duration");
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// What a role says.
@@ -27,12 +28,9 @@ pub(crate) struct Text {
     pub(crate) attempt_timeout_ms: u32,
     pub(crate) max_in_flight: u32,
     pub(crate) max_connections: usize,
-    /// The longest session, seconds.
-    pub(crate) longest: u32,
+    /// How long sessions may be, seconds.
+    pub(crate) sessions: RangeInclusive<u32>,
 }
-
-/// The shortest session, seconds.
-pub(crate) const SHORTEST: u32 = 5;
 
 /// What STS may be asked per second.
 pub(crate) const CALLS_PER_SECOND: u32 = 100;

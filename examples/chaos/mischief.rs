@@ -1,6 +1,5 @@
 //! What goes wrong at STS: every known answer, for one role or for all; outages, throttling, another clock.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ pub(crate) fn faults(world: &Arc<World>) {
         .filter(|row| row.class != "clock" || row.name.starts_with("dead on arrival"))
         .filter(|row| !row.name.contains("date ahead"))
         .collect();
-    let mut denied: VecDeque<(Instant, usize)> = VecDeque::new();
+    let mut denied: Vec<(Instant, usize)> = Vec::new();
     let mut limited_until: Option<Instant> = None;
     let mut next_event = Instant::now() + Duration::from_secs(3);
     while !world.over() {
@@ -53,15 +52,23 @@ pub(crate) fn faults(world: &Arc<World>) {
                 ),
             };
         }
-        if random.u32(..40) == 0 {
+        if random.u32(..25) == 0 {
             at_sts.deny();
             world.oracle.count("trust taken away");
-            let end = Instant::now() + Duration::from_millis(random.u64(500..8_000));
-            denied.push_back((end, role));
+            // Every other time for so long that what is in hand ends.
+            let spell = match random.bool() {
+                true => world.dark,
+                false => Duration::from_millis(random.u64(500..8_000)),
+            };
+            denied.push((Instant::now() + spell, role));
         }
-        while let Some((_, role)) = denied.pop_front_if(|(end, _)| Instant::now() > *end) {
-            world.sts.role(&roles[role].arn).allow();
-        }
+        denied.retain(|(end, role)| {
+            let goes_on = Instant::now() < *end;
+            if !goes_on {
+                world.sts.role(&roles[*role].arn).allow();
+            }
+            goes_on
+        });
         if limited_until.is_some_and(|end| Instant::now() > end) {
             world.sts.unlimit_rate();
             limited_until = None;
