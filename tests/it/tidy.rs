@@ -69,6 +69,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "issuer",
+            "lifecycle",
             "metrics",
             "role",
             "source",
@@ -85,6 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("log", &["config"]),
     ("config", &["lifecycle", "role"]),
     ("budget", &["lifecycle"]),
+    ("issuer::regions", &["lifecycle"]),
     ("lifecycle", &["credentials", "issuer", "role"]),
     ("issuer::explain", &["role"]),
     ("issuer", &["credentials", "role"]),
@@ -182,6 +184,7 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "issuer/explain.rs",
+    "issuer/regions.rs",
 ];
 
 #[test]
