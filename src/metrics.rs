@@ -209,6 +209,11 @@ impl Metrics {
         self.regions().asked.clone()
     }
 
+    /// The region that is asked whenever it answers.
+    pub fn sts_home_region(&self) -> String {
+        self.regions().all.first().cloned().unwrap_or_default()
+    }
+
     fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::reply::{self, Refusal, Reply};
 use super::{Answering, Endpoint};
 use crate::budget::queue::Queue;
+use crate::clock::Skew;
 use crate::credentials::rfc3339;
-use crate::issuer::sts::Skew;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::{Metrics, Scene};
 use crate::slots::{Slot, Slots};
@@ -86,6 +86,7 @@ struct Overview {
     time: String,
     ready: bool,
     sts_region: String,
+    sts_home_region: String,
     sts_paused: bool,
     sts_queue_depth: usize,
     clock_skew_seconds: Option<f64>,
@@ -200,7 +201,7 @@ impl Admin {
             now: self.clock.now(),
             queue_depth: self.queue.depth(),
             paused: self.queue.is_paused(),
-            clock_skew: self.skew.get(),
+            clock_skew: self.skew.seconds(),
             sources: vec![(
                 self.source.name().to_owned(),
                 status.as_ref().is_some_and(|status| status.up),
@@ -217,6 +218,7 @@ impl Admin {
             time: rfc3339(scene.now),
             ready: self.readiness.is_ready(&self.slots),
             sts_region: self.metrics.sts_region(),
+            sts_home_region: self.metrics.sts_home_region(),
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,

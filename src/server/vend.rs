@@ -206,7 +206,11 @@ fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Cred
             );
         }
         Err(Phase::Pending) => (VendResult::Pending, Refusal::Pending(name())),
-        Err(Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale) => {
+        Err(phase @ (Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale)) => {
+            if phase == Phase::Expired {
+                // After a suspend or a step of the clock the refresher may still be napping.
+                slot.wake();
+            }
             let failures = RoleState::failures(&state);
             if failures.is_some_and(|failures| failures.error.class.needs_a_person()) {
                 (

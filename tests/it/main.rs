@@ -1,6 +1,7 @@
 //! The one integration binary.
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "tests look at real clocks, and fail by panicking"
 )]
@@ -10,6 +11,7 @@ mod fake_sts;
 mod issue;
 mod outage;
 mod process;
+mod regions;
 mod reload;
 mod secrets;
 mod support;

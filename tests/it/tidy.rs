@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "audit",
             "budget",
+            "clock",
             "config",
             "fleet",
             "issuer",
@@ -35,7 +36,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tokens",
         ],
     ),
-    ("fleet", &["issuer", "refresher", "role", "slots"]),
+    (
+        "fleet",
+        &[
+            "issuer",
+            "lifecycle",
+            "metrics",
+            "refresher",
+            "reload",
+            "role",
+            "slots",
+            "tokens",
+        ],
+    ),
     (
         "refresher",
         &[
@@ -53,6 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "audit",
             "budget",
+            "clock",
             "credentials",
             "issuer",
             "lifecycle",
@@ -66,6 +80,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "issuer::sts",
         &[
+            "clock",
             "config",
             "credentials",
             "issuer",
@@ -91,6 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("issuer::explain", &["role"]),
     ("issuer", &["credentials", "role"]),
     ("credentials", &["role"]),
+    ("clock", &[]),
     ("role", &[]),
     ("signals", &[]),
     ("source", &[]),

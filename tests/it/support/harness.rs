@@ -150,6 +150,12 @@ impl Setup {
         self
     }
 
+    /// Another `endpoint_url`.
+    pub fn endpoint(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.endpoint);
+        self
+    }
+
     /// More keys of `[sts]`.
     pub fn sts(mut self, keys: &str) -> Self {
         self.text.sts.push_str(&format!("{keys}\n"));
@@ -444,6 +450,11 @@ impl Daemon {
 
     pub fn write_config(&self) {
         std::fs::write(self.config_path(), self.rendered()).expect("to write the configuration");
+    }
+
+    /// Another STS, from the next configuration on.
+    pub fn set_endpoint(&mut self, url: &str) {
+        url.clone_into(&mut self.endpoint);
     }
 
     /// Writes the configuration and reloads it, which must be applied.
