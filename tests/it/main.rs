@@ -9,6 +9,7 @@
 mod config;
 mod fake_sts;
 mod issue;
+mod network;
 mod outage;
 mod process;
 mod regions;
