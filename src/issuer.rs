@@ -8,6 +8,7 @@ use crate::credentials::Credentials;
 use crate::role::Role;
 
 pub mod explain;
+pub mod obstacle;
 pub mod regions;
 pub mod sts;
 

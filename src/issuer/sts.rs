@@ -24,6 +24,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
 use super::explain::{self, Failure};
+use super::obstacle::Obstacle;
 use super::regions::{HOME, News, Regions, Sign};
 use super::{Class, IssueError, Issuer};
 use crate::clock::{ServerTime, Skew};
@@ -248,6 +249,12 @@ impl StsIssuer {
             .or_else(|| element(&body, "Message"))
             .map(first_line);
         let endpoint = &endpoint.name;
+        let obstacle = match error {
+            SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
+            SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
+            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Some(Obstacle::of(error)),
+            _ => None,
+        };
         let (class, what) = match error {
             SdkError::ConstructionFailure(_) => (
                 Class::Misconfigured,
@@ -263,13 +270,14 @@ impl StsIssuer {
             SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
                 (Class::Source, chain_of(error))
             }
-            SdkError::DispatchFailure(_) => (
+            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => (
                 Class::Network,
-                format!("{endpoint} could not be reached: {}", chain_of(error)),
-            ),
-            SdkError::ResponseError(_) => (
-                Class::Network,
-                format!("broken answer from {endpoint}: {}", chain_of(error)),
+                plain(
+                    &obstacle
+                        .as_ref()
+                        .map(|obstacle| obstacle.what(endpoint))
+                        .unwrap_or_default(),
+                ),
             ),
             SdkError::ServiceError(_) => match (&code, status) {
                 (Some(code), _) => (
@@ -303,6 +311,7 @@ impl StsIssuer {
             what: &what,
             code: code.as_deref(),
             message: message.as_deref(),
+            obstacle: obstacle.as_ref(),
             status,
             request_id: request_id.as_deref(),
             retry_after: retry_after_ms.or(retry_after),

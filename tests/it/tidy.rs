@@ -200,6 +200,7 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "issuer/explain.rs",
+    "issuer/obstacle.rs",
     "issuer/regions.rs",
 ];
 
