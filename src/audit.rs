@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_smithy_async::time::SharedTimeSource;
 use http::{header, request};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
@@ -23,6 +22,9 @@ use crate::credentials::rfc3339;
 use crate::role::RoleName;
 use crate::slots::{Tally, VendResult};
 
+/// Lines that may wait for a reader that stalls, here as in the log; then they are dropped. The memory for all of them is
+/// taken at start.
+pub(crate) const WAITING_LINES: usize = 8192;
 /// Repeats are summed up this often, seconds.
 const REPEAT_SECONDS: u64 = 60;
 /// Of a caller's `User-Agent`, as much as tells clients apart.
@@ -42,6 +44,7 @@ impl Audit {
         let open = |writer| {
             let (writer, guard) = NonBlockingBuilder::default()
                 .thread_name("audit")
+                .buffered_lines_limit(WAITING_LINES)
                 .finish(writer);
             (Some(writer), Some(guard))
         };
@@ -80,10 +83,9 @@ impl Audit {
         credentials: Option<(&str, SystemTime)>,
         head: &request::Parts,
         peer: SocketAddr,
-        clock: &SharedTimeSource,
+        now: SystemTime,
     ) {
         let Some(writer) = &self.writer else { return };
-        let now = clock.now();
         let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now)
         else {
             return;

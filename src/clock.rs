@@ -1,8 +1,8 @@
 //! The time of STS, as well as this host can know it.
 //!
 //! An expiry is a time of the server's clock, so it is compared with the server's clock: the local wall, corrected by the
-//! difference that the `Date` of the last answer showed. A host whose clock is off serves on, and says so in a gauge.
-//! After the local clock is set, the correction is wrong until the next answer; refreshers look at the wall every nap,
+//! difference that the `Date` of the last grant showed. A host whose clock is off serves on, and says so in a gauge.
+//! After the local clock is set, the correction is wrong until the next grant; refreshers look at the wall every nap,
 //! and at once when a workload finds nothing unexpired, so that costs one nap at most.
 
 use std::sync::Arc;
@@ -17,8 +17,11 @@ const NOISE: Duration = Duration::from_secs(5);
 /// How far the clock of STS is from ours.
 #[derive(Debug)]
 pub struct Skew {
-    /// Server minus local, milliseconds; `MIN` before the first answer.
+    /// Server minus local, milliseconds, by the last answer; `MIN` before the first.
     millis: AtomicI64,
+    /// The same by the last answer that granted something: only that one moves expiries, or a single refusal with a
+    /// `Date` that is off would take away, or keep for too long, what the whole host has in hand.
+    granted: AtomicI64,
 }
 
 impl Skew {
@@ -26,19 +29,23 @@ impl Skew {
     pub fn new() -> Self {
         Self {
             millis: AtomicI64::new(i64::MIN),
+            granted: AtomicI64::new(i64::MIN),
         }
     }
 
-    /// An answer that was sent at `server` arrived at `local`.
-    pub fn measure(&self, server: SystemTime, local: SystemTime) {
+    /// An answer that was sent at `server` arrived at `local`; whether it was a grant.
+    pub fn measure(&self, server: SystemTime, local: SystemTime, granted: bool) {
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let ahead = match server.duration_since(local) {
             Ok(ahead) => millis(ahead),
             Err(behind) => -millis(behind.duration()),
         };
         // On the average a `Date` was cut by half a second.
-        self.millis
-            .store(ahead.saturating_add(500), Ordering::Relaxed);
+        let ahead = ahead.saturating_add(500);
+        self.millis.store(ahead, Ordering::Relaxed);
+        if granted {
+            self.granted.store(ahead, Ordering::Relaxed);
+        }
     }
 
     /// Server minus local, seconds; `None` before the first answer.
@@ -77,7 +84,7 @@ impl ServerTime {
 impl TimeSource for ServerTime {
     fn now(&self) -> SystemTime {
         let local = self.local.now();
-        let millis = self.skew.millis.load(Ordering::Relaxed);
+        let millis = self.skew.granted.load(Ordering::Relaxed);
         let apart = Duration::from_millis(millis.unsigned_abs());
         if millis == i64::MIN || apart < NOISE {
             return local;
@@ -98,7 +105,9 @@ mod tests {
 
     fn told(server: u64, local: u64) -> SystemTime {
         let skew = Arc::new(Skew::new());
-        skew.measure(at(server), at(local));
+        skew.measure(at(server), at(local), true);
+        // What comes after, and grants nothing, moves nothing.
+        skew.measure(at(local + 7200), at(local), false);
         let local = SharedTimeSource::new(aws_smithy_async::time::StaticTimeSource::new(at(local)));
         ServerTime::shared(local, skew).now()
     }

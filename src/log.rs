@@ -8,12 +8,14 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+use crate::audit::WAITING_LINES;
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// Begins to log as configured. The guard writes out what is left when it is dropped.
 pub fn start(log: &Log) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .thread_name("log")
+        .buffered_lines_limit(WAITING_LINES)
         .finish(std::io::stderr());
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,

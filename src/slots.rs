@@ -5,8 +5,8 @@
 //! is read by nobody.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::budget::Need;
 use crate::issuer::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
-use crate::tokens::{Digest, Tokens};
+use crate::tokens::{ByDigest, Tokens};
 
 /// The published table.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub struct Table {
     /// By name.
     pub slots: BTreeMap<RoleName, Arc<Slot>>,
     /// By digest of the token.
-    pub keys: HashMap<Digest, Key>,
+    pub keys: ByDigest<Key>,
 }
 
 /// What a token opens.

@@ -253,7 +253,7 @@ impl StsIssuer {
             SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
             SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
             SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Some(Obstacle::of(error)),
-            _ => None,
+            SdkError::ConstructionFailure(_) | SdkError::ServiceError(_) | _ => None,
         };
         let (class, what) = match error {
             SdkError::ConstructionFailure(_) => (
@@ -465,7 +465,8 @@ impl Intercept for DateWitness {
             .get("date")
             .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
         if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            self.skew.measure(server, self.clock.now());
+            let granted = context.response().status().is_success();
+            self.skew.measure(server, self.clock.now(), granted);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
-use http::{Method, Request, header, request};
+use http::{Method, Request, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -81,7 +81,7 @@ impl Vend {
     }
 
     /// The answer, now.
-    fn answer(&self, head: &request::Parts) -> Verdict {
+    fn answer(&self, head: &request::Parts, now: SystemTime) -> Verdict {
         let refused = |result, refusal| Verdict {
             slot: None,
             result,
@@ -98,7 +98,6 @@ impl Vend {
             return refused(VendResult::NotServed, Refusal::MethodNotAllowed);
         }
         let table = self.slots.load();
-        let now = self.clock.now();
         let key = token.and_then(|token| table.keys.get(&Digest::of(token)));
         let slot = match key.filter(|key| key.previous_until.is_none_or(|until| now < until)) {
             Some(key) if key.slot.role.name.as_str() == name => {
@@ -131,6 +130,7 @@ impl Vend {
         head: &request::Parts,
         peer: SocketAddr,
         started: Instant,
+        now: SystemTime,
     ) -> Reply {
         let unknown = self.metrics.unknown_role();
         let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
@@ -148,7 +148,7 @@ impl Vend {
             credentials,
             head,
             peer,
-            &self.clock,
+            now,
         );
         verdict.reply
     }
@@ -159,13 +159,14 @@ impl Endpoint for Arc<Vend> {
     fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering {
         let started = Instant::now();
         let (head, _) = request.into_parts();
-        let verdict = self.answer(&head);
+        let now = self.clock.now();
+        let verdict = self.answer(&head, now);
         let waiting = (verdict.result == VendResult::Pending)
             .then(|| self.may_wait.clone().try_acquire_owned().ok())
             .flatten()
             .zip(verdict.slot.clone());
         match waiting {
-            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started))),
+            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started, now))),
             Some((permit, slot)) => {
                 Answering::Later(self.clone().wait(slot, permit, head, peer, started))
             }
@@ -187,8 +188,9 @@ impl Vend {
             let _ = tokio::time::timeout(patience, slot.left_pending()).await;
             drop(permit);
             // The world may have changed: ask anew, under the table that is now in force.
-            let verdict = self.answer(&head);
-            self.conclude(verdict, &head, peer, started)
+            let now = self.clock.now();
+            let verdict = self.answer(&head, now);
+            self.conclude(verdict, &head, peer, started, now)
         })
     }
 }
@@ -247,27 +249,27 @@ fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [
     }
     let mut token = None;
     for (name, value) in &head.headers {
-        if name == header::AUTHORIZATION {
-            token = Some(bare(value.as_bytes()));
-        } else if name == header::HOST {
-            if !value
-                .to_str()
-                .is_ok_and(|host| is_ours(without_port(host), hosts))
-            {
+        match name.as_str() {
+            "authorization" => token = Some(bare(value.as_bytes())),
+            "host"
+                if value
+                    .to_str()
+                    .is_ok_and(|host| is_ours(without_port(host), hosts)) => {}
+            "host" | "origin" | "forwarded" => return None,
+            name if name.starts_with("x-forwarded-") || name.starts_with("sec-fetch-") => {
                 return None;
             }
-        } else if name == header::ORIGIN
-            || name == header::FORWARDED
-            || name.as_str().starts_with("x-forwarded-")
-            || name.as_str().starts_with("sec-fetch-")
-        {
-            return None;
+            _ => {}
         }
     }
     Some(token)
 }
 
 fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
+    // What nearly every client sends, before anything is parsed.
+    if host == "127.0.0.1" {
+        return true;
+    }
     let host = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))

@@ -2,6 +2,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "tests look at real clocks, and fail by panicking"
 )]
@@ -12,6 +13,7 @@ mod issue;
 mod network;
 mod outage;
 mod process;
+mod readme;
 mod regions;
 mod reload;
 mod secrets;

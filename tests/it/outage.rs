@@ -133,6 +133,22 @@ fn whatever_goes_wrong_credentials_are_vended_until_they_end_and_never_after() {
 }
 
 #[test]
+fn a_refusal_with_a_date_that_is_off_takes_nothing_away_and_keeps_nothing_alive() {
+    for shift in [7200, -7200] {
+        let sts = FakeSts::start();
+        let daemon = with(&sts).sessions_of(5).role("orders").start();
+        daemon.vended("orders");
+        let witness = Witness::of(&daemon, &["orders"]);
+        sts.any()
+            .always(Fault::error(403, "SignatureDoesNotMatch", "x").dated(shift));
+        daemon.failed("orders", "clock");
+        wait_for_refusal(&daemon, "orders");
+        let seen = witness.testify(&sts);
+        assert_vended_until_the_end(&seen, "orders", "CredentialsUnavailable");
+    }
+}
+
+#[test]
 fn a_total_outage_is_survived_and_recovered_from_unasked() {
     let sts = FakeSts::start();
     let daemon = with(&sts).sessions_of(5).role("orders").start();

@@ -626,7 +626,11 @@ impl Drop for Daemon {
             }
         }
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.len().saturating_sub(200);
+            let text = format!("--- the end of its log ---\n{}\n", lines[tail..].join("\n"));
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 }
