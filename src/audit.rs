@@ -19,12 +19,10 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::config::AuditSink;
 use crate::credentials::rfc3339;
+use crate::log::WAITING_LINES;
 use crate::role::RoleName;
 use crate::slots::{Tally, VendResult};
 
-/// Lines that may wait for a reader that stalls, here as in the log; then they are dropped. The memory for all of them is
-/// taken at start.
-pub(crate) const WAITING_LINES: usize = 8192;
 /// Repeats are summed up this often, seconds.
 const REPEAT_SECONDS: u64 = 60;
 /// Of a caller's `User-Agent`, as much as tells clients apart.

@@ -137,6 +137,11 @@ impl Daemon {
             queue,
             skew: skew.clone(),
             source: source.clone(),
+            serves_others: !config
+                .admin
+                .listen
+                .iter()
+                .all(|address| address.ip().is_loopback()),
             readiness: readiness.clone(),
         });
         let limits = Limits {

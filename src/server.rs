@@ -29,6 +29,7 @@ use self::reply::Reply;
 use crate::metrics::Connections;
 
 pub mod admin;
+pub mod guard;
 pub mod reply;
 pub mod vend;
 

@@ -2,7 +2,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
-    clippy::print_stderr,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests look at real clocks, and fail by panicking"
 )]

@@ -773,7 +773,12 @@ fn the_admin_endpoint_serves_no_browser_and_no_credentials() {
         daemon.admin_with("POST", "/roles/orders/refresh").status,
         202
     );
-    for header in [("Origin", "http://x"), ("Sec-Fetch-Site", "none")] {
+    for header in [
+        ("Origin", "http://x"),
+        ("Sec-Fetch-Site", "none"),
+        ("Host", "rebound.example"),
+        ("X-Forwarded-For", "10.0.0.1"),
+    ] {
         let mut connection = crate::support::harness::Connection::to(daemon.admin_address());
         let post = request(
             daemon.admin_address(),
