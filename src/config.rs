@@ -18,6 +18,7 @@ mod load;
 mod policy;
 mod problem;
 mod reading;
+mod region;
 mod roles;
 mod secret;
 mod section;
@@ -128,10 +129,12 @@ pub enum AuditSink {
 /// How STS is reached and how hard it may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sts {
-    /// The region whose endpoint is used.
+    /// Home: the region whose endpoint is used.
     pub region: String,
-    /// Instead of the regional endpoint: tests, VPC endpoints.
-    pub endpoint_url: Option<String>,
+    /// Those that stand in when home does not answer, in order.
+    pub fallback_regions: Vec<String>,
+    /// Instead of the regional endpoints: tests, VPC endpoints. May hold `{region}`.
+    endpoint_url: Option<String>,
     /// The FIPS endpoint.
     pub use_fips: bool,
     /// The dual-stack endpoint.
@@ -148,16 +151,17 @@ pub struct Sts {
     pub unsafe_short_sessions: bool,
 }
 
-/// Whether this has the form of a region of AWS: `eu-central-1`, `us-gov-west-1`.
-fn is_aws_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let Some((number, words)) = parts.split_last() else {
-        return false;
-    };
-    words.len() >= 2
-        && words
-            .iter()
-            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
-        && !number.is_empty()
-        && number.bytes().all(|b| b.is_ascii_digit())
+impl Sts {
+    /// Home, then those that stand in for it.
+    pub fn regions(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.region)
+            .chain(&self.fallback_regions)
+            .map(String::as_str)
+    }
+
+    /// The endpoint of one's own that stands for STS in this region.
+    pub fn endpoint_url(&self, region: &str) -> Option<String> {
+        let url = self.endpoint_url.as_deref()?;
+        Some(url.replace(region::PLACEHOLDER, region))
+    }
 }

@@ -299,7 +299,6 @@ fn surroundings(
     metrics: &Arc<Metrics>,
     queue: Queue,
 ) -> Surroundings<StsIssuer> {
-    metrics.sts_region(&sts.region);
     Surroundings {
         issuer: StsIssuer::new(
             sts,

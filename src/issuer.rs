@@ -8,6 +8,8 @@ use crate::credentials::Credentials;
 use crate::role::Role;
 
 pub mod explain;
+pub mod obstacle;
+pub mod regions;
 pub mod sts;
 
 /// Issues credentials for a role: one attempt, bounded in time, without retries of its own.

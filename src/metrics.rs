@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::process_collector::ProcessCollector;
@@ -30,8 +30,16 @@ pub struct Metrics {
     config_loaded: Gauge,
     refresher_restarts: IntCounter,
     connections: IntGaugeVec,
+    regions: Mutex<Regions>,
     /// Requests that belong to no role.
     unknown: Counts,
+}
+
+/// Where STS may be asked, and where it is.
+#[derive(Debug, Default)]
+struct Regions {
+    all: Vec<String>,
+    asked: String,
 }
 
 /// What is read at scrape time, beside the slots.
@@ -110,6 +118,7 @@ impl Metrics {
                 Opts::new("roletap_connections", "Open connections."),
                 &["listener"],
             )?,
+            regions: Mutex::default(),
             unknown: Counts::default(),
         };
         let build = IntGaugeVec::new(
@@ -174,12 +183,39 @@ impl Metrics {
             .inc();
     }
 
-    /// The series of a region are born at zero.
-    pub fn sts_region(&self, region: &str) {
-        for outcome in outcomes() {
-            self.sts_requests
-                .with_label_values(&["AssumeRole", region, outcome]);
+    /// These regions are configured, and the first is asked. Their series are born at zero.
+    pub fn sts_regions<'a>(&self, regions: impl Iterator<Item = &'a str>) {
+        let all: Vec<String> = regions.map(str::to_owned).collect();
+        for region in &all {
+            for outcome in outcomes() {
+                self.sts_requests
+                    .with_label_values(&["AssumeRole", region, outcome]);
+            }
         }
+        let asked = all.first().cloned().unwrap_or_default();
+        *self.regions() = Regions { all, asked };
+    }
+
+    /// STS is asked in this region now.
+    pub fn sts_asked_in(&self, region: &str) {
+        let mut regions = self.regions();
+        if regions.asked != region {
+            region.clone_into(&mut regions.asked);
+        }
+    }
+
+    /// The region in which STS is asked.
+    pub fn sts_region(&self) -> String {
+        self.regions().asked.clone()
+    }
+
+    /// The region that is asked whenever it answers.
+    pub fn sts_home_region(&self) -> String {
+        self.regions().all.first().cloned().unwrap_or_default()
+    }
+
+    fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A workload was answered.
@@ -243,6 +279,21 @@ impl Metrics {
             "1 while the host stays away from STS after a throttled answer.",
         );
         let _ = writeln!(out, "roletap_sts_paused {}", u8::from(scene.paused));
+        family(
+            out,
+            "roletap_sts_region_active",
+            "gauge",
+            "1 for the region in which STS is asked, 0 for those that stand by.",
+        );
+        let regions = self.regions();
+        for region in &regions.all {
+            let _ = writeln!(
+                out,
+                "roletap_sts_region_active{{region=\"{region}\"}} {}",
+                u8::from(*region == regions.asked)
+            );
+        }
+        drop(regions);
         if let Some(skew) = scene.clock_skew {
             family(
                 out,
@@ -497,7 +548,7 @@ mod tests {
     }
 
     fn rendered(metrics: &Metrics) -> String {
-        metrics.sts_region("eu-central-1");
+        metrics.sts_regions(["eu-central-1", "eu-west-1"].into_iter());
         metrics.render(&Scene {
             table: &table(),
             now: at(60),
@@ -582,6 +633,9 @@ mod tests {
             "roletap_vend_requests_total{role=\"unknown\",result=\"unauthorized\"} 0",
             "roletap_token_previous_uses_total{role=\"orders\"} 0",
             "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"issued\",region=\"eu-central-1\"} 0",
+            "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"network\",region=\"eu-west-1\"} 0",
+            "roletap_sts_region_active{region=\"eu-central-1\"} 1",
+            "roletap_sts_region_active{region=\"eu-west-1\"} 0",
             "roletap_config_reloads_total{result=\"refused\"} 0",
             "roletap_refresher_restarts_total 0",
             "roletap_connections{listener=\"admin\"} 0",

@@ -66,6 +66,14 @@ fn render(overview: &Value) -> String {
         text(&overview["version"]),
         text(&overview["time"])
     );
+    if overview["sts_region"] != overview["sts_home_region"] {
+        let _ = writeln!(
+            out,
+            "STS does not answer in {}: it is asked in {}",
+            text(&overview["sts_home_region"]),
+            text(&overview["sts_region"])
+        );
+    }
     if overview["sts_paused"] == true {
         let _ = writeln!(out, "STS throttles this host: all calls pause");
     }

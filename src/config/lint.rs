@@ -34,7 +34,7 @@ fn short_session(config: &Config, role: &Role, reading: &Reading<'_>) -> Option<
     let at = place(role, "duration_seconds", reading);
     if config.sts.unsafe_short_sessions {
         // An emulator's sessions are meant to be short. AWS refuses them.
-        return (seconds < 900 && config.sts.endpoint_url.is_none()).then(|| {
+        return (seconds < 900 && config.sts.endpoint_url(&config.sts.region).is_none()).then(|| {
             Problem::warning(
                 "session-below-aws-minimum",
                 at,
@@ -150,7 +150,7 @@ fn identical_requests(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
 
 /// `endpoint-without-tls`.
 fn endpoint_without_tls(config: &Config, reading: &Reading<'_>) -> Option<Problem> {
-    let url = config.sts.endpoint_url.as_deref()?;
+    let url = config.sts.endpoint_url(&config.sts.region)?;
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
     let local = host == "localhost"

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::host::Host;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
+use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
 use super::{files, policy, session_name, tags};
@@ -131,26 +132,6 @@ fn read_arn(
         );
     }
     Some(arn)
-}
-
-/// The partition that a region belongs to; `None` for what is no region of AWS.
-fn partition_of(region: &str) -> Option<&'static str> {
-    const PREFIXES: [(&str, &str); 7] = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("us-isof-", "aws-iso-f"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("eusc-", "aws-eusc"),
-    ];
-    if !super::is_aws_region(region) {
-        return None;
-    }
-    let special = PREFIXES
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix));
-    Some(special.map_or("aws", |(_, partition)| partition))
 }
 
 fn read_session_name(
@@ -402,24 +383,4 @@ fn resolve(path: &Path, at: &Place, reading: &Reading<'_>) -> PathBuf {
         .get(at.file)
         .and_then(|source| source.path().parent());
     base.map_or_else(|| path.to_owned(), |base| base.join(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn regions_and_their_partitions() {
-        for (region, partition) in [
-            ("eu-central-1", Some("aws")),
-            ("cn-north-1", Some("aws-cn")),
-            ("us-gov-west-1", Some("aws-us-gov")),
-            ("us-iso-east-1", Some("aws-iso")),
-            ("us-isob-east-1", Some("aws-iso-b")),
-            ("eusc-de-east-1", Some("aws-eusc")),
-            ("default", None),
-        ] {
-            assert_eq!(partition_of(region), partition, "{region}");
-        }
-    }
 }

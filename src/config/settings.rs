@@ -8,10 +8,11 @@ use super::durations::{Timed, duration, millis};
 use super::listen;
 use super::problem::Problem;
 use super::reading::Reading;
+use super::region;
 use super::roles::StsFacts;
 use super::section::Section;
 use super::value::At;
-use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts, is_aws_region};
+use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts};
 use crate::role::Refused;
 
 const SERVER_PORT: u16 = 5169;
@@ -124,7 +125,9 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
 pub(super) fn read_sts_facts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> StsFacts {
     let custom_endpoint = section.has("endpoint_url");
     StsFacts {
-        region: section.text("region", reading, |text| region(text, custom_endpoint)),
+        region: section.text("region", reading, |text| {
+            region::region(text, custom_endpoint)
+        }),
         custom_endpoint,
         unsafe_short_sessions: section
             .boolean("unsafe_short_sessions", reading)
@@ -150,14 +153,12 @@ pub(super) fn read_sts(
         endpoint_url.as_ref(),
         reading,
     );
-    if let Some(found) = section.strings("fallback_regions", reading)
-        && !found.value.is_empty()
-    {
-        reading.problem(
-            Problem::new(found.at, "`fallback_regions` is not available yet")
-                .help("until then leave it empty: credentials in hand are vended while the region is away"),
-        );
-    }
+    let fallback_regions = region::read_fallbacks(
+        &mut section,
+        facts.region.as_ref(),
+        endpoint_url.as_ref(),
+        reading,
+    );
     let connect_timeout = duration(
         &mut section,
         "connect_timeout",
@@ -184,6 +185,7 @@ pub(super) fn read_sts(
     section.finish(reading);
     Some(Sts {
         region: facts.region.as_ref()?.value.clone(),
+        fallback_regions,
         endpoint_url: endpoint_url.map(|found| found.value),
         use_fips,
         use_dual_stack,
@@ -195,37 +197,17 @@ pub(super) fn read_sts(
     })
 }
 
-fn region(text: &str, custom_endpoint: bool) -> Result<String, Refused> {
-    if text == "aws-global" {
-        return Err(Refused::new(
-            "is `aws-global`, which is no region",
-            "expected a region such as eu-central-1: the regional endpoint is always used",
-        ));
-    }
-    let label = !text.is_empty()
-        && text.len() <= 63
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if is_aws_region(text) || (custom_endpoint && label) {
-        return Ok(text.to_owned());
-    }
-    let zone = text
-        .strip_suffix(|c: char| c.is_ascii_lowercase())
-        .filter(|rest| is_aws_region(rest));
-    Err(match zone {
-        Some(region) => Refused::new(
-            format!("is the availability zone `{text}`"),
-            format!("expected its region, {region}"),
-        ),
-        None => Refused::new(
-            format!("is `{}`", text.escape_debug()),
-            "expected a region such as eu-central-1",
-        ),
-    })
-}
-
 fn endpoint_url(text: &str) -> Result<String, Refused> {
     const EXPECTED: &str = "expected https://HOST or http://HOST:PORT";
-    let uri: http::Uri = text
+    // Any region shows whether the rest is a URL.
+    let example = text.replace(region::PLACEHOLDER, "eu-central-1");
+    if example.contains(['{', '}']) {
+        return Err(Refused::new(
+            "holds braces",
+            "expected none but those of {region}, which stands for the region that is asked",
+        ));
+    }
+    let uri: http::Uri = example
         .parse()
         .map_err(|_| Refused::new("is not a URL", EXPECTED))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {

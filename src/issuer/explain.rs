@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Class;
+use super::obstacle::Obstacle;
 use crate::role::Role;
 
 /// What is known about a failed attempt.
@@ -17,6 +18,8 @@ pub struct Failure<'a> {
     pub code: Option<&'a str>,
     /// The first line of its message.
     pub message: Option<&'a str>,
+    /// What stood in the way, where there was no answer.
+    pub obstacle: Option<&'a Obstacle>,
     /// The HTTP status.
     pub status: Option<u16>,
     /// `x-amzn-requestid`
@@ -93,11 +96,14 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> String {
     let arn = &role.request.role_arn;
     let account = arn.account_id();
     let message = failure.message.unwrap_or_default();
+    if let (Class::Network, Some(obstacle)) = (class, failure.obstacle) {
+        return obstacle.advice().to_owned();
+    }
     match (class, failure.code.unwrap_or_default()) {
         (Class::Denied, _) => denied(role, message),
         (Class::Throttled, _) => {
-            "STS limits an account to 600 requests per second and region; the whole host waits. If it persists, use longer \
-             sessions or fewer hosts per account (`roletap check --hosts N` shows the sum)"
+            "STS limits an account to 600 requests per second and region, and this host waits as a whole. If it persists, use \
+             longer sessions or fewer hosts per account (`roletap check --hosts N` shows the sum)"
                 .to_owned()
         }
         (Class::Clock, _) => {
@@ -112,6 +118,9 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> String {
         (Class::Source, "ExpiredToken" | "ExpiredTokenException") => {
             "the base credentials of this host have expired: whoever refreshes them (IMDS, a token file, a login) has stopped"
                 .to_owned()
+        }
+        (Class::Source, "SignatureDoesNotMatch") if message.contains("scoped to") => {
+            "this host signs for another region than the endpoint's: make `sts.region` that of `sts.endpoint_url`".to_owned()
         }
         (Class::Source, "SignatureDoesNotMatch") => {
             "the secret key of the base credentials does not belong to its key id (a stray newline in the file?), or a proxy \
@@ -134,20 +143,35 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> String {
         (Class::Misconfigured, "RegionDisabledException") => format!(
             "the owner of account {account} has turned this regional STS endpoint off: ask them to activate it, or set another `sts.region`"
         ),
+ (Class::Misconfigured, "OptInRequired") => format!(
+            "the region is not enabled: ask the administrators of our own account and the owner of account {account} to enable it, \
+             or set another `sts.region`"
+        ),
         (Class::Misconfigured, "MalformedPolicyDocument" | "PackedPolicyTooLarge") => {
-            "the session policy or the tags are not accepted: shorten or correct `policy`, `policy_arns` and `tags` of this role"
+            "the session policy or the tags are not accepted: shorten or correct `policy`, `policy_arns` and `tags` of this role, \
+             on this host"
                 .to_owned()
         }
-        (Class::Misconfigured, "NoSuchEntity") => format!("there is no role {arn} at this endpoint: create it, or correct `role_arn`"),
+        (Class::Misconfigured, "NoSuchEntity") => format!(
+            "there is no role {arn} at this endpoint: ask the owner of account {account} to create it, or correct `role_arn`"
+        ),
         (Class::Misconfigured, "IncompleteSignature" | "MissingAuthenticationToken" | "MissingAuthenticationTokenException") => {
             "something between this host and STS removes headers: check HTTPS_PROXY and NO_PROXY".to_owned()
         }
         (Class::Misconfigured, _) => {
-            "a change of configuration is needed, here or at the role; is `sts.endpoint_url` really an STS endpoint?".to_owned()
+            format!(
+                "STS does not accept the request as it is: compare what is configured on this host with what the owner of account \
+                 {account} says; is `sts.endpoint_url` really an STS endpoint?"
+            )
         }
-        (Class::Network, _) if failure.what.contains("TLS") || failure.what.contains("certificate") => {
-            "the endpoint's certificate is not trusted here: a proxy that intercepts TLS? SSL_CERT_FILE names a private CA \
-             (AWS_CA_BUNDLE is not read)"
+        (Class::Network, "IDPCommunicationError") => {
+            "AWS could not fetch the keys of the identity provider: it has to be reachable from the internet; ask whoever runs the \
+             one that this host's tokens come from"
+                .to_owned()
+        }
+        (Class::Network, _) if failure.status == Some(407) => {
+            "a proxy between this host and STS wants a user name and a password: give them in HTTPS_PROXY in the daemon's \
+             environment, or name the endpoint in NO_PROXY"
                 .to_owned()
         }
         (Class::Network, _) if failure.status.is_some_and(|status| status < 500) => {
@@ -177,7 +201,7 @@ fn denied(role: &Role, message: &str) -> String {
     }
     if message.contains("MultiFactorAuthentication") {
         return format!(
-            "{arn} demands MFA, which no daemon has: ask its owner not to tick `Require MFA`"
+            "{arn} demands MFA, which no daemon has: ask the owner of account {account} not to tick `Require MFA`"
         );
     }
     if message.contains("root accounts") {
@@ -194,6 +218,9 @@ fn denied(role: &Role, message: &str) -> String {
     if message.contains("permissions boundary") {
         return "the permissions boundary of our own base identity must allow sts:AssumeRole"
             .to_owned();
+    }
+    if message.contains("session policy") {
+        return "the session that our base identity was issued with is too narrow: ask whoever made it to allow sts:AssumeRole".to_owned();
     }
     if message.contains("service control policy") {
         return "ask the administrators of our own AWS organisation: a service control policy denies it".to_owned();
@@ -216,4 +243,101 @@ fn denied(role: &Role, message: &str) -> String {
          our own policy does not allow sts:AssumeRole on it; the role does not exist (names are matched by case and path). \
          Ask the owner of account {account} to compare; changes in IAM take a minute or two to be seen"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::role;
+
+    /// Who can act, or what of ours to look at: one of these is in every advice.
+    const WHOM: [&str; 9] = [
+        "the owner of",
+        "administrators of",
+        "the network team",
+        "whoever",
+        "this host",
+        "the base credentials",
+        "our own base identity",
+        "our base identity",
+        "AWS support",
+    ];
+
+    fn assert_names_whom_to_ask(advice: &str, context: &str) {
+        assert!(
+            WHOM.iter().any(|whom| advice.contains(whom)),
+            "{context}: whose move is it? {advice}"
+        );
+    }
+
+    #[test]
+    fn every_code_has_a_class_and_an_advice_that_names_whom_to_ask() {
+        let role = role("orders", 3600);
+        for (code, class) in CODES {
+            assert_eq!(class_of_code(code), Some(*class), "{code} is there twice");
+            let failure = Failure {
+                what: "as scripted",
+                code: Some(code),
+                ..Failure::default()
+            };
+            assert_names_whom_to_ask(&advice(&role, *class, &failure), code);
+        }
+        assert_eq!(class_of_code("NeverHeardOf"), None);
+    }
+
+    #[test]
+    fn every_denial_names_whom_to_ask() {
+        let role = role("orders", 3600);
+        for message in [
+            "",
+            "because no identity-based policy allows the sts:AssumeRole action",
+            "because no role trust policy allows the sts:AssumeRole action",
+            "because no resource-based policy allows the sts:AssumeRole action",
+            "because no permissions boundary allows the sts:AssumeRole action",
+            "because no session policy allows the sts:AssumeRole action",
+            "with an explicit deny in a service control policy",
+            "with an explicit deny in a resource control policy",
+            "because no VPC endpoint policy allows the sts:AssumeRole action",
+            "is not authorized to perform: sts:TagSession",
+            "is not authorized to perform: sts:SetSourceIdentity",
+            "MultiFactorAuthentication failed",
+            "Roles may not be assumed by root accounts.",
+        ] {
+            let failure = Failure {
+                message: Some(message),
+                ..Failure::default()
+            };
+            assert_names_whom_to_ask(&advice(&role, Class::Denied, &failure), message);
+        }
+    }
+
+    #[test]
+    fn every_validation_names_whom_to_ask() {
+        let role = role("orders", 3600);
+        for message in [
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
+            "1 validation error detected",
+        ] {
+            let failure = Failure {
+                code: Some("ValidationError"),
+                message: Some(message),
+                ..Failure::default()
+            };
+            assert_names_whom_to_ask(&advice(&role, Class::Misconfigured, &failure), message);
+        }
+    }
+
+    #[test]
+    fn a_region_that_is_off_is_the_business_of_the_roles_owner_or_another_region() {
+        let failure = Failure {
+            code: Some("RegionDisabledException"),
+            ..Failure::default()
+        };
+        let advice = advice(&role("orders", 3600), Class::Misconfigured, &failure);
+        assert!(
+            advice.contains("the owner of account 111122223333") && advice.contains("`sts.region`"),
+            "{advice}"
+        );
+    }
 }

@@ -4,9 +4,10 @@
 //! come from what the protocol carries (the kind of failure, the code, the status), never from the text of a message;
 //! text serves to explain.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_credential_types::Credentials as BaseCredentials;
 use aws_sdk_sts::Client;
 use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_sts::config::retry::RetryConfig;
@@ -23,10 +24,13 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
 use super::explain::{self, Failure};
+use super::obstacle::Obstacle;
+use super::regions::{HOME, News, Regions, Sign};
 use super::{Class, IssueError, Issuer};
 use crate::clock::{ServerTime, Skew};
 use crate::config::Sts;
 use crate::credentials::{Credentials, Grant, Secret, Unusable};
+use crate::lifecycle::Jitter;
 use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::source::{Source, chain_of};
@@ -38,18 +42,27 @@ const REQUEST_ID: &str = "x-amzn-requestid";
 /// The first line of a message is for people; more of it may quote the request.
 const MESSAGE_LIMIT: usize = 400;
 
-/// Issues by calling STS in one region.
+/// Issues by calling STS, at home or in a region that stands in.
 #[derive(Debug, Clone)]
 pub struct StsIssuer {
-    client: Client,
-    region: String,
-    endpoint: String,
+    /// Home, then the fallbacks.
+    endpoints: Vec<Endpoint>,
+    regions: Arc<Mutex<Regions>>,
     attempt_timeout: Duration,
     source: Arc<Source>,
     /// Of STS: what an `Expiration` is about.
     server_time: SharedTimeSource,
     skew: Arc<Skew>,
     metrics: Arc<Metrics>,
+}
+
+/// STS in one region.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    region: String,
+    /// What messages call it.
+    name: String,
+    client: Client,
 }
 
 impl StsIssuer {
@@ -61,9 +74,8 @@ impl StsIssuer {
         skew: Arc<Skew>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let mut config = aws_sdk_sts::Config::builder()
+        let config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new(sts.region.clone()))
             .use_fips(sts.use_fips)
             .use_dual_stack(sts.use_dual_stack)
             .retry_config(RetryConfig::disabled())
@@ -80,16 +92,25 @@ impl StsIssuer {
                 skew: skew.clone(),
                 clock: clock.clone(),
             });
-        if let Some(url) = &sts.endpoint_url {
-            config = config.endpoint_url(url);
-        }
+        let endpoints: Vec<Endpoint> = sts
+            .regions()
+            .map(|region| {
+                let url = sts.endpoint_url(region);
+                let mut config = config.clone();
+                config
+                    .set_region(Some(Region::new(region.to_owned())))
+                    .set_endpoint_url(url.clone());
+                Endpoint {
+                    region: region.to_owned(),
+                    name: url.unwrap_or_else(|| format!("the STS endpoint of {region}")),
+                    client: Client::from_conf(config.build()),
+                }
+            })
+            .collect();
+        metrics.sts_regions(sts.regions());
         Self {
-            client: Client::from_conf(config.build()),
-            region: sts.region.clone(),
-            endpoint: sts
-                .endpoint_url
-                .clone()
-                .unwrap_or_else(|| format!("the STS endpoint of {}", sts.region)),
+            regions: Arc::new(Mutex::new(Regions::new(endpoints.len() - 1))),
+            endpoints,
             attempt_timeout: sts.attempt_timeout,
             source,
             server_time: ServerTime::shared(clock, skew.clone()),
@@ -98,18 +119,12 @@ impl StsIssuer {
         }
     }
 
-    async fn ask(&self, role: &Role) -> Result<AssumeRoleOutput, IssueError> {
-        let base = self.source.credentials().await.map_err(|error| {
-            self.source.rebuild();
-            self.error(
-                role,
-                Class::Source,
-                &Failure {
-                    what: &error.to_string(),
-                    ..Failure::default()
-                },
-            )
-        })?;
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        base: BaseCredentials,
+        role: &Role,
+    ) -> Result<Credentials, IssueError> {
         let request = &role.request;
         let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
         let tags = request.tags.iter().map(tag).collect::<Result<Vec<_>, _>>();
@@ -118,7 +133,7 @@ impl StsIssuer {
             .policy_arns
             .iter()
             .map(|arn| PolicyDescriptorType::builder().arn(arn).build());
-        let sent = self
+        let sent = endpoint
             .client
             .assume_role()
             .role_arn(request.role_arn.as_str())
@@ -146,13 +161,21 @@ impl StsIssuer {
             .config_override(aws_sdk_sts::Config::builder().credentials_provider(base))
             .send()
             .await;
-        sent.map_err(|error| self.classified(role, &error))
+        match sent {
+            Ok(answer) => self.examined(endpoint, role, &answer),
+            Err(error) => Err(self.classified(endpoint, role, &error)),
+        }
     }
 
-    fn examined(&self, role: &Role, answer: &AssumeRoleOutput) -> Result<Credentials, IssueError> {
+    fn examined(
+        &self,
+        endpoint: &Endpoint,
+        role: &Role,
+        answer: &AssumeRoleOutput,
+    ) -> Result<Credentials, IssueError> {
         let granted = answer
             .credentials()
-            .ok_or_else(|| self.unusable(role, &Unusable::Missing("Credentials")))?;
+            .ok_or_else(|| self.unusable(endpoint, role, &Unusable::Missing("Credentials")))?;
         let grant = Grant {
             access_key_id: granted.access_key_id().to_owned(),
             secret_access_key: Secret::new(granted.secret_access_key().to_owned()),
@@ -166,10 +189,10 @@ impl StsIssuer {
                 .and_then(|percent| percent.try_into().ok()),
         };
         Credentials::new(&grant, role, self.server_time.now())
-            .map_err(|error| self.unusable(role, &error))
+            .map_err(|error| self.unusable(endpoint, role, &error))
     }
 
-    fn unusable(&self, role: &Role, unusable: &Unusable) -> IssueError {
+    fn unusable(&self, endpoint: &Endpoint, role: &Role, unusable: &Unusable) -> IssueError {
         let class = match unusable {
             Unusable::DeadOnArrival(_) => Class::Clock,
             Unusable::TooLong(_) if self.skew.is_over(SKEW_LIMIT) => Class::Clock,
@@ -178,7 +201,7 @@ impl StsIssuer {
             | Unusable::TooLong(_)
             | Unusable::TooLarge(_) => Class::Network,
         };
-        let what = format!("unusable answer from {}: {unusable}", self.endpoint);
+        let what = format!("unusable answer from {}: {unusable}", endpoint.name);
         self.error(
             role,
             class,
@@ -204,6 +227,7 @@ impl StsIssuer {
 
     fn classified(
         &self,
+        endpoint: &Endpoint,
         role: &Role,
         error: &SdkError<AssumeRoleError, HttpResponse>,
     ) -> IssueError {
@@ -224,7 +248,13 @@ impl StsIssuer {
             .and_then(|meta| meta.message())
             .or_else(|| element(&body, "Message"))
             .map(first_line);
-        let endpoint = &self.endpoint;
+        let endpoint = &endpoint.name;
+        let obstacle = match error {
+            SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
+            SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
+            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Some(Obstacle::of(error)),
+            SdkError::ConstructionFailure(_) | SdkError::ServiceError(_) | _ => None,
+        };
         let (class, what) = match error {
             SdkError::ConstructionFailure(_) => (
                 Class::Misconfigured,
@@ -240,13 +270,14 @@ impl StsIssuer {
             SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
                 (Class::Source, chain_of(error))
             }
-            SdkError::DispatchFailure(_) => (
+            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => (
                 Class::Network,
-                format!("{endpoint} could not be reached: {}", chain_of(error)),
-            ),
-            SdkError::ResponseError(_) => (
-                Class::Network,
-                format!("broken answer from {endpoint}: {}", chain_of(error)),
+                plain(
+                    &obstacle
+                        .as_ref()
+                        .map(|obstacle| obstacle.what(endpoint))
+                        .unwrap_or_default(),
+                ),
             ),
             SdkError::ServiceError(_) => match (&code, status) {
                 (Some(code), _) => (
@@ -280,6 +311,7 @@ impl StsIssuer {
             what: &what,
             code: code.as_deref(),
             message: message.as_deref(),
+            obstacle: obstacle.as_ref(),
             status,
             request_id: request_id.as_deref(),
             retry_after: retry_after_ms.or(retry_after),
@@ -306,6 +338,62 @@ impl StsIssuer {
         }
     }
 
+    /// Stays, or moves every role of the host to another region.
+    fn heed(&self, chosen: usize, outcome: &Result<Credentials, IssueError>) {
+        let sign = match outcome {
+            Err(error) if error.class == Class::Network => Sign::Silence,
+            // Nothing was sent, or it came to nothing before it left.
+            Err(error) if error.status.is_none() => return,
+            Ok(_) | Err(_) => Sign::Answer,
+        };
+        let name = |place: usize| {
+            self.endpoints
+                .get(place)
+                .map_or("", |at| at.region.as_str())
+        };
+        let news = {
+            let mut regions = self.regions();
+            let news = regions.conclude(chosen, sign, now(), draw());
+            self.metrics.sts_asked_in(name(regions.active()));
+            news
+        };
+        let said = || match outcome {
+            Ok(_) => "it issued credentials",
+            Err(error) => error.what.as_str(),
+        };
+        match news {
+            None => {}
+            Some(News::Moved { from, to }) => tracing::warn!(
+                from = name(from),
+                to = name(to),
+                reason = said(),
+                "STS does not answer in {}: asking in {}",
+                name(from),
+                name(to)
+            ),
+            Some(News::AllSilent) => tracing::error!(
+                reason = said(),
+                "STS answers in no region: asking in each in turn"
+            ),
+            Some(News::Found(at)) => tracing::warn!(
+                region = name(at),
+                reason = said(),
+                "STS answers in {}: asking there",
+                name(at)
+            ),
+            Some(News::Home) => tracing::info!(
+                region = name(HOME),
+                reason = said(),
+                "STS answers in {} again: back home",
+                name(HOME)
+            ),
+        }
+    }
+
+    fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn error(&self, role: &Role, class: Class, failure: &Failure<'_>) -> IssueError {
         IssueError {
             class,
@@ -321,15 +409,30 @@ impl StsIssuer {
 
 impl Issuer for StsIssuer {
     async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
-        let outcome = match self.ask(role).await {
-            Ok(answer) => self.examined(role, &answer),
-            Err(error) => Err(error),
+        let base = match self.source.credentials().await {
+            Ok(base) => base,
+            Err(error) => {
+                self.source.rebuild();
+                let what = error.to_string();
+                let failure = Failure {
+                    what: &what,
+                    ..Failure::default()
+                };
+                return Err(self.error(role, Class::Source, &failure));
+            }
         };
+        let chosen = self.regions().choose(now(), draw());
+        let Some(endpoint) = self.endpoints.get(chosen) else {
+            return Err(self.malformed(role, "there is no such region"));
+        };
+        let outcome = self.ask(endpoint, base, role).await;
         let class = outcome.as_ref().err().map(|error| error.class);
         if matches!(class, Some(Class::Source | Class::Clock)) {
             self.source.rebuild();
         }
-        self.metrics.sts_request("AssumeRole", &self.region, class);
+        self.metrics
+            .sts_request("AssumeRole", &endpoint.region, class);
+        self.heed(chosen, &outcome);
         outcome
     }
 }
@@ -367,6 +470,15 @@ impl Intercept for DateWitness {
         }
         Ok(())
     }
+}
+
+fn now() -> std::time::Instant {
+    let now = tokio::time::Instant::now();
+    now.into_std()
+}
+
+fn draw() -> Jitter {
+    Jitter::new(fastrand::f64())
 }
 
 /// Where there was an answer but no code in it.

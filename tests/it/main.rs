@@ -10,9 +10,11 @@
 mod config;
 mod fake_sts;
 mod issue;
+mod network;
 mod outage;
 mod process;
 mod readme;
+mod regions;
 mod reload;
 mod secrets;
 mod support;

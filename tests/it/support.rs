@@ -1,4 +1,5 @@
 //! What the tests share.
 pub mod harness;
 pub mod sts;
+pub mod tls;
 pub mod witness;

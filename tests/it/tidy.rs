@@ -84,6 +84,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "issuer",
+            "lifecycle",
             "metrics",
             "role",
             "source",
@@ -100,6 +101,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("log", &["config"]),
     ("config", &["lifecycle", "role"]),
     ("budget", &["lifecycle"]),
+    ("issuer::regions", &["lifecycle"]),
     ("lifecycle", &["credentials", "issuer", "role"]),
     ("issuer::explain", &["role"]),
     ("issuer", &["credentials", "role"]),
@@ -198,6 +200,8 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "issuer/explain.rs",
+    "issuer/obstacle.rs",
+    "issuer/regions.rs",
 ];
 
 #[test]

@@ -150,6 +150,12 @@ impl Setup {
         self
     }
 
+    /// Another `endpoint_url`.
+    pub fn endpoint(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.endpoint);
+        self
+    }
+
     /// More keys of `[sts]`.
     pub fn sts(mut self, keys: &str) -> Self {
         self.text.sts.push_str(&format!("{keys}\n"));

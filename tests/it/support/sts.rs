@@ -4,7 +4,8 @@
 //! from synchronous code. It writes raw bytes: no HTTP library would send what an outage sends.
 //!
 //! What is scripted wins over what AWS would say, the narrow over the wide, the short-lived over the lasting:
-//! windows, then the queue of one-shots, then the standing script; in each, the role's, the operation's, everybody's.
+//! windows, then the queue of one-shots, then the standing script; in each, the role's, the region's, the operation's,
+//! everybody's. A region is that of the request's signature: one fake stands for all of them.
 //! Broken answers are broken *good* answers: a caller who is refused gets the refusal.
 //!
 //! It verifies no signature, evaluates no policy, and stands alone: examples include it with `#[path]`.
@@ -91,6 +92,11 @@ impl FakeSts {
     /// Where it listens, stopped or not.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// For `endpoint_url` beside `fallback_regions`.
+    pub fn regional_endpoint_url(&self) -> String {
+        format!("http://{}/{{region}}", self.address)
     }
 
     /// For `endpoint_url`.
@@ -198,6 +204,14 @@ impl FakeSts {
                 key: Key::Role(arn.to_owned()),
             },
             arn: arn.to_owned(),
+        }
+    }
+
+    /// Scripts for what is signed for this region.
+    pub fn region(&self, region: &str) -> Scripts<'_> {
+        Scripts {
+            sts: self,
+            key: Key::Region(region.to_owned()),
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Received {
     pub at: Instant,
     /// The same by the wall clock of this host, which scripts do not shift.
     pub wall: SystemTime,
+    /// The request line's path.
+    pub path: String,
     /// `Action`, or empty.
     pub action: String,
     /// `RoleArn`.
@@ -66,9 +68,10 @@ impl Received {
     /// One line for a failed wait. No secrets: it ends up in test logs.
     pub fn summary(&self) -> String {
         format!(
-            "{} {} as {} by {} over #{}: {}",
+            "{} {} in {} as {} by {} over #{}: {}",
             self.action,
             self.role_arn.as_deref().unwrap_or("-"),
+            self.region.as_deref().unwrap_or("-"),
             self.session_name.as_deref().unwrap_or("-"),
             self.access_key_id.as_deref().unwrap_or("nobody"),
             self.connection,
@@ -93,6 +96,7 @@ impl Received {
         Self {
             at: Instant::now(),
             wall: SystemTime::now(),
+            path: http.path,
             action: field("Action").unwrap_or_default(),
             role_arn: field("RoleArn"),
             session_name: field("RoleSessionName"),
@@ -126,6 +130,7 @@ impl Received {
 }
 
 pub(super) struct HttpRequest {
+    pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
     /// The client wants the connection kept.
@@ -178,7 +183,13 @@ pub(super) async fn read_request(
     let keep_alive = request_line.ends_with("HTTP/1.1") && !wants_close;
     let mut message: Vec<u8> = buffer.drain(..head_length + body_length).collect();
     let body = message.split_off(head_length);
+    let path = request_line
+        .split(' ')
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
     Ok(Some(HttpRequest {
+        path,
         headers,
         body,
         keep_alive,

@@ -10,6 +10,7 @@ use super::request::Received;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Role(String),
+    Region(String),
     Operation(String),
     Any,
 }
@@ -57,6 +58,7 @@ pub(super) fn due(
     }
     let keys = [
         Key::Role(request.role_arn.clone().unwrap_or_default()),
+        Key::Region(request.region.clone().unwrap_or_default()),
         Key::Operation(request.action.clone()),
         Key::Any,
     ];

@@ -1,0 +1,168 @@
+//! Regions: their form, their partition, and the list of those that stand in for home.
+
+use super::problem::{Place, Problem};
+use super::reading::Reading;
+use super::section::Section;
+use super::value::At;
+use crate::role::Refused;
+
+/// The place of the region in an `endpoint_url`.
+pub(super) const PLACEHOLDER: &str = "{region}";
+
+/// A region. What is behind an endpoint of one's own may call it as it likes.
+pub(super) fn region(text: &str, custom_endpoint: bool) -> Result<String, Refused> {
+    if text == "aws-global" {
+        return Err(Refused::new(
+            "is `aws-global`, which is no region",
+            "expected a region such as eu-central-1: the regional endpoint is always used",
+        ));
+    }
+    let label = !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_aws_region(text) || (custom_endpoint && label) {
+        return Ok(text.to_owned());
+    }
+    let zone = text
+        .strip_suffix(|c: char| c.is_ascii_lowercase())
+        .filter(|rest| is_aws_region(rest));
+    Err(match zone {
+        Some(region) => Refused::new(
+            format!("is the availability zone `{text}`"),
+            format!("expected its region, {region}"),
+        ),
+        None => Refused::new(
+            format!("is `{}`", text.escape_debug()),
+            "expected a region such as eu-central-1",
+        ),
+    })
+}
+
+/// `fallback_regions`: each once, none of them home, all of home's partition.
+pub(super) fn read_fallbacks(
+    section: &mut Section<'_>,
+    home: Option<&At<String>>,
+    endpoint_url: Option<&At<String>>,
+    reading: &mut Reading<'_>,
+) -> Vec<String> {
+    let Some(found) = section.strings("fallback_regions", reading) else {
+        return Vec::new();
+    };
+    if let Some(url) = endpoint_url.filter(|url| !url.value.contains(PLACEHOLDER))
+        && !found.value.is_empty()
+    {
+        reading.problem(
+            Problem::new(
+                url.at.clone(),
+                format!("`endpoint_url` is the same in every region: `{PLACEHOLDER}` is missing"),
+            )
+            .and("this one", found.at.clone(), "these regions need one each")
+            .help(format!(
+                "write {PLACEHOLDER} where the region belongs, as in https://sts.{PLACEHOLDER}.example.com, or remove fallback_regions"
+            )),
+        );
+    }
+    let mut seen: Vec<(&str, &Place)> = Vec::new();
+    let mut regions = Vec::with_capacity(found.value.len());
+    for item in &found.value {
+        let first = seen.iter().find(|(text, _)| *text == item.value);
+        if let Some((_, first)) = first {
+            reading.problem(
+                Problem::new(
+                    item.at.clone(),
+                    "`fallback_regions` holds the same region twice",
+                )
+                .and("this one", (*first).clone(), "the other one")
+                .help("remove one"),
+            );
+        }
+        seen.push((item.value, &item.at));
+        match region(item.value, endpoint_url.is_some()) {
+            Ok(region) => {
+                if let Some(home) = home {
+                    check_against(home, &region, &item.at, reading);
+                }
+                regions.push(region);
+            }
+            Err(refused) => reading.refuse(&item.at, "an entry of `fallback_regions`", &refused),
+        }
+    }
+    regions
+}
+
+fn check_against(home: &At<String>, fallback: &str, at: &Place, reading: &mut Reading<'_>) {
+    let problem = if fallback == home.value {
+        Problem::new(
+            at.clone(),
+            format!("{fallback} is `region` itself, and cannot stand in for it"),
+        )
+        .help("remove it, or name another region")
+    } else if let (Some(ours), Some(its)) = (partition_of(&home.value), partition_of(fallback))
+        && ours != its
+    {
+        Problem::new(
+            at.clone(),
+            format!("{fallback} is of the partition `{its}`, but `region` is of `{ours}`"),
+        )
+        .help(
+            "our own identity and the roles are unknown there: name a region of the same partition",
+        )
+    } else {
+        return;
+    };
+    reading.problem(problem.and("this one", home.at.clone(), "`region`"));
+}
+
+/// Whether this has the form of a region of AWS: `eu-central-1`, `us-gov-west-1`.
+fn is_aws_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else {
+        return false;
+    };
+    words.len() >= 2
+        && words
+            .iter()
+            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The partition that a region belongs to; `None` for what is no region of AWS.
+pub(super) fn partition_of(region: &str) -> Option<&'static str> {
+    const PREFIXES: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("us-isof-", "aws-iso-f"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("eusc-", "aws-eusc"),
+    ];
+    if !is_aws_region(region) {
+        return None;
+    }
+    let special = PREFIXES
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix));
+    Some(special.map_or("aws", |(_, partition)| partition))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_and_their_partitions() {
+        for (region, partition) in [
+            ("eu-central-1", Some("aws")),
+            ("cn-north-1", Some("aws-cn")),
+            ("us-gov-west-1", Some("aws-us-gov")),
+            ("us-iso-east-1", Some("aws-iso")),
+            ("us-isob-east-1", Some("aws-iso-b")),
+            ("eusc-de-east-1", Some("aws-eusc")),
+            ("default", None),
+        ] {
+            assert_eq!(partition_of(region), partition, "{region}");
+        }
+    }
+}

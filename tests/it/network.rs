@@ -1,0 +1,342 @@
+//! What can go wrong between this host and STS, below HTTP and around it: the class, the words, the schedule, the
+//! metric and the log, through the real binary.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::support::harness::{Daemon, PATIENCE, Setup, text, with};
+use crate::support::sts::{FakeSts, Fault};
+use crate::support::tls::{Authority, Flaw, TlsFront};
+
+/// Words of libraries, which say nothing to an operator.
+const NOISE: [&str; 16] = [
+    "dispatch failure",
+    "response error",
+    "io error",
+    "client error",
+    "SendRequest",
+    "(Connect)",
+    "tcp connect error",
+    "error trying to connect",
+    "dns error",
+    "hyper",
+    "UnknownIssuer",
+    "InvalidContentType",
+    "os error",
+    "Some(",
+    "Err",
+    "{",
+];
+
+/// With a second of patience.
+fn setup(sts: &FakeSts) -> Setup {
+    with(sts)
+        .sts("attempt_timeout = \"1s\"\nconnect_timeout = \"500ms\"")
+        .role("orders")
+}
+
+/// What a failure has to look like: the words of its message, and of the advice.
+fn assert_told(daemon: &Daemon, what: &[&str], advice: &[&str]) {
+    let role = daemon.failed("orders", "network");
+    let error = &role["last_error"];
+    let (message, found) = (text(&error["message"]), text(&error["advice"]));
+    assert!(error["code"].is_null(), "{error}");
+    for word in what {
+        assert!(message.contains(word), "{word:?} is not in {message:?}");
+    }
+    for word in advice {
+        assert!(found.contains(word), "{word:?} is not in {found:?}");
+    }
+    for noise in NOISE {
+        assert!(!message.contains(noise), "{noise:?} is in {message:?}");
+    }
+    assert!(
+        message.starts_with(|first: char| first.is_lowercase()),
+        "{message:?}"
+    );
+    let parts: Vec<&str> = message.split(": ").collect();
+    for (at, part) in parts.iter().enumerate() {
+        assert!(!parts[..at].contains(part), "{part:?} twice in {message:?}");
+    }
+    assert_scheduled(&role);
+    // Three attempts, one line.
+    let labels = [("role", "orders"), ("outcome", "network")];
+    daemon.wait_until("three attempts have failed", |daemon| {
+        let count = daemon.metric("roletap_refresh_attempts_total", &labels);
+        if count >= Some(3.0) {
+            Ok(())
+        } else {
+            Err(format!("{count:?}"))
+        }
+    });
+    let labels = [("region", "eu-central-1"), ("outcome", "network")];
+    let requests = daemon.metric("roletap_sts_requests_total", &labels);
+    assert!(requests >= Some(3.0), "{requests:?}");
+    let log = daemon.log();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" ERROR "))
+        .collect();
+    let [line] = &lines[..] else {
+        panic!("not one line: {lines:#?}")
+    };
+    assert!(line.contains(&message) && line.contains(&found), "{line}");
+    assert!(line.contains("class=\"network\""), "{line}");
+    assert_eq!(daemon.get("orders").status, 503);
+}
+
+/// The next attempt is due within what the class allows after so many failures: 250 ms × 2, at most 30 s.
+fn assert_scheduled(role: &Value) {
+    let failed = role["last_error"]["failed_attempts"]
+        .as_u64()
+        .expect("a count");
+    let millis = 250 << u32::try_from(failed - 1).unwrap_or(7).min(7);
+    let due: Timestamp = text(&role["next_attempt_at"]).parse().expect("a time");
+    let latest = Timestamp::now() + SignedDuration::from_millis(millis.min(30_000));
+    assert!(due <= latest, "after {failed} failures at {due}: {role}");
+}
+
+/// Fails as it should, and is over when the fault is.
+fn assert_fault_is_told(fault: Fault, what: &[&str], advice: &[&str]) {
+    let sts = FakeSts::start();
+    sts.any().always(fault);
+    let daemon = setup(&sts).start();
+    assert_told(&daemon, what, advice);
+    sts.any().clear();
+    daemon.vended("orders");
+    daemon.logged("issued again");
+}
+
+// === before a connection is there ===
+
+#[test]
+fn a_name_that_does_not_resolve() {
+    let sts = FakeSts::start();
+    let daemon = setup(&sts)
+        .endpoint("http://sts.roletap.invalid")
+        // Where no resolver answers, it must give up before the client does.
+        .env("RES_OPTIONS", "timeout:1 attempts:1")
+        .start();
+    assert_told(
+        &daemon,
+        &["name of http://sts.roletap.invalid does not resolve"],
+        &["the DNS of this host", "/etc/resolv.conf", "VPC endpoint"],
+    );
+}
+
+#[test]
+fn a_port_that_refuses() {
+    let sts = FakeSts::start();
+    sts.stop();
+    let daemon = setup(&sts).start();
+    assert_told(
+        &daemon,
+        &["refuses connections", &sts.endpoint_url()],
+        &["nothing listens there", "egress"],
+    );
+    sts.restart();
+    daemon.vended("orders");
+}
+
+/// A host that drops our packets, without leaving loopback: the kernel ignores who comes to a full backlog.
+#[test]
+fn a_connection_that_nobody_answers() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _within = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .expect("a port");
+    let listener = socket.listen(1).expect("to listen");
+    let address = listener.local_addr().expect("an address");
+    let mut held = Vec::new();
+    while let Ok(connection) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        held.push(connection);
+        assert!(held.len() < 100, "the backlog does not fill");
+    }
+    let sts = FakeSts::start();
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://{address}");
+        let daemon = setup(&sts).endpoint(&url).start();
+        assert_told(
+            &daemon,
+            &["no connection to", &url, "in time"],
+            &["packets are dropped", "the network team", "VPC endpoint"],
+        );
+    }
+}
+
+// === TLS ===
+
+#[test]
+fn a_certificate_of_an_unknown_issuer_until_ssl_cert_file_names_it() {
+    let sts = FakeSts::start();
+    let authority = Authority::new();
+    let front = TlsFront::start(&authority, Flaw::None, sts.address());
+    let over_tls = || setup(&sts).endpoint(&front.url());
+    let bundle = over_tls();
+    let path = bundle.home().join("ca.pem");
+    authority.write_to(&path);
+    let path = path.display().to_string();
+    for daemon in [
+        over_tls().start(),
+        over_tls().env("AWS_CA_BUNDLE", &path).start(),
+    ] {
+        assert_told(
+            &daemon,
+            &["certificate", "issuer that is not trusted here"],
+            &["SSL_CERT_FILE", "AWS_CA_BUNDLE is not read"],
+        );
+    }
+    assert!(sts.requests().is_empty(), "nothing is said to a stranger");
+    let daemon = bundle.env("SSL_CERT_FILE", &path).start();
+    daemon.vended("orders");
+}
+
+#[test]
+fn a_certificate_that_has_expired_or_is_anothers() {
+    let sts = FakeSts::start();
+    let authority = Authority::new();
+    for (flaw, what, advice) in [
+        (Flaw::Expired, "has expired", "clock of this host"),
+        (Flaw::OtherName, "is for another name", "another server"),
+    ] {
+        let front = TlsFront::start(&authority, flaw, sts.address());
+        let setup = setup(&sts).endpoint(&front.url());
+        let path = setup.home().join("ca.pem");
+        authority.write_to(&path);
+        let daemon = setup
+            .env("SSL_CERT_FILE", &path.display().to_string())
+            .start();
+        assert_told(&daemon, &["certificate", what], &[advice]);
+    }
+    assert!(sts.requests().is_empty(), "nothing is said to a stranger");
+}
+
+#[test]
+fn a_plain_server_behind_https() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // As a web server answers a handshake.
+            let _ = std::io::Write::write_all(
+                &mut &stream,
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            );
+            // Until the other side has had enough: closing with bytes unread would reset.
+            let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+        }
+    });
+    let sts = FakeSts::start();
+    let url = format!("https://{address}");
+    let daemon = setup(&sts).endpoint(&url).start();
+    assert_told(
+        &daemon,
+        &[&url, "does not speak TLS"],
+        &["`sts.endpoint_url`", "HTTPS_PROXY"],
+    );
+}
+
+// === silence, at each stage ===
+
+#[test]
+fn silence_at_every_stage() {
+    std::thread::scope(|scope| {
+        for fault in [
+            Fault::HangOnAccept,
+            Fault::Hang,
+            Fault::HangMidHead,
+            Fault::HangMidBody,
+            Fault::SlowBody {
+                chunk: 1,
+                every: Duration::from_secs(1),
+            },
+        ] {
+            scope.spawn(move || {
+                assert_fault_is_told(
+                    fault,
+                    &["no answer from http://127.0.0.1", "within 1 s"],
+                    &["egress", "HTTPS_PROXY"],
+                );
+            });
+        }
+    });
+}
+
+// === cut off, at each stage ===
+
+#[test]
+fn cut_off_at_every_stage() {
+    std::thread::scope(|scope| {
+        for fault in [
+            Fault::ResetOnAccept,
+            Fault::Reset,
+            Fault::Close,
+            Fault::CloseMidHead,
+            Fault::CloseMidBody,
+            Fault::ResetMidBody,
+            Fault::ContentLengthOff(100),
+        ] {
+            scope.spawn(move || {
+                assert_fault_is_told(
+                    fault,
+                    &["cut the connection off"],
+                    &["nothing to do if it passes", "the network team"],
+                );
+            });
+        }
+    });
+}
+
+// === somebody else answers ===
+
+#[test]
+fn an_answer_that_is_no_http() {
+    assert_fault_is_told(
+        Fault::Garbage,
+        &["does not speak HTTP"],
+        &["`sts.endpoint_url`", "NO_PROXY"],
+    );
+}
+
+#[test]
+fn a_captive_portal() {
+    assert_fault_is_told(
+        Fault::Page { status: 200 },
+        &["answered HTTP 200, and not as STS does"],
+        &["captive portal", "NO_PROXY"],
+    );
+}
+
+#[test]
+fn a_proxy_that_wants_a_password() {
+    assert_fault_is_told(
+        Fault::Page { status: 407 },
+        &["answered HTTP 407, and not as STS does"],
+        &["a user name and a password", "HTTPS_PROXY"],
+    );
+}
+
+/// The same on the way to TLS: the proxy refuses the tunnel.
+#[test]
+fn a_proxy_that_refuses_the_tunnel() {
+    let sts = FakeSts::start();
+    sts.any().always(Fault::Page { status: 407 });
+    let daemon = setup(&sts)
+        .endpoint("https://sts.roletap.invalid")
+        .env("HTTPS_PROXY", &sts.endpoint_url())
+        .start();
+    assert_told(
+        &daemon,
+        &["the proxy did not connect us to https://sts.roletap.invalid"],
+        &["HTTPS_PROXY", "NO_PROXY"],
+    );
+    sts.wait_for(|log| !log.is_empty(), PATIENCE);
+}
