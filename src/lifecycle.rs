@@ -121,7 +121,11 @@ impl RoleState {
     ) -> Self {
         let error = match outcome {
             Ok(credentials) => {
-                let refresh_at = refresh_point(&credentials, jitter);
+                let refresh_at = if self.was_on_time(now) {
+                    refresh_point(&credentials, jitter)
+                } else {
+                    first_refresh_point(&credentials, jitter)
+                };
                 return Self::Issued {
                     credentials: Arc::new(credentials),
                     refresh_at,
@@ -157,6 +161,18 @@ impl RoleState {
                     failures: Some(failures),
                 }
             }
+        }
+    }
+
+    /// Credentials that come at `now` come when they were planned to.
+    fn was_on_time(&self, now: SystemTime) -> bool {
+        match self {
+            Self::Pending | Self::Failing { .. } => false,
+            Self::Issued {
+                credentials,
+                refresh_at,
+                failures,
+            } => failures.is_none() && now <= *refresh_at + refresh_spread(credentials.lifetime()),
         }
     }
 
@@ -298,8 +314,21 @@ pub fn refresh_lead(lifetime: Duration) -> Duration {
 
 fn refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
     let lifetime = credentials.lifetime();
-    let spread = lifetime.mul_f64(REFRESH_SPREAD);
+    let spread = refresh_spread(lifetime);
     credentials.expires_at() - refresh_lead(lifetime) - spread + jitter.of(spread * 2)
+}
+
+/// Whatever made this role late or start now has probably done so to a whole fleet. Anywhere in one whole interval, up to
+/// the latest usual point: then the fleet is spread evenly again, and stays so.
+fn first_refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
+    let lifetime = credentials.lifetime();
+    let latest = credentials.expires_at() - refresh_lead(lifetime) + refresh_spread(lifetime);
+    let interval = lifetime - refresh_lead(lifetime);
+    latest - interval + jitter.of(interval)
+}
+
+fn refresh_spread(lifetime: Duration) -> Duration {
+    lifetime.mul_f64(REFRESH_SPREAD)
 }
 
 /// The wait after the `n`th failure in a row of one class, `n` from 1.

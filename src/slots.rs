@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
@@ -230,21 +230,7 @@ impl Slot {
 
     /// How much this role needs a call at `now`.
     pub fn need(&self, now: SystemTime) -> Need {
-        let state = self.state();
-        match state.vend(now) {
-            Ok(credentials) => match credentials
-                .expires_at()
-                .duration_since(now)
-                .unwrap_or_default()
-            {
-                left if left <= Duration::from_secs(120) => Need::Ending,
-                left if left <= Duration::from_secs(300) => Need::EndingSoon,
-                _ if self.was_asked() => Need::Asked,
-                _ => Need::Unasked,
-            },
-            Err(_) if self.was_asked() => Need::AskedAndEmpty,
-            Err(_) => Need::Unasked,
-        }
+        Need::of(&self.state(), self.was_asked(), now)
     }
 }
 
