@@ -243,7 +243,14 @@ impl World {
             };
             self.empty += usize::from(state.credentials().is_none());
             self.push(due_at, Event::Due(number, role));
-            roles.push((role, OneRole { state, asked_at, due_at }));
+            roles.push((
+                role,
+                OneRole {
+                    state,
+                    asked_at,
+                    due_at,
+                },
+            ));
         }
         roles.sort_by_key(|(role, _)| *role);
         self.hosts.push(Host {
