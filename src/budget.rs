@@ -17,7 +17,8 @@
 //! Invariants: never more than `max_in_flight` calls at once; never more than `max_requests_per_second`, with at most one
 //! second's worth in a burst; while the host pauses, nothing passes but one call per 10 s for credentials that end within
 //! two minutes; after a pause one call goes first, alone, and the rest follow when it has gone well; no pause is longer
-//! than two minutes, nor a wait for the next probe longer than 30 s.
+//! than two minutes, nor a wait for the next probe longer than 30 s; a call that hangs holds up no other for more than a
+//! second while fewer than `max_in_flight` hang.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -95,6 +96,8 @@ pub struct Budget {
     window: usize,
     /// Good answers since the window has changed.
     good: usize,
+    /// The last turn.
+    given_at: Instant,
     tokens: f64,
     refilled_at: Instant,
     throttled: Option<Throttled>,
@@ -120,6 +123,8 @@ struct Unreachable {
     probe_at: Instant,
 }
 
+/// How long a narrow window waits for an answer: a call that hangs must not hold up the others.
+const HANGS_AFTER: Duration = Duration::from_secs(1);
 const PAUSE_BASE: Duration = Duration::from_secs(1);
 const PAUSE_CAP: Duration = Duration::from_secs(15);
 /// How many times longer a role pauses that nobody misses.
@@ -199,6 +204,7 @@ impl Budget {
             in_flight: 0,
             window: 1,
             good: 0,
+            given_at: now,
             tokens: f64::from(limits.max_requests_per_second),
             refilled_at: now,
             throttled: None,
@@ -250,9 +256,8 @@ impl Budget {
                 return Turn::NotBefore(exception.min(end));
             }
             throttled.last_exception = Some(now);
-        } else if self.in_flight >= self.window + usize::from(self.unreachable.is_some()) {
-            // One more where there may be a probe: it may hang, and must not delay the others.
-            return Turn::Nobody;
+        } else if self.in_flight >= self.window && now < self.given_at + HANGS_AFTER {
+            return Turn::NotBefore(self.given_at + HANGS_AFTER);
         }
         if let Some(unreachable) = self.unreachable.as_mut()
             && need.waits_for_probe()
@@ -262,6 +267,7 @@ impl Budget {
         }
         self.tokens -= 1.0;
         self.in_flight += 1;
+        self.given_at = now;
         Turn::Of(position)
     }
 
@@ -509,7 +515,11 @@ mod tests {
             for _ in 0..window {
                 assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0), "{window}");
             }
-            assert_eq!(budget.turn(&[ASKED], now), Turn::Nobody, "{window}");
+            let none = match window {
+                4 => Turn::Nobody,
+                _ => Turn::NotBefore(now + HANGS_AFTER),
+            };
+            assert_eq!(budget.turn(&[ASKED], now), none, "{window}");
             now += seconds(1);
             for _ in 0..window {
                 budget.conclude(GOOD, now, LATER);
@@ -608,7 +618,8 @@ mod tests {
         budget.conclude(THROTTLED, now, LATER);
         let after = now + seconds(1);
         assert_eq!(budget.turn(&[EMPTY], after), Turn::Of(0));
-        assert_eq!(budget.turn(&[EMPTY], after), Turn::Nobody);
+        let hangs = Turn::NotBefore(after + HANGS_AFTER);
+        assert_eq!(budget.turn(&[EMPTY], after), hangs);
         budget.conclude(GOOD, after, LATER);
         assert_eq!(budget.turn(&[EMPTY], after), Turn::Of(0));
     }
@@ -618,7 +629,10 @@ mod tests {
         let mut now = start();
         let mut budget = warm(now);
         let waiting = [failed(ASKED), failed(EMPTY)];
-        for wait in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
+        assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
+        budget.conclude(Answer::Unreachable, now, LATER);
+        now += Duration::from_millis(500);
+        for wait in [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
             assert!(matches!(budget.turn(&waiting, now), Turn::Of(_)));
             // Nobody else while the probe is under way.
             assert!(matches!(budget.turn(&waiting, now), Turn::NotBefore(_)));
@@ -637,14 +651,16 @@ mod tests {
     fn one_role_that_hangs_and_fails_delays_no_other() {
         let mut now = start();
         let mut budget = Budget::new(LIMITS, now);
+        let waiting = [failed(EMPTY), UNASKED];
         for _ in 0..10 {
-            assert_eq!(budget.turn(&[failed(EMPTY)], now), Turn::Of(0));
+            assert_eq!(budget.turn(&waiting[..1], now), Turn::Of(0));
             // While it hangs:
-            assert_eq!(budget.turn(&[failed(EMPTY), UNASKED], now), Turn::Of(1));
+            assert_eq!(budget.turn(&waiting[1..], now + seconds(1)), Turn::Of(0));
+            budget.conclude(Answer::Unknown, now, LATER);
             now += seconds(16);
             budget.conclude(Answer::Unreachable, now, LATER);
-            assert_eq!(budget.turn(&[failed(EMPTY), UNASKED], now), Turn::Of(1));
-            budget.conclude(Answer::Unknown, now, LATER);
+            // While it waits for the next probe:
+            assert_eq!(budget.turn(&waiting, now), Turn::Of(1));
             budget.conclude(Answer::Unknown, now, LATER);
             now += seconds(30);
         }

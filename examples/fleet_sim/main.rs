@@ -1,130 +1,141 @@
-//! x
-#![allow(unreachable_pub)]
-#![expect(clippy::print_stdout, reason = "it prints what it measured")]
+//! A fleet of hosts against the one quota that they share, in virtual time: what a mass restart and an outage of STS come to.
+//!
+//! `cargo run --release --example fleet_sim -- --hosts 10000 --svg fleet.svg`; with fewer hosts the quota shrinks with them.
+
+#![expect(clippy::print_stdout, reason = "it prints what it has measured")]
+
+mod plot;
 mod simulation;
-use clap::Parser;
-use simulation::*;
-#[derive(Parser, Debug)]
-struct A {
+
+use std::error::Error;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use simulation::{Control, Fleet, HEAD, Measured, Scenario, simulate};
+
+/// Simulates a fleet; sessions of an hour, three hours.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Hosts in the fleet
     #[arg(long, default_value_t = 400)]
     hosts: usize,
+    /// Roles on each host
     #[arg(long, default_value_t = 50)]
     roles: usize,
+    /// What happens
+    #[arg(long, value_enum, default_value = "all")]
+    scenario: Which,
+    /// A policy broken on purpose
+    #[arg(long, value_enum, default_value = "none")]
+    control: Broken,
+    /// Calls per second that STS lets in; by default its 600, scaled from 500,000 roles to this fleet
+    #[arg(long)]
+    quota: Option<f64>,
+    /// Decides every random draw
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    #[arg(long, default_value = "all")]
-    scenario: String,
-    #[arg(long, default_value = "none")]
-    control: String,
-    #[arg(long)]
-    trace: bool,
+    /// Writes the calls of each second here
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Draws the calls over time here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
-fn main() {
-    let a = A::parse();
-    for (name, scenario) in [
-        ("steady", Scenario::Steady),
-        ("restart", Scenario::Restart),
-        ("outage", Scenario::Outage),
-    ] {
-        if a.scenario != "all" && a.scenario != name {
-            continue;
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Which {
+    Steady,
+    Restart,
+    Outage,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Broken {
+    None,
+    NoSpread,
+    NoPause,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let scenarios = match arguments.scenario {
+        Which::Steady => vec![Scenario::Steady],
+        Which::Restart => vec![Scenario::Restart],
+        Which::Outage => vec![Scenario::Outage],
+        Which::All => vec![Scenario::Steady, Scenario::Restart, Scenario::Outage],
+    };
+    let fleet = |scenario| {
+        let fleet = Fleet::new(scenario, arguments.hosts, arguments.roles, arguments.seed);
+        Fleet {
+            quota: arguments.quota.unwrap_or(fleet.quota),
+            control: match arguments.control {
+                Broken::None => Control::None,
+                Broken::NoSpread => Control::NoSpread,
+                Broken::NoPause => Control::NoPause,
+            },
+            ..fleet
         }
-        let control = match a.control.as_str() {
-            "nospread" => Control::NoSpread,
-            "nopause" => Control::NoPause,
-            _ => Control::None,
-        };
-        let quota = 600.0 * (a.hosts * a.roles) as f64 / 500_000.0;
-        let m = simulate(Fleet {
-            scenario,
-            hosts: a.hosts,
-            roles: a.roles,
-            quota,
-            seconds: 3 * 3600,
-            seed: a.seed,
-            control,
-        });
-        let q = |p: f64| p / quota;
+    };
+    let first = fleet(scenarios[0]);
+    println!(
+        "{} hosts, {} roles each, quota {} calls/s, seed {}\n\n{HEAD}",
+        first.hosts, first.roles, first.quota, first.seed
+    );
+    let mut all = Vec::new();
+    for scenario in scenarios {
+        let measured = simulate(fleet(scenario));
+        println!("{}", measured.row());
+        all.push(measured);
+    }
+    println!();
+    for measured in &all {
+        tell(measured);
+    }
+    if let Some(file) = &arguments.csv {
+        std::fs::write(file, csv(&all)?)?;
+    }
+    if let Some(file) = &arguments.svg {
+        std::fs::write(file, plot::svg(&all)?)?;
+    }
+    Ok(())
+}
+
+fn tell(measured: &Measured) {
+    let whole = 0..measured.fleet.seconds;
+    println!(
+        "{}: {:.1} calls/s in the last hour, forecast {:.1}; {} throttled; {} into the outage; {} in the first 30 min",
+        measured.fleet.scenario.as_str(),
+        measured.mean(measured.last_hour()),
+        measured.forecast,
+        measured.sum(whole.clone(), |second| second.throttled),
+        measured.sum(whole, |second| second.unreachable),
+        measured.sum(0..1800, simulation::Second::arrived),
+    );
+    if !measured.asked_filled.is_empty() {
         println!(
-            "{name}: calls/ideal {:.3} filled {:?} asked n {} p50 {:.0} p99 {:.0} max {:.0} waited p99 {:.0} limit {:.0}",
-            m.calls_to_ideal(),
-            m.all_filled,
-            m.asked_filled.len(),
-            quantile(&m.asked_filled, 0.5),
-            quantile(&m.asked_filled, 0.99),
-            quantile(&m.asked_filled, 1.0),
-            quantile(&m.asked_waited, 0.99),
-            m.limit_for_asked()
+            "{}: {} roles were asked for in the first minute; to be filled within {:.0} s",
+            measured.fleet.scenario.as_str(),
+            measured.asked_filled.len(),
+            measured.limit_for_asked(),
         );
-        let f = m.all_filled.unwrap_or(0.0) as u64;
-        println!(
-            "   30min {} to fill {:.3} throttled {} unreachable {}  expired {:.0} least left {:.0} caught up {:?}",
-            m.arrived(0..1800) as f64 / (a.hosts * a.roles) as f64,
-            m.arrived(0..f) as f64 / (a.hosts * a.roles) as f64,
-            m.throttled(0..10800),
-            m.unreachable(),
-            m.expired_role_seconds,
-            m.least_left,
-            m.caught_up
-        );
-        println!(
-            "   last hour mean {:.3} forecast {:.3} peak1 {:.3} peak10 {:.3}; wave(after {}) peak1 {:.3} peak10 {:.3} peak60 {:.3}",
-            q(m.mean(7200..10800)),
-            q(m.forecast),
-            q(m.peak(7200..10800, 1)),
-            q(m.peak(7200..10800, 10)),
-            f + 60,
-            q(m.peak(
-                (f + 60).max(if scenario == Scenario::Outage {
-                    3000
-                } else {
-                    0
-                })..10800,
-                1
-            )),
-            q(m.peak(
-                (f + 60).max(if scenario == Scenario::Outage {
-                    3000
-                } else {
-                    0
-                })..10800,
-                10
-            )),
-            q(m.peak(
-                (f + 60).max(if scenario == Scenario::Outage {
-                    3000
-                } else {
-                    0
-                })..10800,
-                60
-            ))
-        );
-        {
-            let mut ends: Vec<u64> = vec![0, 5, 20, 60, 120, 240, 480, 960];
-            ends.dedup();
-            print!("   ");
-            for w in ends.windows(2) {
-                print!(
-                    "{}: {:.2}/{:.2}  ",
-                    w[0],
-                    q(m.mean(w[0]..w[1])),
-                    q(m.throttled(w[0]..w[1]) as f64 / (w[1] - w[0]) as f64)
-                );
-            }
-            println!();
-        }
-        if a.trace {
-            let mut s = 0;
-            while s < 10800 {
-                let e = s + if s < 60 { 5 } else { 60 };
-                println!(
-                    "{s} {:.3} thr {:.3} unr {:.3}",
-                    q(m.mean(s..e)),
-                    q(m.throttled(s..e) as f64 / (e - s) as f64),
-                    q(m.seconds[s as usize].unreachable as f64)
-                );
-                s = e;
-            }
+    }
+}
+
+fn csv(all: &[Measured]) -> Result<String, std::fmt::Error> {
+    let mut text = String::from("scenario,second,issued,throttled,unreachable\n");
+    for measured in all {
+        for (at, second) in measured.seconds.iter().enumerate() {
+            writeln!(
+                text,
+                "{},{at},{},{},{}",
+                measured.fleet.scenario.as_str(),
+                second.issued,
+                second.throttled,
+                second.unreachable
+            )?;
         }
     }
+    Ok(text)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roletap::budget::{Answer, Budget, Limits, Need, Turn};
-use roletap::config::{Config, FixedHost, Forecast, Source};
+use roletap::config::{Config, FixedHost, Forecast, STS_QUOTA_PER_SECOND, Source};
 use roletap::credentials::{Credentials, Grant, Secret};
 use roletap::issuer::{Class, IssueError};
 use roletap::lifecycle::{Jitter, RoleState};
@@ -19,7 +19,7 @@ use roletap::role::Role;
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scenario {
+pub(crate) enum Scenario {
     /// Nothing happens: credentials of all ages are refreshed.
     Steady,
     /// All hosts start within one second, with empty slots.
@@ -30,20 +30,20 @@ pub enum Scenario {
 
 /// The size of it, and how it ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Fleet {
-    pub scenario: Scenario,
-    pub hosts: usize,
-    pub roles: usize,
+pub(crate) struct Fleet {
+    pub(crate) scenario: Scenario,
+    pub(crate) hosts: usize,
+    pub(crate) roles: usize,
     /// Calls per second that STS lets in, from all hosts together; also the burst.
-    pub quota: f64,
-    pub seconds: u64,
-    pub seed: u64,
-    pub control: Control,
+    pub(crate) quota: f64,
+    pub(crate) seconds: u64,
+    pub(crate) seed: u64,
+    pub(crate) control: Control,
 }
 
 /// A policy broken on purpose: what a measurement that cannot fail would not notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
+pub(crate) enum Control {
     /// The policy as it is.
     None,
     /// Every draw comes out in the middle: no host differs from any other.
@@ -54,42 +54,40 @@ pub enum Control {
 
 /// What was measured.
 #[derive(Debug)]
-pub struct Measured {
-    pub fleet: Fleet,
+pub(crate) struct Measured {
+    pub(crate) fleet: Fleet,
     /// The rate that `roletap check --hosts N` forecasts.
-    pub forecast: f64,
+    pub(crate) forecast: f64,
     /// Per second of virtual time.
-    pub seconds: Vec<Second>,
+    pub(crate) seconds: Vec<Second>,
     /// When the last empty slot was filled.
-    pub all_filled: Option<f64>,
+    pub(crate) all_filled: Option<f64>,
     /// For each role that a workload asked for: from the restart until it had credentials.
-    pub asked_filled: Vec<f64>,
-    /// From when it was asked for until it had credentials.
-    pub asked_waited: Vec<f64>,
-    pub expired_role_seconds: f64,
+    pub(crate) asked_filled: Vec<f64>,
+    pub(crate) expired_role_seconds: f64,
     /// The least that was left of any credentials when they were replaced.
-    pub least_left: f64,
+    pub(crate) least_left: f64,
     /// When the last refresh that the outage had held up was made, after its end.
-    pub caught_up: Option<f64>,
+    pub(crate) caught_up: Option<f64>,
 }
 
 /// Calls by how they ended.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Second {
-    pub issued: u32,
-    pub throttled: u32,
-    pub unreachable: u32,
+pub(crate) struct Second {
+    pub(crate) issued: u32,
+    pub(crate) throttled: u32,
+    pub(crate) unreachable: u32,
 }
 
 impl Second {
     /// What STS sees.
-    pub fn arrived(self) -> u32 {
+    pub(crate) fn arrived(self) -> u32 {
         self.issued + self.throttled
     }
 }
 
 /// The start and the end of the total outage.
-pub const OUTAGE: Range<u64> = 600..1800;
+pub(crate) const OUTAGE: Range<u64> = 600..1800;
 const SESSION: u64 = 3600;
 const LIMITS: Limits = Limits {
     max_in_flight: 8,
@@ -127,8 +125,8 @@ struct Host {
 
 struct OneRole {
     state: RoleState,
-    asked_at: Option<Micros>,
-    /// Due, waiting or in flight.
+    asked: bool,
+    /// When the refresh was planned, however late it comes.
     due_at: Micros,
 }
 
@@ -152,7 +150,7 @@ struct World {
 }
 
 /// Runs it to its end.
-pub fn simulate(fleet: Fleet) -> Measured {
+pub(crate) fn simulate(fleet: Fleet) -> Measured {
     let config = config(fleet.roles);
     let forecast = Forecast::new(&config, fleet.hosts as u64).calls_per_second;
     let role = config
@@ -194,7 +192,6 @@ impl World {
             seconds: vec![Second::default(); fleet.seconds as usize + 1],
             all_filled: None,
             asked_filled: Vec::new(),
-            asked_waited: Vec::new(),
             expired_role_seconds: 0.0,
             least_left: f64::INFINITY,
             caught_up: None,
@@ -232,22 +229,18 @@ impl World {
                 Scenario::Restart => (RoleState::Pending, started + place as u64),
                 Scenario::Steady | Scenario::Outage => self.in_steady_state(),
             };
-            let asked_at = match self.fleet.scenario {
-                Scenario::Restart if asked => {
-                    let at = self.random.u64(started..60 * SECOND);
-                    self.push(at, Event::Asked(number, role));
-                    None
-                }
-                Scenario::Steady | Scenario::Outage if asked => Some(0),
-                Scenario::Restart | Scenario::Steady | Scenario::Outage => None,
-            };
+            let asked_from_the_start = asked && self.fleet.scenario != Scenario::Restart;
+            if asked && !asked_from_the_start {
+                let at = self.random.u64(started..60 * SECOND);
+                self.push(at, Event::Asked(number, role));
+            }
             self.empty += usize::from(state.credentials().is_none());
             self.push(due_at, Event::Due(number, role));
             roles.push((
                 role,
                 OneRole {
                     state,
-                    asked_at,
+                    asked: asked_from_the_start,
                     due_at,
                 },
             ));
@@ -300,10 +293,9 @@ impl World {
             }
             Event::Asked(number, role) => {
                 let asked = &mut self.hosts[number as usize].roles[usize::from(role)];
-                asked.asked_at = Some(now);
+                asked.asked = true;
                 if asked.state.credentials().is_some() {
                     self.measured.asked_filled.push(seconds(now));
-                    self.measured.asked_waited.push(0.0);
                 }
                 number
             }
@@ -332,7 +324,7 @@ impl World {
                 .iter()
                 .map(|role| {
                     let role = &host.roles[usize::from(*role)];
-                    Need::of(&role.state, role.asked_at.is_some(), wall(now))
+                    Need::of(&role.state, role.asked, wall(now))
                 })
                 .collect();
             match host.budget.turn(&needs, monotonic) {
@@ -408,9 +400,8 @@ impl World {
             if self.empty == 0 {
                 self.measured.all_filled = Some(seconds(now));
             }
-            if let Some(asked_at) = role.asked_at {
+            if role.asked {
                 self.measured.asked_filled.push(seconds(now));
-                self.measured.asked_waited.push(seconds(now - asked_at));
             }
             return;
         };
@@ -435,7 +426,6 @@ impl World {
             self.measured.all_filled = None;
         }
         self.measured.asked_filled.sort_by(f64::total_cmp);
-        self.measured.asked_waited.sort_by(f64::total_cmp);
         self.measured
     }
 
@@ -510,67 +500,143 @@ fn error(class: Class) -> IssueError {
 }
 
 impl Measured {
-    /// All that STS saw in these seconds.
-    pub fn arrived(&self, seconds: Range<u64>) -> u64 {
-        self.sum(seconds, Second::arrived)
-    }
-
-    /// All that it throttled.
-    pub fn throttled(&self, seconds: Range<u64>) -> u64 {
-        self.sum(seconds, |second| second.throttled)
-    }
-
-    /// Calls into the outage.
-    pub fn unreachable(&self) -> u64 {
-        self.sum(0..self.fleet.seconds, |second| second.unreachable)
-    }
-
-    /// The calls of a fleet that knows the future: one for each slot that is empty, and one per interval of the rule.
-    pub fn ideal(&self) -> f64 {
-        let first = match self.fleet.scenario {
-            Scenario::Restart => (self.fleet.hosts * self.fleet.roles) as f64,
-            Scenario::Steady | Scenario::Outage => 0.0,
+    /// A line of the table, in the order of [`HEAD`].
+    pub(crate) fn row(&self) -> String {
+        let quota = self.fleet.quota;
+        let rate = |rate: f64| format!("{:.0} %", rate / quota * 100.0);
+        let or_none = |value: Option<f64>, text: &str| {
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0}{text}"))
         };
-        first + self.forecast * self.fleet.seconds as f64
+        let asked = |share| or_none(quantile(&self.asked_filled, share), "");
+        let (wave, steady) = (self.wave(), self.last_hour());
+        format!(
+            "| {} | {:.2} | {:.2} | {} | {} / {} / {} | {} / {} | {} / {} | {:.0} s | {:.0} |",
+            self.fleet.scenario.as_str(),
+            self.calls_to_ideal(),
+            self.calls_per_issue_in_need(),
+            or_none(self.need_ended(), " s"),
+            asked(0.5),
+            asked(0.99),
+            asked(1.0),
+            rate(self.peak(wave.clone(), 1)),
+            rate(self.peak(wave, 10)),
+            rate(self.peak(steady.clone(), 1)),
+            rate(self.peak(steady, 10)),
+            self.least_left,
+            self.expired_role_seconds,
+        )
     }
 
-    /// Calls of the fleet over those of the ideal one.
-    pub fn calls_to_ideal(&self) -> f64 {
-        self.arrived(0..self.fleet.seconds) as f64 / self.ideal()
+    /// Calls of the fleet over those of one that knows the future: that fills its empty slots at the rate of the quota
+    /// and refreshes each once per interval of the rule.
+    pub(crate) fn calls_to_ideal(&self) -> f64 {
+        let seconds = self.fleet.seconds as f64;
+        let ideal = match self.fleet.scenario {
+            Scenario::Restart => {
+                let slots = (self.fleet.hosts * self.fleet.roles) as f64;
+                slots + self.forecast * (seconds - slots / self.fleet.quota / 2.0)
+            }
+            Scenario::Steady | Scenario::Outage => self.forecast * seconds,
+        };
+        self.sum(0..self.fleet.seconds, Second::arrived) as f64 / ideal
     }
 
-    /// The busiest `window` seconds within `seconds`, in calls per second.
-    pub fn peak(&self, seconds: Range<u64>, window: u64) -> f64 {
-        (seconds.start..seconds.end.saturating_sub(window - 1))
-            .map(|start| self.arrived(start..start + window) as f64 / window as f64)
-            .fold(0.0, f64::max)
+    /// Calls for each that was let in, while the fleet needs more than the quota gives.
+    pub(crate) fn calls_per_issue_in_need(&self) -> f64 {
+        let need = 0..self
+            .need_ended()
+            .map_or(self.fleet.seconds, |end| end as u64)
+            + match self.fleet.scenario {
+                Scenario::Outage => OUTAGE.end,
+                Scenario::Steady | Scenario::Restart => 0,
+            };
+        let issued = self.sum(need.clone(), |second| second.issued);
+        self.sum(need, Second::arrived) as f64 / issued as f64
     }
 
-    /// Mean calls per second.
-    pub fn mean(&self, seconds: Range<u64>) -> f64 {
-        let length = seconds.end - seconds.start;
-        self.arrived(seconds) as f64 / length as f64
+    /// When the last slot was filled; when the last refresh that an outage had held up was made, from the outage's end.
+    pub(crate) fn need_ended(&self) -> Option<f64> {
+        self.all_filled.or(self.caught_up)
     }
 
-    /// What a role asked for first should not exceed: a minute, and twice what the quota needs for all of them.
-    pub fn limit_for_asked(&self) -> f64 {
+    /// What should bound the wait of a role that is asked for first: a minute, and twice what the quota needs for all.
+    pub(crate) fn limit_for_asked(&self) -> f64 {
         60.0 + 2.0 * self.asked_filled.len() as f64 / self.fleet.quota
     }
 
-    fn sum(&self, seconds: Range<u64>, of: impl Fn(Second) -> u32) -> u64 {
-        let (start, end) = (seconds.start as usize, seconds.end as usize);
-        self.seconds[start.min(end)..end.min(self.seconds.len())]
+    /// From when all is well again.
+    pub(crate) fn wave(&self) -> Range<u64> {
+        let end = self.last_hour().start;
+        let start = self.need_ended().unwrap_or_default() as u64
+            + match self.fleet.scenario {
+                Scenario::Steady => 0,
+                Scenario::Restart => 60,
+                Scenario::Outage => OUTAGE.end + 60,
+            };
+        start.min(end)..end
+    }
+
+    /// When everything should have settled.
+    pub(crate) fn last_hour(&self) -> Range<u64> {
+        self.fleet.seconds.saturating_sub(3600)..self.fleet.seconds
+    }
+
+    /// The busiest `window` seconds within `seconds`, in calls per second.
+    pub(crate) fn peak(&self, seconds: Range<u64>, window: u64) -> f64 {
+        (seconds.start..seconds.end.saturating_sub(window - 1))
+            .map(|start| self.mean(start..start + window))
+            .fold(0.0, f64::max)
+    }
+
+    /// Calls per second.
+    pub(crate) fn mean(&self, seconds: Range<u64>) -> f64 {
+        let length = seconds.end.saturating_sub(seconds.start).max(1);
+        self.sum(seconds, Second::arrived) as f64 / length as f64
+    }
+
+    /// Of something, over these seconds.
+    pub(crate) fn sum(&self, seconds: Range<u64>, of: impl Fn(Second) -> u32) -> u64 {
+        let end = (seconds.end as usize).min(self.seconds.len());
+        let start = (seconds.start as usize).min(end);
+        self.seconds[start..end]
             .iter()
             .map(|second| u64::from(of(*second)))
             .sum()
     }
 }
 
+/// Names the columns of [`Measured::row`]; peaks in shares of the quota, over 1 s and over 10 s.
+pub(crate) const HEAD: &str = "\
+| scenario | calls / ideal | calls per issue while short | all filled, caught up | asked for: p50 / p99 / max, s | peak of the wave after | peak in the last hour | least left | expired role-seconds |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |";
+
 /// The value below which this share of sorted `values` lies.
-pub fn quantile(values: &[f64], share: f64) -> f64 {
-    let last = values.len().saturating_sub(1);
-    values
-        .get((last as f64 * share).ceil() as usize)
-        .copied()
-        .unwrap_or(f64::NAN)
+pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
+    let last = values.len().checked_sub(1)?;
+    values.get((last as f64 * share).ceil() as usize).copied()
+}
+
+impl Scenario {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Restart => "restart",
+            Self::Outage => "outage",
+        }
+    }
+}
+
+impl Fleet {
+    /// Against as much of 600 calls per second as this fleet is of one of 10,000 hosts with 50 roles.
+    pub(crate) fn new(scenario: Scenario, hosts: usize, roles: usize, seed: u64) -> Self {
+        Self {
+            scenario,
+            hosts,
+            roles,
+            quota: STS_QUOTA_PER_SECOND * (hosts * roles) as f64 / 500_000.0,
+            seconds: 3 * 3600,
+            seed,
+            control: Control::None,
+        }
+    }
 }

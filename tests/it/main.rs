@@ -7,6 +7,7 @@
 
 mod config;
 mod fake_sts;
+mod fleet;
 mod issue;
 mod outage;
 mod process;
