@@ -12,7 +12,10 @@ fn fleet(scenario: Scenario) -> Fleet {
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(7);
-    Fleet::new(scenario, 400, 50, seed)
+    Fleet {
+        seconds: 2 * 3600,
+        ..Fleet::new(scenario, 400, 50, seed)
+    }
 }
 
 fn told(measured: &Measured) -> String {
@@ -94,8 +97,8 @@ fn without_spreading_a_restart_leaves_a_wave_that_is_noticed_here() {
 fn without_pauses_a_restart_calls_so_often_that_it_is_noticed_here() {
     let broken = simulate(Fleet {
         control: Control::NoPause,
-        seconds: 300,
-        ..fleet(Scenario::Restart)
+        seconds: 60,
+        ..Fleet::new(Scenario::Restart, 50, 50, 7)
     });
     assert!(broken.calls_per_issue_in_need() > 1.3, "{}", told(&broken));
 }
