@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_smithy_async::time::SharedTimeSource;
 use http::{header, request};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::config::AuditSink;
 use crate::credentials::rfc3339;
+use crate::log::WAITING_LINES;
 use crate::role::RoleName;
 use crate::slots::{Tally, VendResult};
 
@@ -42,6 +42,7 @@ impl Audit {
         let open = |writer| {
             let (writer, guard) = NonBlockingBuilder::default()
                 .thread_name("audit")
+                .buffered_lines_limit(WAITING_LINES)
                 .finish(writer);
             (Some(writer), Some(guard))
         };
@@ -80,10 +81,9 @@ impl Audit {
         credentials: Option<(&str, SystemTime)>,
         head: &request::Parts,
         peer: SocketAddr,
-        clock: &SharedTimeSource,
+        now: SystemTime,
     ) {
         let Some(writer) = &self.writer else { return };
-        let now = clock.now();
         let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now)
         else {
             return;

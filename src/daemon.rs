@@ -16,17 +16,18 @@ use tokio::time::Instant;
 use crate::audit::Audit;
 use crate::budget;
 use crate::budget::queue::Queue;
+use crate::clock::{ServerTime, Skew};
 use crate::config::{Loaded, Sts};
 use crate::fleet::Fleet;
-use crate::issuer::sts::{Skew, StsIssuer};
-use crate::lifecycle::{Phase, RoleState};
-use crate::metrics::{Ledger, Metrics};
+use crate::issuer::sts::StsIssuer;
+use crate::lifecycle::Phase;
+use crate::metrics::Metrics;
 use crate::refresher::{Progress, Surroundings};
 use crate::server::admin::{Admin, Readiness};
 use crate::server::vend::Vend;
 use crate::server::{self, Drained, Limits, serve};
 use crate::signals::Event;
-use crate::slots::{Slot, Slots, Table};
+use crate::slots::Slots;
 use crate::source::{LOAD_TIMEOUT, Source};
 use crate::systemd;
 use crate::tokens::Tokens;
@@ -55,7 +56,7 @@ pub struct Prepared {
     pub tokens: Tokens,
     /// The audit log.
     pub audit: Audit,
-    /// The one clock.
+    /// The local clock.
     pub clock: SharedTimeSource,
 }
 
@@ -65,9 +66,10 @@ pub struct Daemon {
     loaded: Loaded,
     path: PathBuf,
     tokens: Tokens,
+    local: SharedTimeSource,
+    /// Of STS.
     clock: SharedTimeSource,
     slots: Arc<Slots>,
-    ledger: Ledger,
     metrics: Arc<Metrics>,
     source: Arc<Source>,
     skew: Arc<Skew>,
@@ -92,36 +94,19 @@ impl Daemon {
             admin,
             tokens,
             audit,
-            clock,
+            clock: local,
         } = prepared;
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
-        metrics.config_loaded(clock.now());
-        let source = Arc::new(Source::default_chain(&config.sts.region, clock.clone()));
+        metrics.config_loaded(local.now());
+        let source = Arc::new(Source::default_chain(&config.sts.region, local.clone()));
         let skew = Arc::new(Skew::new());
         let slots = Arc::new(Slots::default());
         let queue = Queue::new(limits(&config.sts));
-        let around = surroundings(&config.sts, &source, &clock, &skew, &metrics, queue.clone());
-        let mut fleet = Fleet::new(Arc::new(around));
-        let ledger = Ledger::default();
-        let mut table = Table::default();
-        let mut writers = Vec::new();
-        for role in config.roles.values() {
-            let (slot, writer) = Slot::new(
-                role.clone(),
-                RoleState::Pending,
-                ledger.of(role.name.as_str()),
-                false,
-            );
-            table.slots.insert(role.name.clone(), slot);
-            writers.push(writer);
-        }
-        table.open_with(&tokens);
-        slots.publish(table);
-        // In random order: a fleet of hosts with the same file must not ask for the same roles at the same instant.
-        fastrand::shuffle(&mut writers);
-        writers.into_iter().for_each(|writer| fleet.start(writer));
-
+        let around = surroundings(&config.sts, &source, &local, &skew, &metrics, queue.clone());
+        let clock = around.clock.clone();
+        let mut fleet = Fleet::new(around, slots.clone());
+        fleet.reshape(&config.roles, &tokens, None);
         let vend = Arc::new(Vend::new(
             slots.clone(),
             clock.clone(),
@@ -152,6 +137,11 @@ impl Daemon {
             queue,
             skew: skew.clone(),
             source: source.clone(),
+            serves_others: !config
+                .admin
+                .listen
+                .iter()
+                .all(|address| address.ip().is_loopback()),
             readiness: readiness.clone(),
         });
         let limits = Limits {
@@ -174,9 +164,9 @@ impl Daemon {
             loaded,
             path,
             tokens,
+            local,
             clock,
             slots,
-            ledger,
             metrics,
             source,
             skew,
@@ -216,7 +206,7 @@ impl Daemon {
                     Some(Event::RefreshAll) => self.refresh_all(),
                     Some(Event::Shutdown) | None => return self.shut_down().await,
                 },
-                () = self.fleet.mend(&self.slots) => {}
+                () = self.fleet.mend() => {}
                 () = tick => {
                     if !self.ready && self.readiness.is_ready(&self.slots) {
                         self.ready = true;
@@ -304,7 +294,7 @@ impl Vigil {
 fn surroundings(
     sts: &Sts,
     source: &Arc<Source>,
-    clock: &SharedTimeSource,
+    local: &SharedTimeSource,
     skew: &Arc<Skew>,
     metrics: &Arc<Metrics>,
     queue: Queue,
@@ -314,13 +304,13 @@ fn surroundings(
         issuer: StsIssuer::new(
             sts,
             source.clone(),
-            clock.clone(),
+            local.clone(),
             skew.clone(),
             metrics.clone(),
         ),
         attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
         queue,
-        clock: clock.clone(),
+        clock: ServerTime::shared(local.clone(), skew.clone()),
         metrics: metrics.clone(),
         progress: Arc::new(Progress::default()),
     }

@@ -1,41 +1,58 @@
 //! The running refreshers, one per role.
 //!
-//! A refresher that ends is a bug, and an outage in forty minutes: it is noticed, logged, counted and restarted, with its
-//! slot as it was.
+//! A refresher that ends or is stuck is a bug, and an outage in forty minutes: it is noticed, logged, counted and
+//! replaced, with its slot as it was.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::Instant;
 
 use crate::issuer::Issuer;
+use crate::lifecycle::RoleState;
+use crate::metrics::Ledger;
 use crate::refresher::{Surroundings, refresh};
-use crate::role::RoleName;
-use crate::slots::{Slot, Slots, Writer};
+use crate::reload::{self, Plan};
+use crate::role::{Role, RoleName};
+use crate::slots::{Slot, Slots, Table, Writer};
+use crate::tokens::Tokens;
 
 /// How long a refresher that ended stays down, so that one that always ends does not spin.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// How often the fleet looks at its refreshers.
+const INSPECT_EVERY: Duration = Duration::from_secs(30);
+/// A refresher turns at least every nap of 30 s, and an attempt ends within 71 s (the longest `attempt_timeout`, and a
+/// source that is slow to load): one that has not turned for this long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(180);
 
 /// Starts, stops and restarts refreshers.
 #[derive(Debug)]
 pub struct Fleet<I> {
     around: Arc<Surroundings<I>>,
+    slots: Arc<Slots>,
+    ledger: Ledger,
     tasks: JoinSet<()>,
     running: HashMap<RoleName, AbortHandle>,
     names: HashMap<Id, RoleName>,
+    inspect_at: Instant,
 }
 
 impl<I: Issuer> Fleet<I> {
-    /// No refreshers yet; the queue begins to give turns.
-    pub fn new(around: Arc<Surroundings<I>>) -> Self {
+    /// No refreshers yet; the queue begins to give turns. The fleet is what publishes into `slots`.
+    pub fn new(around: Surroundings<I>, slots: Arc<Slots>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn(around.queue.clone().run());
         Self {
-            around,
+            around: Arc::new(around),
+            slots,
+            ledger: Ledger::default(),
             tasks,
             running: HashMap::new(),
             names: HashMap::new(),
+            inspect_at: Instant::now() + INSPECT_EVERY,
         }
     }
 
@@ -44,60 +61,122 @@ impl<I: Issuer> Fleet<I> {
         &self.around
     }
 
-    /// From now on new and restarted refreshers share this. Those that run go on as they are until
-    /// [`Fleet::start`] replaces them.
-    pub fn surround(&mut self, around: Surroundings<I>) {
-        self.around = Arc::new(around);
+    /// Goes over to these roles and tokens, in one swap. Roles that ask for the same keep their credentials and their
+    /// schedule; `around`, if given, replaces what all refreshers share.
+    pub fn reshape(
+        &mut self,
+        roles: &BTreeMap<RoleName, Arc<Role>>,
+        tokens: &Tokens,
+        around: Option<Surroundings<I>>,
+    ) -> Plan {
+        let everyone = around.is_some();
+        if let Some(around) = around {
+            self.around = Arc::new(around);
+        }
+        let old = self.slots.load();
+        let plan = reload::plan(
+            |name| old.slots.get(name).map(|slot| slot.role.as_ref()),
+            old.slots.keys(),
+            roles,
+        );
+        let mut table = Table::default();
+        let mut writers = Vec::new();
+        for (name, role) in roles {
+            let before = old.slots.get(name);
+            let (slot, writer) = match before.filter(|slot| slot.role.same_request(role)) {
+                Some(slot) if slot.role == *role && !everyone => (slot.clone(), None),
+                Some(slot) => some_writer(successor(slot, role)),
+                None => {
+                    let counts = self.ledger.of(name.as_str());
+                    some_writer(Slot::new(role.clone(), RoleState::Pending, counts, false))
+                }
+            };
+            table.slots.insert(name.clone(), slot);
+            writers.extend(writer);
+        }
+        drop(old);
+        table.open_with(tokens);
+        self.slots.publish(table);
+        for name in &plan.stop {
+            self.stop(name);
+        }
+        // In random order: hosts with the same file must not ask for the same roles at the same instant.
+        fastrand::shuffle(&mut writers);
+        for writer in writers {
+            self.start_after(writer, Duration::ZERO);
+        }
+        // Somebody has just mended something: roles that fail try again at once.
+        for slot in self.slots.load().slots.values() {
+            if slot.state().failures().is_some() {
+                slot.hurry();
+            }
+        }
+        plan
     }
 
-    /// Starts the refresher of a slot, in place of the one that this role had.
-    pub fn start(&mut self, writer: Writer) {
-        self.start_after(writer, Duration::ZERO);
+    /// Waits until a refresher ends by itself or is stuck, and restarts it; for ever. Cancel-safe.
+    pub async fn mend(&mut self) {
+        loop {
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => match ended {
+                    Ok((id, ())) => self.replace(id, "it returned"),
+                    Err(error) if error.is_panic() => self.replace(error.id(), "it panicked"),
+                    // Stopped on purpose.
+                    Err(_) => {}
+                },
+                () = tokio::time::sleep_until(self.inspect_at) => {
+                    self.inspect_at = Instant::now() + INSPECT_EVERY;
+                    self.inspect();
+                }
+            }
+        }
     }
 
-    /// Stops the refresher of a role. What it has published stays in its slot.
-    pub fn stop(&mut self, role: &RoleName) {
+    fn replace(&mut self, id: Id, why: &str) {
+        self.around.metrics.refresher_restarted();
+        match self.names.remove(&id) {
+            Some(name) => self.revive(&name, why),
+            None => {
+                tracing::error!(why, "the queue to STS ended; starting it again");
+                self.tasks.spawn(self.around.queue.clone().run());
+            }
+        }
+    }
+
+    fn inspect(&mut self) {
+        let now = self.around.progress.now();
+        let table = self.slots.load();
+        let is_stuck = |slot: &&Arc<Slot>| now.saturating_sub(slot.last_turn()) > STUCK_AFTER;
+        for slot in table.slots.values().filter(is_stuck) {
+            self.around.metrics.refresher_restarted();
+            self.revive(&slot.role.name, "it was stuck");
+        }
+    }
+
+    fn revive(&mut self, name: &RoleName, why: &str) {
+        tracing::error!(
+            role = name.as_str(),
+            why,
+            "a refresher had to be replaced; its credentials are as they were"
+        );
+        if let Some(slot) = self.slots.find(name.as_str()) {
+            slot.turn(self.around.progress.now());
+            self.start_after(Slot::writer_after_death(&slot), RESTART_DELAY);
+        }
+    }
+
+    fn stop(&mut self, role: &RoleName) {
         if let Some(task) = self.running.remove(role) {
             task.abort();
             self.names.remove(&task.id());
         }
     }
 
-    /// Waits until a refresher ends by itself, and restarts it. Cancel-safe.
-    pub async fn mend(&mut self, slots: &Slots) {
-        loop {
-            let Some(ended) = self.tasks.join_next_with_id().await else {
-                return std::future::pending().await;
-            };
-            let (id, why) = match ended {
-                Ok((id, ())) => (id, "it returned"),
-                Err(error) if error.is_panic() => (error.id(), "it panicked"),
-                Err(error) => (error.id(), "it was cancelled"),
-            };
-            let Some(name) = self.names.remove(&id) else {
-                // Stopped on purpose, or the queue itself.
-                if why != "it was cancelled" {
-                    tracing::error!(why, "the queue to STS ended; starting it again");
-                    self.around.metrics.refresher_restarted();
-                    self.tasks.spawn(self.around.queue.clone().run());
-                }
-                continue;
-            };
-            tracing::error!(
-                role = name.as_str(),
-                why,
-                "a refresher ended; starting it again with its credentials as they were"
-            );
-            self.around.metrics.refresher_restarted();
-            if let Some(slot) = slots.find(name.as_str()) {
-                self.start_after(Slot::writer_after_death(&slot), RESTART_DELAY);
-            }
-        }
-    }
-
+    /// Starts the refresher of a slot, in place of the one that this role had.
     fn start_after(&mut self, writer: Writer, delay: Duration) {
         let name = writer.slot().role.name.clone();
         self.stop(&name);
+        writer.slot().turn(self.around.progress.now());
         let around = self.around.clone();
         let task = self.tasks.spawn(async move {
             tokio::time::sleep(delay).await;
@@ -106,6 +185,21 @@ impl<I: Issuer> Fleet<I> {
         self.names.insert(task.id(), name.clone());
         self.running.insert(name, task);
     }
+}
+
+/// A slot that goes on where `before` is, under other settings.
+fn successor(before: &Slot, role: &Arc<Role>) -> (Arc<Slot>, Writer) {
+    let state = RoleState::clone(&before.state()).presented_for(role);
+    Slot::new(
+        role.clone(),
+        state,
+        before.counts.clone(),
+        before.was_asked(),
+    )
+}
+
+fn some_writer((slot, writer): (Arc<Slot>, Writer)) -> (Arc<Slot>, Option<Writer>) {
+    (slot, Some(writer))
 }
 
 #[cfg(test)]
@@ -118,12 +212,10 @@ mod tests {
     use crate::budget::Limits;
     use crate::budget::queue::Queue;
     use crate::issuer::{Class, IssueError};
-    use crate::lifecycle::{Phase, RoleState};
-    use crate::metrics::{Ledger, Metrics};
+    use crate::lifecycle::Phase;
+    use crate::metrics::Metrics;
     use crate::refresher::Progress;
-    use crate::role::Role;
     use crate::simulated::{Scripted, Wall, config, error};
-    use crate::slots::Table;
 
     const HOUR: u64 = 3600;
     const LIMITS: Limits = Limits {
@@ -162,19 +254,8 @@ mod tests {
                 progress: Arc::new(Progress::default()),
             };
             let slots = Arc::new(Slots::default());
-            let mut fleet = Fleet::new(Arc::new(around));
-            let (mut table, ledger) = (Table::default(), Ledger::default());
-            for role in config(names, duration, "").roles.into_values() {
-                let (slot, writer) = Slot::new(
-                    role.clone(),
-                    RoleState::Pending,
-                    ledger.of(role.name.as_str()),
-                    false,
-                );
-                table.slots.insert(role.name.clone(), slot);
-                fleet.start(writer);
-            }
-            slots.publish(table);
+            let mut fleet = Fleet::new(around, slots.clone());
+            fleet.reshape(&config(names, duration, "").roles, &Tokens::default(), None);
             Self {
                 wall,
                 clock,
@@ -186,9 +267,7 @@ mod tests {
 
         /// Lets simulated time pass, and mends what ends.
         async fn pass(&mut self, seconds: u64) {
-            let _ =
-                tokio::time::timeout(Duration::from_secs(seconds), self.fleet.mend(&self.slots))
-                    .await;
+            let _ = tokio::time::timeout(Duration::from_secs(seconds), self.fleet.mend()).await;
         }
 
         fn phase(&self, role: &str) -> Phase {
@@ -274,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_role_that_hangs_delays_no_other() {
+    async fn one_role_that_fails_delays_no_other() {
         let wall = Arc::new(AtomicBool::new(true));
         let hangs = wall.clone();
         let mut world = World::new(&["stuck", "a", "b"], 3600, move |role, _| {

@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod reload;
 
 // Where credentials come from, and how they are kept.
+pub mod clock;
 pub mod fleet;
 pub mod issuer;
 pub mod refresher;

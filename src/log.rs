@@ -10,10 +10,15 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
+/// Lines that may wait for a reader that stalls, here and in the audit log; then they are dropped. The memory for all of
+/// them is taken at start.
+pub(crate) const WAITING_LINES: usize = 8192;
+
 /// Begins to log as configured. The guard writes out what is left when it is dropped.
 pub fn start(log: &Log) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .thread_name("log")
+        .buffered_lines_limit(WAITING_LINES)
         .finish(std::io::stderr());
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,

@@ -14,7 +14,7 @@ use crate::issuer::{Class, IssueError, Issuer};
 use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
 use crate::role::Role;
-use crate::slots::Writer;
+use crate::slots::{Slot, Writer};
 
 /// The longest nap. Expiry is wall time and sleeping is monotonic: a suspended host, a stepped clock and a restored
 /// snapshot all cost one nap at most.
@@ -58,8 +58,14 @@ impl Progress {
         self.turns.load(Ordering::Relaxed)
     }
 
-    fn turn(&self) {
+    /// The beat: how long ago it began.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn turn(&self, slot: &Slot) {
         self.turns.fetch_add(1, Ordering::Relaxed);
+        slot.turn(self.now());
     }
 
     /// Until the beat: all naps end together, so that a thousand roles wake an idle host once and not a thousand times.
@@ -84,7 +90,17 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
             let (slot, clock) = (writer.slot().clone(), around.clock.clone());
             move || slot.need(clock.now())
         };
-        let permit = around.queue.permit(need).await;
+        let permit = {
+            let mut turn = std::pin::pin!(around.queue.permit(need));
+            // Waiting for a turn is no reason to be taken for stuck.
+            loop {
+                match tokio::time::timeout(NAP, turn.as_mut()).await {
+                    Ok(permit) => break permit,
+                    Err(_) => around.progress.turn(writer.slot()),
+                }
+            }
+        };
+        around.progress.turn(writer.slot());
         let role = writer.slot().role.clone();
         let started = Instant::now();
         let outcome = attempt(&role, &around).await;
@@ -103,7 +119,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
 
 async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
     loop {
-        around.progress.turn();
+        around.progress.turn(writer.slot());
         let now = around.clock.now();
         let due = writer.slot().state().next_attempt(now);
         match due.duration_since(now) {

@@ -2,8 +2,11 @@
 //!
 //! A reload is whole or nothing, and the same file twice changes nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::config::Config;
-use crate::role::RoleName;
+use crate::role::{Role, RoleName};
 
 /// What a reload does to each role.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,8 +21,6 @@ pub struct Plan {
     pub start: Vec<RoleName>,
     /// Gone.
     pub stop: Vec<RoleName>,
-    /// `[sts]` differs: every refresher gets the new issuer.
-    pub reissue: bool,
 }
 
 /// What cannot change while the process runs.
@@ -39,24 +40,23 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// What has to be done to get from `old` to `new`.
-pub fn plan(old: &Config, new: &Config) -> Plan {
-    let mut plan = Plan {
-        reissue: old.sts != new.sts,
-        ..Plan::default()
-    };
-    for (name, role) in &new.roles {
-        let list = match old.roles.get(name) {
+pub fn plan<'r>(
+    old: impl Fn(&RoleName) -> Option<&'r Role>,
+    old_names: impl Iterator<Item = &'r RoleName>,
+    new: &BTreeMap<RoleName, Arc<Role>>,
+) -> Plan {
+    let mut plan = Plan::default();
+    for (name, role) in new {
+        let list = match old(name) {
             None => &mut plan.start,
-            Some(before) if before == role => &mut plan.keep,
-            Some(before) if before.request == role.request => &mut plan.amend,
+            Some(before) if before == role.as_ref() => &mut plan.keep,
+            Some(before) if before.same_request(role) => &mut plan.amend,
             Some(_) => &mut plan.restart,
         };
         list.push(name.clone());
     }
-    plan.stop = old
-        .roles
-        .keys()
-        .filter(|name| !new.roles.contains_key(*name))
+    plan.stop = old_names
+        .filter(|name| !new.contains_key(*name))
         .cloned()
         .collect();
     plan
@@ -66,6 +66,14 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
 mod tests {
     use super::*;
     use crate::simulated::config;
+
+    fn plan(old: &Config, new: &Config) -> Plan {
+        super::plan(
+            |name| old.roles.get(name).map(AsRef::as_ref),
+            old.roles.keys(),
+            &new.roles,
+        )
+    }
 
     fn names(list: &[RoleName]) -> Vec<&str> {
         list.iter().map(RoleName::as_str).collect()

@@ -29,6 +29,7 @@ use self::reply::Reply;
 use crate::metrics::Connections;
 
 pub mod admin;
+pub mod guard;
 pub mod reply;
 pub mod vend;
 
@@ -121,7 +122,7 @@ fn is_absent_family(error: &std::io::Error) -> bool {
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
 
-/// Serves until `stopping` turns true, then drains for at most `grace`.
+/// Serves until `stopping` turns true, then drains for at most `grace`. What is open then is cut when the runtime ends.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     endpoint: impl Endpoint,
@@ -129,6 +130,7 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
     grace: Duration,
 ) -> Drained {
+    let places = limits.connections.available_permits();
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(
@@ -140,16 +142,13 @@ pub async fn serve(
     }
     let _ = stopping.wait_for(|stopping| *stopping).await;
     let deadline = tokio::time::Instant::now() + grace;
-    let mut connections = Vec::new();
-    while let Some(ended) = accepting.join_next().await {
-        connections.extend(ended);
+    while accepting.join_next().await.is_some() {}
+    // Whoever holds every place is alone.
+    let every = u32::try_from(places).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout_at(deadline, limits.connections.acquire_many(every)).await;
+    Drained {
+        cut: places - limits.connections.available_permits(),
     }
-    let mut cut = 0;
-    for mut connections in connections {
-        while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
-        cut += connections.len();
-    }
-    Drained { cut }
 }
 
 /// As [`serve`], on a thread and a runtime that do nothing else.
@@ -175,19 +174,17 @@ pub fn serve_on_own_thread(
         .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, stopping, grace)))
 }
 
-/// Accepts until shutdown, and hands over the connections that are then still open.
+/// Accepts until shutdown. Connections are tasks of their own, and each holds a place until it is closed.
 async fn accept(
     listener: TcpListener,
     endpoint: impl Endpoint,
     limits: Limits,
     stopping: watch::Receiver<bool>,
-) -> JoinSet<()> {
-    let mut connections = JoinSet::new();
+) {
     let mut stop = stopping.clone();
     let mut stop = std::pin::pin!(stop.wait_for(|stopping| *stopping));
     let mut stopped = false;
     loop {
-        while connections.try_join_next().is_some() {}
         let accepted = async {
             // A closed semaphore does not happen: nobody closes it.
             let permit = limits.connections.clone().acquire_owned().await.ok();
@@ -197,7 +194,7 @@ async fn accept(
             // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
             match tokio::time::timeout(Duration::from_millis(1), accepted).await {
                 Ok(accepted) => accepted,
-                Err(_) => return connections,
+                Err(_) => return,
             }
         } else {
             tokio::select! {
@@ -209,7 +206,7 @@ async fn accept(
             Ok((stream, peer)) => {
                 let (endpoint, open, stopping) =
                     (endpoint.clone(), limits.open.clone(), stopping.clone());
-                connections.spawn(async move {
+                tokio::spawn(async move {
                     let _counted = open.open();
                     converse(stream, peer, endpoint, stopping).await;
                     drop(permit);

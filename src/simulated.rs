@@ -14,6 +14,8 @@ use crate::credentials::{Credentials, Grant, Secret};
 use crate::issuer::{Class, IssueError, Issuer};
 use crate::role::Role;
 
+mod weeks;
+
 /// When every simulation begins: some time in 2026.
 pub(crate) const DAWN: u64 = 1_790_000_000;
 

@@ -5,8 +5,8 @@
 //! is read by nobody.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::budget::Need;
 use crate::issuer::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
-use crate::tokens::{Digest, Tokens};
+use crate::tokens::{ByDigest, Tokens};
 
 /// The published table.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub struct Table {
     /// By name.
     pub slots: BTreeMap<RoleName, Arc<Slot>>,
     /// By digest of the token.
-    pub keys: HashMap<Digest, Key>,
+    pub keys: ByDigest<Key>,
 }
 
 /// What a token opens.
@@ -56,6 +56,8 @@ pub struct Slot {
     asked: AtomicBool,
     /// Somebody wants an attempt now, whatever the schedule says.
     hurry: AtomicBool,
+    /// Of the refresher, milliseconds of its beat.
+    turned_at: AtomicU64,
     wake: Notify,
     concluded: Notify,
 }
@@ -175,6 +177,7 @@ impl Slot {
             state: ArcSwap::from_pointee(state),
             asked: AtomicBool::new(asked),
             hurry: AtomicBool::new(false),
+            turned_at: AtomicU64::new(0),
             wake: Notify::new(),
             concluded: Notify::new(),
         });
@@ -212,6 +215,22 @@ impl Slot {
     pub fn hurry(&self) {
         self.hurry.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Makes the refresher look at the clock, in case its nap has outlasted the credentials.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The refresher has made a turn, at `now` of its beat.
+    pub fn turn(&self, now: Duration) {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.turned_at.store(millis, Ordering::Relaxed);
+    }
+
+    /// When it made its last.
+    pub fn last_turn(&self) -> Duration {
+        Duration::from_millis(self.turned_at.load(Ordering::Relaxed))
     }
 
     /// Waits until the first attempt has concluded.

@@ -5,18 +5,19 @@
 //! stable over restarts. When a reload finds another token in the file, or none, the old one stays valid for
 //! [`OVERLAP`]: some clients read the file once in their life (ClickHouse), and an environment variable never changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::{Gid, Group, Uid, fchown};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -31,8 +32,15 @@ const SHORTEST: usize = 32;
 const LONGEST: u64 = 4096;
 
 /// The SHA-256 of a token.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest([u8; 32]);
+
+/// A map by digest. A digest is as good as random, so its first bytes are the hash.
+pub type ByDigest<V> = HashMap<Digest, V, BuildHasherDefault<FirstBytes>>;
+
+/// The hasher of [`ByDigest`].
+#[derive(Debug, Default)]
+pub struct FirstBytes(u64);
 
 /// The valid tokens of every role.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +73,28 @@ pub struct TokenProblem {
 impl Digest {
     /// Of a token's bytes.
     pub fn of(token: &[u8]) -> Self {
-        Self(Sha256::digest(token).into())
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, token).as_ref());
+        Self(bytes)
+    }
+}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (first, _) = self.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        state.write_u64(u64::from_ne_bytes(*first));
+    }
+}
+
+impl Hasher for FirstBytes {
+    fn write_u64(&mut self, first: u64) {
+        self.0 = first;
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

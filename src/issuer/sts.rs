@@ -5,7 +5,6 @@
 //! text serves to explain.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sts::Client;
@@ -25,6 +24,7 @@ use aws_smithy_types::date_time::Format;
 
 use super::explain::{self, Failure};
 use super::{Class, IssueError, Issuer};
+use crate::clock::{ServerTime, Skew};
 use crate::config::Sts;
 use crate::credentials::{Credentials, Grant, Secret, Unusable};
 use crate::metrics::Metrics;
@@ -33,6 +33,8 @@ use crate::source::{Source, chain_of};
 
 /// Past this the signature is refused, or soon will be (the SDK corrects for skew from here on).
 const SKEW_LIMIT: Duration = Duration::from_secs(240);
+/// The header of every answer of STS.
+const REQUEST_ID: &str = "x-amzn-requestid";
 /// The first line of a message is for people; more of it may quote the request.
 const MESSAGE_LIMIT: usize = 400;
 
@@ -44,16 +46,10 @@ pub struct StsIssuer {
     endpoint: String,
     attempt_timeout: Duration,
     source: Arc<Source>,
-    clock: SharedTimeSource,
+    /// Of STS: what an `Expiration` is about.
+    server_time: SharedTimeSource,
     skew: Arc<Skew>,
     metrics: Arc<Metrics>,
-}
-
-/// How far the local clock is from that of STS, by the `Date` of its last answer.
-#[derive(Debug, Default)]
-pub struct Skew {
-    /// Server minus local, milliseconds; `MIN` before the first answer.
-    millis: AtomicI64,
 }
 
 impl StsIssuer {
@@ -96,7 +92,7 @@ impl StsIssuer {
                 .unwrap_or_else(|| format!("the STS endpoint of {}", sts.region)),
             attempt_timeout: sts.attempt_timeout,
             source,
-            clock,
+            server_time: ServerTime::shared(clock, skew.clone()),
             skew,
             metrics,
         }
@@ -169,7 +165,7 @@ impl StsIssuer {
                 .session_token_utilization()
                 .and_then(|percent| percent.try_into().ok()),
         };
-        Credentials::new(&grant, role, self.clock.now())
+        Credentials::new(&grant, role, self.server_time.now())
             .map_err(|error| self.unusable(role, &error))
     }
 
@@ -279,7 +275,7 @@ impl StsIssuer {
         let retry_after_ms = header("x-amz-retry-after")
             .and_then(|text| text.parse().ok())
             .map(Duration::from_millis);
-        let request_id = header("x-amzn-requestid").map(plain);
+        let request_id = header(REQUEST_ID).map(plain);
         let failure = Failure {
             what: &what,
             code: code.as_deref(),
@@ -287,7 +283,7 @@ impl StsIssuer {
             status,
             request_id: request_id.as_deref(),
             retry_after: retry_after_ms.or(retry_after),
-            skew: self.skew.get(),
+            skew: self.skew.seconds(),
         };
         self.error(role, class, &failure)
     }
@@ -338,26 +334,6 @@ impl Issuer for StsIssuer {
     }
 }
 
-impl Skew {
-    /// Nothing measured yet.
-    pub fn new() -> Self {
-        Self {
-            millis: AtomicI64::new(i64::MIN),
-        }
-    }
-
-    /// Server minus local, seconds.
-    pub fn get(&self) -> Option<f64> {
-        let millis = self.millis.load(Ordering::Relaxed);
-        (millis != i64::MIN).then_some(millis as f64 / 1e3)
-    }
-
-    fn is_over(&self, limit: Duration) -> bool {
-        self.get()
-            .is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
-    }
-}
-
 /// Reads the `Date` of every answer, of errors too.
 #[derive(Debug)]
 struct DateWitness {
@@ -377,17 +353,17 @@ impl Intercept for DateWitness {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), aws_smithy_runtime_api::box_error::BoxError> {
-        let date = context.response().headers().get("date");
-        if let Some(date) = date.and_then(|text| DateTime::from_str(text, Format::HttpDate).ok()) {
-            let local = DateTime::from(self.clock.now());
-            let millis = date
-                .to_millis()
-                .unwrap_or(i64::MIN)
-                .saturating_sub(local.to_millis().unwrap_or_default());
-            // `Date` has whole seconds: half a second off either way is no skew.
-            self.skew
-                .millis
-                .store(millis.saturating_add(500), Ordering::Relaxed);
+        let headers = context.response().headers();
+        // A captive portal has a date of its own; what STS answers bears a request id.
+        if headers.get(REQUEST_ID).is_none() {
+            return Ok(());
+        }
+        let date = headers
+            .get("date")
+            .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
+        if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
+            let granted = context.response().status().is_success();
+            self.skew.measure(server, self.clock.now(), granted);
         }
         Ok(())
     }

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
-use http::{HeaderMap, Method, Request, header};
+use http::{Method, Request, request};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::guard;
 use super::reply::{self, Refusal, Reply};
 use super::{Answering, Endpoint};
 use crate::budget::queue::Queue;
+use crate::clock::Skew;
 use crate::credentials::rfc3339;
-use crate::issuer::sts::Skew;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::{Metrics, Scene};
 use crate::slots::{Slot, Slots};
@@ -39,6 +40,8 @@ pub struct Admin {
     pub skew: Arc<Skew>,
     /// The base identity.
     pub source: Arc<Source>,
+    /// Listens beyond loopback, where a Prometheus on another host names us as it likes.
+    pub serves_others: bool,
     /// Whether to send workloads here.
     pub readiness: Arc<Readiness>,
 }
@@ -127,8 +130,9 @@ struct ErrorView {
 }
 
 impl Admin {
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Reply {
-        if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+    fn answer(&self, head: &request::Parts) -> Reply {
+        let (method, path) = (&head.method, head.uri.path());
+        if !self.serves_others && guard::direct(head, &[]).is_none() {
             return reply::refusal(&Refusal::Forbidden);
         }
         if let Some(role) = path
@@ -199,7 +203,7 @@ impl Admin {
             now: self.clock.now(),
             queue_depth: self.queue.depth(),
             paused: self.queue.is_paused(),
-            clock_skew: self.skew.get(),
+            clock_skew: self.skew.seconds(),
             sources: vec![(
                 self.source.name().to_owned(),
                 status.as_ref().is_some_and(|status| status.up),
@@ -268,10 +272,6 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
 
 impl Endpoint for Arc<Admin> {
     fn respond<B>(&self, request: Request<B>, _: SocketAddr) -> Answering {
-        Answering::Now(Some(self.answer(
-            request.method(),
-            request.uri().path(),
-            request.headers(),
-        )))
+        Answering::Now(Some(self.answer(&request.into_parts().0)))
     }
 }

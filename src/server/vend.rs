@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
-use http::{Method, Request, header, request};
+use http::{Method, Request, request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::guard::direct;
 use super::reply::{self, Refusal, Reply};
 use super::{Answering, Endpoint};
 use crate::audit::Audit;
@@ -81,7 +82,7 @@ impl Vend {
     }
 
     /// The answer, now.
-    fn answer(&self, head: &request::Parts) -> Verdict {
+    fn answer(&self, head: &request::Parts, now: SystemTime) -> Verdict {
         let refused = |result, refusal| Verdict {
             slot: None,
             result,
@@ -98,7 +99,6 @@ impl Vend {
             return refused(VendResult::NotServed, Refusal::MethodNotAllowed);
         }
         let table = self.slots.load();
-        let now = self.clock.now();
         let key = token.and_then(|token| table.keys.get(&Digest::of(token)));
         let slot = match key.filter(|key| key.previous_until.is_none_or(|until| now < until)) {
             Some(key) if key.slot.role.name.as_str() == name => {
@@ -131,6 +131,7 @@ impl Vend {
         head: &request::Parts,
         peer: SocketAddr,
         started: Instant,
+        now: SystemTime,
     ) -> Reply {
         let unknown = self.metrics.unknown_role();
         let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
@@ -148,7 +149,7 @@ impl Vend {
             credentials,
             head,
             peer,
-            &self.clock,
+            now,
         );
         verdict.reply
     }
@@ -159,13 +160,14 @@ impl Endpoint for Arc<Vend> {
     fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering {
         let started = Instant::now();
         let (head, _) = request.into_parts();
-        let verdict = self.answer(&head);
+        let now = self.clock.now();
+        let verdict = self.answer(&head, now);
         let waiting = (verdict.result == VendResult::Pending)
             .then(|| self.may_wait.clone().try_acquire_owned().ok())
             .flatten()
             .zip(verdict.slot.clone());
         match waiting {
-            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started))),
+            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started, now))),
             Some((permit, slot)) => {
                 Answering::Later(self.clone().wait(slot, permit, head, peer, started))
             }
@@ -187,8 +189,9 @@ impl Vend {
             let _ = tokio::time::timeout(patience, slot.left_pending()).await;
             drop(permit);
             // The world may have changed: ask anew, under the table that is now in force.
-            let verdict = self.answer(&head);
-            self.conclude(verdict, &head, peer, started)
+            let now = self.clock.now();
+            let verdict = self.answer(&head, now);
+            self.conclude(verdict, &head, peer, started, now)
         })
     }
 }
@@ -206,7 +209,11 @@ fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Cred
             );
         }
         Err(Phase::Pending) => (VendResult::Pending, Refusal::Pending(name())),
-        Err(Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale) => {
+        Err(phase @ (Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale)) => {
+            if phase == Phase::Expired {
+                // After a suspend or a step of the clock the refresher may still be napping.
+                slot.wake();
+            }
             let failures = RoleState::failures(&state);
             if failures.is_some_and(|failures| failures.error.class.needs_a_person()) {
                 (
@@ -229,72 +236,4 @@ fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Cred
         }
     };
     (result, reply::refusal(&refusal), None)
-}
-
-/// `None` if the request was forwarded, made by a browser, or names a foreign host; else its token, if it has one.
-/// Together with loopback this keeps out DNS rebinding and server-side request forgery through a proxy.
-fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [u8]>> {
-    if head
-        .uri
-        .authority()
-        .is_some_and(|authority| !is_ours(authority.host(), hosts))
-    {
-        return None;
-    }
-    let mut token = None;
-    for (name, value) in &head.headers {
-        if name == header::AUTHORIZATION {
-            token = Some(bare(value.as_bytes()));
-        } else if name == header::HOST {
-            if !value
-                .to_str()
-                .is_ok_and(|host| is_ours(without_port(host), hosts))
-            {
-                return None;
-            }
-        } else if name == header::ORIGIN
-            || name == header::FORWARDED
-            || name.as_str().starts_with("x-forwarded-")
-            || name.as_str().starts_with("sec-fetch-")
-        {
-            return None;
-        }
-    }
-    Some(token)
-}
-
-fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    match host.parse::<IpAddr>() {
-        Ok(ip) => ip.is_loopback() || hosts.contains(&ip) || CONTAINER_ENDPOINTS.contains(&host),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
-}
-
-/// The addresses at which SDKs expect ECS and EKS to answer over plain HTTP.
-const CONTAINER_ENDPOINTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
-
-fn without_port(host: &str) -> &str {
-    if host.starts_with('[') {
-        host.split_inclusive(']').next().unwrap_or(host)
-    } else {
-        host.split(':').next().unwrap_or(host)
-    }
-}
-
-/// The token, raw or after `Bearer`: generations of clients differ.
-fn bare(value: &[u8]) -> &[u8] {
-    let value = value.trim_ascii();
-    match value.split_at_checked(6) {
-        Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case(b"bearer")
-                && rest.first().is_some_and(u8::is_ascii_whitespace) =>
-        {
-            rest.trim_ascii()
-        }
-        _ => value,
-    }
 }

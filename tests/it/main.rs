@@ -1,6 +1,8 @@
 //! The one integration binary.
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests look at real clocks, and fail by panicking"
 )]
@@ -11,6 +13,7 @@ mod fleet;
 mod issue;
 mod outage;
 mod process;
+mod readme;
 mod reload;
 mod secrets;
 mod support;

@@ -9,7 +9,7 @@
 )]
 
 use std::fmt::{Debug, Write as _};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -446,6 +446,11 @@ impl Daemon {
         std::fs::write(self.config_path(), self.rendered()).expect("to write the configuration");
     }
 
+    /// Another STS, from the next configuration on.
+    pub fn set_endpoint(&mut self, url: &str) {
+        url.clone_into(&mut self.endpoint);
+    }
+
     /// Writes the configuration and reloads it, which must be applied.
     pub fn reload(&self) {
         self.write_config();
@@ -615,7 +620,11 @@ impl Drop for Daemon {
             }
         }
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.len().saturating_sub(200);
+            let text = format!("--- the end of its log ---\n{}\n", lines[tail..].join("\n"));
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 }
@@ -718,6 +727,8 @@ impl Debug for Answer {
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
+    /// How it ended, unless in order.
+    broken: Option<std::io::Error>,
 }
 
 impl Connection {
@@ -727,6 +738,7 @@ impl Connection {
         Self {
             stream,
             read: Vec::new(),
+            broken: None,
         }
     }
 
@@ -760,8 +772,13 @@ impl Connection {
 
     /// The next answer's head; of a HEAD request that is all.
     pub fn head(&mut self) -> Answer {
-        self.try_head()
-            .unwrap_or_else(|| panic!("closed without an answer; got {:?}", self.seen()))
+        self.try_head().unwrap_or_else(|| {
+            panic!(
+                "closed without an answer ({:?}); got {:?}",
+                self.broken,
+                self.seen()
+            )
+        })
     }
 
     /// The same; `None` if the connection ends first.
@@ -814,15 +831,22 @@ impl Connection {
     /// Reads once; 0 at the end of the connection, however it came about.
     fn more(&mut self) -> usize {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(count) => {
-                self.read.extend_from_slice(&buffer[..count]);
-                count
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                panic!("nothing comes; got {:?}", self.seen())
-            }
-            Err(_) => 0,
+        loop {
+            return match self.stream.read(&mut buffer) {
+                Ok(count) => {
+                    self.read.extend_from_slice(&buffer[..count]);
+                    count
+                }
+                // A process that was stopped and goes on is interrupted in every read that has a deadline.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("nothing comes; got {:?}", self.seen())
+                }
+                Err(error) => {
+                    self.broken = Some(error);
+                    0
+                }
+            };
         }
     }
 }
