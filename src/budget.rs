@@ -22,7 +22,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::credentials::Credentials;
 use crate::issuer::{Class, IssueError};
 use crate::lifecycle::{Jitter, RoleState};
 
@@ -176,8 +175,8 @@ impl Urgency {
     }
 }
 
-impl From<&Result<Credentials, IssueError>> for Answer {
-    fn from(outcome: &Result<Credentials, IssueError>) -> Self {
+impl<T> From<&Result<T, IssueError>> for Answer {
+    fn from(outcome: &Result<T, IssueError>) -> Self {
         let Err(error) = outcome else {
             return Self::Good;
         };

@@ -340,7 +340,7 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
     let seconds = Duration::from_secs;
     let (base, cap) = match class {
         Class::Network => (Duration::from_millis(250), seconds(30)),
-        // The host pauses as a whole (`budget`): this role only has to be back in the queue when that ends.
+        // The host pauses as a whole (`budget.rs`): this role only has to be back in the queue when that ends.
         Class::Throttled => (seconds(1), seconds(1)),
         // The source has been rebuilt by now: one immediate retry shows whether that was all.
         Class::Source | Class::Clock if n == 1 => return Duration::ZERO,

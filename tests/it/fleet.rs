@@ -85,6 +85,28 @@ fn an_outage_of_twenty_minutes_is_seen_by_no_workload_and_leaves_no_wave() {
 }
 
 #[test]
+fn a_host_by_itself_is_as_fast_as_its_limits_allow() {
+    let alone = Fleet {
+        quota: 600.0,
+        ..Fleet::new(Scenario::Restart, 1, 100, 7)
+    };
+    let filled = simulate(alone).all_filled;
+    // A burst of 10 and then 10 a second are 9 s; it starts within the first.
+    assert!(filled.is_some_and(|at| at < 10.5), "{filled:?}");
+    let few = Fleet {
+        quota: 600.0,
+        ..Fleet::new(Scenario::Outage, 20, 50, 7)
+    };
+    // A probe every 30 s at the latest, then 35 roles at 10 a second.
+    let outage = simulate(few);
+    assert!(
+        outage.caught_up.is_some_and(|after| after < 36.0),
+        "{}",
+        told(&outage)
+    );
+}
+
+#[test]
 fn without_spreading_a_restart_leaves_a_wave_that_is_noticed_here() {
     let broken = simulate(Fleet {
         control: Control::NoSpread,

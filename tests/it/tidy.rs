@@ -99,7 +99,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reload", &["config", "role"]),
     ("log", &["config"]),
     ("config", &["lifecycle", "role"]),
-    ("budget", &["lifecycle"]),
+    ("budget", &["issuer", "lifecycle"]),
     ("lifecycle", &["credentials", "issuer", "role"]),
     ("issuer::explain", &["role"]),
     ("issuer", &["credentials", "role"]),
