@@ -1,21 +1,46 @@
 //! The host's budget of STS calls: whose turn it is, how fast, and when to pause. Pure; [`queue`] waits for it.
 //!
 //! All roles of a host share one queue, because they share one quota: STS counts 600 requests per second for the whole
-//! calling account and region, and a throttled answer to one role says that every role should stay away.
+//! calling account and region, and a throttled answer to one role says that every role should stay away. Hosts do not
+//! know of each other. What they do alone has to add up to a fleet that fills the quota and hardly exceeds it:
+//!
+//! - *Slow start.* A host begins with one call in flight and widens that window by one with every windowful of good
+//!   answers. A throttled answer narrows it to one, and there it stays while pauses are remembered.
+//! - *A pause with a memory.* A throttled answer pauses the host, the next one for twice as long, and a good answer shortens
+//!   the next pause by a twentieth. So pauses grow until few calls are throttled, however many hosts share the quota; a
+//!   memory that one good answer wipes out would settle nowhere.
+//! - *Who is not missed waits longer.* The same pause is eight times as long for a role whose workload has what it needs or
+//!   does not exist: the quota goes to those who are missed on all hosts, and not on this one alone.
+//! - *One probe for all.* When STS cannot be reached, roles that have found that out queue for one probe per host, which
+//!   backs off to 30 s; its first good answer lets all go. A role whose own call has not failed is not held up.
 //!
 //! Invariants: never more than `max_in_flight` calls at once; never more than `max_requests_per_second`, with at most one
 //! second's worth in a burst; while the host pauses, nothing passes but one call per 10 s for credentials that end within
-//! two minutes; after a pause one call goes first, alone, and the rest follow when it has gone well.
+//! two minutes; after a pause one call goes first, alone, and the rest follow when it has gone well; no pause is longer
+//! than two minutes, nor a wait for the next probe longer than 30 s; a call that hangs holds up no other for more than a
+//! second while fewer than `max_in_flight` hang.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::lifecycle::Jitter;
+use crate::issuer::{Class, IssueError};
+use crate::lifecycle::{Jitter, RoleState};
 
 pub mod queue;
 
-/// How much one role needs its call, most pressing first.
+/// How much one role needs its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// First of all.
+    pub urgency: Urgency,
+    /// When credentials in hand end, which decides among equals; nothing in hand has ended already.
+    pub ends: Option<SystemTime>,
+    /// Its own last call did not reach STS.
+    pub unreachable: bool,
+}
+
+/// The classes of need, most pressing first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
+pub enum Urgency {
     /// Credentials in hand end within two minutes: may pass a pause.
     Ending,
     /// Credentials in hand end within five minutes.
@@ -48,27 +73,127 @@ pub enum Turn {
     Nobody,
 }
 
+/// What a concluded call says about STS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// STS let it in, whatever came of it.
+    Good,
+    /// Throttled, and how long STS asked us to stay away, if it did.
+    Throttled(Option<Duration>),
+    /// STS was not reached.
+    Unreachable,
+    /// Nothing: the call was given up.
+    Unknown,
+}
+
 /// The state of the budget.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
     in_flight: usize,
+    /// How many may be in flight, at most `max_in_flight`.
+    window: usize,
+    /// Good answers since the window has changed.
+    good: usize,
+    /// The last turn.
+    given_at: Instant,
     tokens: f64,
     refilled_at: Instant,
-    throttled: Option<Pause>,
+    throttled: Option<Throttled>,
+    unreachable: Option<Unreachable>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Pause {
+struct Throttled {
+    /// The last time.
+    at: Instant,
+    /// What the last pause could come to, less what good answers have taken off since: the memory.
+    ceiling: Duration,
+    /// The end of the pause for roles that are missed.
     until: Instant,
-    /// Throttled answers in a row.
-    in_a_row: u32,
+    /// And for all others.
+    others_until: Instant,
     last_exception: Option<Instant>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Unreachable {
+    in_a_row: u32,
+    probe_at: Instant,
+}
+
+/// How long a narrow window waits for an answer: a call that hangs must not hold up the others.
+const HANGS_AFTER: Duration = Duration::from_secs(1);
 const PAUSE_BASE: Duration = Duration::from_secs(1);
-const PAUSE_CAP: Duration = Duration::from_secs(120);
+const PAUSE_CAP: Duration = Duration::from_secs(15);
+/// How many times longer a role pauses that nobody misses.
+const PATIENCE: u32 = 8;
+/// The longest wait that STS may ask for.
+const ASKED_CAP: Duration = Duration::from_secs(120);
+/// What a good answer leaves of the memory of pauses.
+const MEMORY_LEFT: f64 = 0.95;
+/// A throttled answer this long ago says nothing about now.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 const EXCEPTION_EVERY: Duration = Duration::from_secs(10);
+const PROBE_BASE: Duration = Duration::from_millis(250);
+const PROBE_CAP: Duration = Duration::from_secs(30);
+
+impl Need {
+    /// Of a role in this state, which a workload has asked for or not.
+    pub fn of(state: &RoleState, asked: bool, now: SystemTime) -> Self {
+        let held = state.vend(now).ok();
+        let left = held.and_then(|held| held.expires_at().duration_since(now).ok());
+        let urgency = match left {
+            Some(left) if left <= Duration::from_secs(120) => Urgency::Ending,
+            Some(left) if left <= Duration::from_secs(300) => Urgency::EndingSoon,
+            Some(_) if asked => Urgency::Asked,
+            None if asked => Urgency::AskedAndEmpty,
+            Some(_) | None => Urgency::Unasked,
+        };
+        Self {
+            urgency,
+            ends: held.map(|held| held.expires_at()),
+            unreachable: state
+                .failures()
+                .is_some_and(|failures| failures.error.class == Class::Network),
+        }
+    }
+
+    /// Has to wait for the one probe while STS cannot be reached. Not near the end: there each role tries for itself.
+    fn waits_for_probe(&self) -> bool {
+        self.unreachable && self.urgency > Urgency::EndingSoon
+    }
+}
+
+impl Urgency {
+    /// A workload would notice.
+    fn is_missed(self) -> bool {
+        match self {
+            Self::Ending | Self::EndingSoon | Self::AskedAndEmpty => true,
+            Self::Asked | Self::Unasked => false,
+        }
+    }
+}
+
+impl<T> From<&Result<T, IssueError>> for Answer {
+    fn from(outcome: &Result<T, IssueError>) -> Self {
+        let Err(error) = outcome else {
+            return Self::Good;
+        };
+        match error.class {
+            Class::Throttled => Self::Throttled(error.retry_after),
+            Class::Network => Self::Unreachable,
+            Class::Clock | Class::Denied | Class::Misconfigured | Class::Source => Self::Good,
+        }
+    }
+}
+
+/// Throttled or not: all that a caller may know who does not tell an unreachable STS from a good answer.
+impl From<Option<Option<Duration>>> for Answer {
+    fn from(throttled: Option<Option<Duration>>) -> Self {
+        throttled.map_or(Self::Good, Self::Throttled)
+    }
+}
 
 impl Budget {
     /// A budget that nobody has used yet.
@@ -76,94 +201,147 @@ impl Budget {
         Self {
             limits,
             in_flight: 0,
+            window: 1,
+            good: 0,
+            given_at: now,
             tokens: f64::from(limits.max_requests_per_second),
             refilled_at: now,
             throttled: None,
+            unreachable: None,
         }
     }
 
     /// New limits, from a reload. Calls in flight and a pause go on.
     pub fn limit(&mut self, limits: Limits) {
         self.limits = limits;
+        self.window = self.window.min(limits.max_in_flight);
         self.tokens = self.tokens.min(f64::from(limits.max_requests_per_second));
     }
 
     /// Whose turn it is among `waiting`, which stand in the order in which they came. A turn that is given is spent:
     /// the caller owes a [`Budget::conclude`].
     pub fn turn(&mut self, waiting: &[Need], now: Instant) -> Turn {
-        let first = waiting
-            .iter()
-            .enumerate()
-            .min_by_key(|(position, need)| (**need, *position));
-        let Some((position, need)) = first else {
-            return Turn::Nobody;
+        let Some(position) = self.first(waiting, now) else {
+            return match self.unreachable {
+                Some(unreachable) if !waiting.is_empty() => Turn::NotBefore(unreachable.probe_at),
+                Some(_) | None => Turn::Nobody,
+            };
         };
-        self.refill(now);
-        if let Some(pause) = self.throttled.as_mut() {
-            if now < pause.until {
-                let exception = pause
-                    .last_exception
-                    .map_or(now, |last| last + EXCEPTION_EVERY);
-                if *need != Need::Ending {
-                    return Turn::NotBefore(pause.until);
-                } else if now < exception {
-                    return Turn::NotBefore(exception.min(pause.until));
-                }
-                pause.last_exception = Some(now);
-                return self.spend(position);
-            } else if self.in_flight > 0 {
-                return Turn::Nobody;
-            }
-        }
+        let need = waiting[position];
         if self.in_flight >= self.limits.max_in_flight {
             return Turn::Nobody;
         }
+        self.refill(now);
         if self.tokens < 1.0 {
             let rate = f64::from(self.limits.max_requests_per_second);
-            return Turn::NotBefore(now + Duration::from_secs_f64((1.0 - self.tokens) / rate));
+            // Rounded up: a wait of nothing would be no wait.
+            let wait = Duration::from_secs_f64((1.0 - self.tokens) / rate);
+            return Turn::NotBefore(now + wait + Duration::from_micros(1));
         }
-        self.spend(position)
-    }
-
-    /// A call has concluded; `throttled` carries the wait that STS asked for, if it did.
-    pub fn conclude(&mut self, throttled: Option<Option<Duration>>, now: Instant, jitter: Jitter) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        let Some(retry_after) = throttled else {
-            // Whatever else it was, STS let it in. A call from before the pause says nothing about its end.
-            self.throttled = self.throttled.filter(|pause| now < pause.until);
-            return;
-        };
-        let asked = now + retry_after.unwrap_or_default().min(PAUSE_CAP);
-        self.throttled = Some(match self.throttled {
-            // Others in flight when the pause began: one event, not eight.
-            Some(pause) if now < pause.until => Pause {
-                until: pause.until.max(asked),
-                ..pause
-            },
-            before => {
-                let in_a_row = before.map_or(1, |pause| pause.in_a_row.saturating_add(1));
-                let ceiling = PAUSE_BASE
-                    .saturating_mul(1 << (in_a_row - 1).min(10))
-                    .min(PAUSE_CAP);
-                let last_exception = before.and_then(|pause| pause.last_exception);
-                Pause {
-                    until: asked.max(now + jitter.of(ceiling)),
-                    in_a_row,
-                    last_exception,
-                }
+        if let Some(throttled) = self.throttled.as_mut()
+            && let end = throttled.pauses_until(need.urgency)
+            && now < end
+        {
+            // Who comes after the first pauses as long, or longer.
+            let exception = throttled
+                .last_exception
+                .map_or(now, |last| last + EXCEPTION_EVERY);
+            if need.urgency != Urgency::Ending {
+                // Unless a probe for somebody more pressing is due before.
+                let probe_at = self
+                    .unreachable
+                    .map(|unreachable| unreachable.probe_at)
+                    .filter(|at| now < *at);
+                return Turn::NotBefore(probe_at.map_or(end, |at| at.min(end)));
+            } else if now < exception {
+                return Turn::NotBefore(exception.min(end));
             }
-        });
-    }
-
-    /// Whether the host is staying away from STS at `now`.
-    pub fn is_paused(&self, now: Instant) -> bool {
-        self.throttled.is_some_and(|pause| now < pause.until)
-    }
-
-    fn spend(&mut self, position: usize) -> Turn {
+            throttled.last_exception = Some(now);
+        } else if self.in_flight >= self.window && now < self.given_at + HANGS_AFTER {
+            return Turn::NotBefore(self.given_at + HANGS_AFTER);
+        }
+        if let Some(unreachable) = self.unreachable.as_mut()
+            && need.waits_for_probe()
+        {
+            // Until its answer says more.
+            unreachable.probe_at = now + PROBE_CAP;
+        }
         self.tokens -= 1.0;
         self.in_flight += 1;
+        self.given_at = now;
         Turn::Of(position)
+    }
+
+    /// A call has concluded.
+    pub fn conclude(&mut self, answer: impl Into<Answer>, now: Instant, jitter: Jitter) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match answer.into() {
+            Answer::Good => {
+                self.unreachable = None;
+                self.throttled = self
+                    .throttled
+                    .and_then(|throttled| throttled.after_good_answer(now));
+                if self.throttled.is_none() {
+                    self.widen();
+                }
+            }
+            Answer::Throttled(retry_after) => {
+                self.unreachable = None;
+                self.narrow();
+                self.throttled = Some(Throttled::again(self.throttled, retry_after, now, jitter));
+            }
+            Answer::Unreachable => {
+                self.narrow();
+                let in_a_row = self
+                    .unreachable
+                    .map_or(1, |before| before.in_a_row.saturating_add(1));
+                let ceiling = PROBE_BASE
+                    .saturating_mul(1 << in_a_row.min(8))
+                    .min(PROBE_CAP);
+                self.unreachable = Some(Unreachable {
+                    in_a_row,
+                    probe_at: now + jitter.of(ceiling),
+                });
+            }
+            Answer::Unknown => {}
+        }
+    }
+
+    /// Whether the host is staying away from STS at `now`, be it only for roles that nobody misses.
+    pub fn is_paused(&self, now: Instant) -> bool {
+        self.throttled
+            .is_some_and(|throttled| now < throttled.others_until)
+    }
+
+    /// Who comes first among those who may come at all.
+    fn first(&self, waiting: &[Need], now: Instant) -> Option<usize> {
+        let probes = self
+            .unreachable
+            .map(|unreachable| now >= unreachable.probe_at);
+        // The one who has waited longest is the probe: ordered by need, it would be the same one for ever.
+        let probe = waiting.iter().position(Need::waits_for_probe);
+        waiting
+            .iter()
+            .enumerate()
+            .filter(|(position, need)| match probes {
+                None => true,
+                Some(may) => !need.waits_for_probe() || (may && Some(*position) == probe),
+            })
+            .min_by_key(|(position, need)| (need.urgency, need.ends, *position))
+            .map(|(position, _)| position)
+    }
+
+    fn widen(&mut self) {
+        self.good += 1;
+        if self.good >= self.window {
+            self.good = 0;
+            self.window = (self.window + 1).min(self.limits.max_in_flight);
+        }
+    }
+
+    fn narrow(&mut self) {
+        self.good = 0;
+        self.window = 1;
     }
 
     fn refill(&mut self, now: Instant) {
@@ -177,6 +355,58 @@ impl Budget {
     }
 }
 
+impl Throttled {
+    fn again(
+        before: Option<Self>,
+        retry_after: Option<Duration>,
+        now: Instant,
+        jitter: Jitter,
+    ) -> Self {
+        let asked_until = now + retry_after.unwrap_or_default().min(ASKED_CAP);
+        let before = before.filter(|before| now < before.at + FORGOTTEN_AFTER);
+        let ceiling = match before {
+            // Others in flight when the pause began: one event, not eight.
+            Some(before) if now < before.until => {
+                return Self {
+                    until: before.until.max(asked_until),
+                    others_until: before.others_until.max(asked_until),
+                    ..before
+                };
+            }
+            Some(before) => (before.ceiling * 2).clamp(PAUSE_BASE, PAUSE_CAP),
+            None => PAUSE_BASE,
+        };
+        // At least half: the memory settles on a length, and a pause drawn near zero would not keep to it.
+        let pause = ceiling / 2 + jitter.of(ceiling / 2);
+        Self {
+            at: now,
+            ceiling,
+            until: asked_until.max(now + pause),
+            others_until: asked_until.max(now + pause * PATIENCE),
+            last_exception: before.and_then(|before| before.last_exception),
+        }
+    }
+
+    /// `None` when nothing is left to remember.
+    fn after_good_answer(self, now: Instant) -> Option<Self> {
+        if now < self.until {
+            // From before the pause: it says nothing about its end.
+            return Some(self);
+        }
+        let ceiling = self.ceiling.mul_f64(MEMORY_LEFT);
+        let remembered = ceiling >= PAUSE_BASE && now < self.at + FORGOTTEN_AFTER;
+        (remembered || now < self.others_until).then_some(Self { ceiling, ..self })
+    }
+
+    fn pauses_until(&self, urgency: Urgency) -> Instant {
+        if urgency.is_missed() {
+            self.until
+        } else {
+            self.others_until
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,34 +417,97 @@ mod tests {
     };
     const LATER: Jitter = Jitter::LATEST;
 
+    const GOOD: Answer = Answer::Good;
+    const THROTTLED: Answer = Answer::Throttled(None);
+    const ENDING: Need = need(Urgency::Ending);
+    const ENDING_SOON: Need = need(Urgency::EndingSoon);
+    const EMPTY: Need = need(Urgency::AskedAndEmpty);
+    const ASKED: Need = need(Urgency::Asked);
+    const UNASKED: Need = need(Urgency::Unasked);
+
+    const fn need(urgency: Urgency) -> Need {
+        Need {
+            urgency,
+            ends: None,
+            unreachable: false,
+        }
+    }
+
+    fn failed(need: Need) -> Need {
+        Need {
+            unreachable: true,
+            ..need
+        }
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     fn start() -> Instant {
         tokio::time::Instant::now().into_std()
     }
 
+    /// With the window as wide as it gets.
+    fn warm(now: Instant) -> Budget {
+        let mut budget = Budget::new(LIMITS, now - seconds(60));
+        for _ in 0..20 {
+            let _ = budget.turn(&[ASKED], now - seconds(30));
+            budget.conclude(GOOD, now - seconds(30), LATER);
+        }
+        budget
+    }
+
     #[test]
-    fn the_most_pressing_goes_first_and_among_equals_the_one_who_came_first() {
-        let now = start();
+    fn a_wait_for_a_share_of_a_token_is_never_none() {
+        let mut now = start();
         let mut budget = Budget::new(LIMITS, now);
-        let waiting = [
-            Need::Unasked,
-            Need::Asked,
-            Need::EndingSoon,
-            Need::AskedAndEmpty,
-            Need::EndingSoon,
-        ];
-        assert_eq!(budget.turn(&waiting, now), Turn::Of(2));
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..100_000 {
+            match budget.turn(&[ASKED], now) {
+                Turn::Of(_) => budget.conclude(GOOD, now, LATER),
+                Turn::NotBefore(at) => {
+                    assert!(at > now);
+                    now = if random.bool() {
+                        at
+                    } else {
+                        now + Duration::from_nanos(random.u64(1..99_999_999))
+                    };
+                }
+                Turn::Nobody => panic!("nothing is in flight"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_pressing_goes_first_then_what_ends_first_then_who_came_first() {
+        let now = start();
+        let ends = |at| Need {
+            ends: Some(crate::simulated::at(at)),
+            ..ASKED
+        };
+        for (waiting, first) in [
+            (vec![UNASKED, ASKED, ENDING_SOON, EMPTY, ENDING_SOON], 2),
+            (vec![UNASKED, ends(900), ends(800), ends(800)], 2),
+            (vec![ends(800), UNASKED, ASKED], 2),
+        ] {
+            assert_eq!(
+                Budget::new(LIMITS, now).turn(&waiting, now),
+                Turn::Of(first)
+            );
+        }
     }
 
     #[test]
     fn no_more_than_so_many_in_flight() {
         let now = start();
-        let mut budget = Budget::new(LIMITS, now);
+        let mut budget = warm(now);
         for _ in 0..4 {
-            assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+            assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
         }
-        assert_eq!(budget.turn(&[Need::Ending], now), Turn::Nobody);
-        budget.conclude(None, now, LATER);
-        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
+        assert_eq!(budget.turn(&[ENDING], now), Turn::Nobody);
+        budget.conclude(GOOD, now, LATER);
+        assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
     }
 
     #[test]
@@ -223,11 +516,11 @@ mod tests {
         let mut now = begin;
         let mut budget = Budget::new(LIMITS, now);
         let mut calls = 0;
-        while now < begin + Duration::from_secs(10) {
-            match budget.turn(&[Need::Asked], now) {
+        while now < begin + seconds(10) {
+            match budget.turn(&[ASKED], now) {
                 Turn::Of(_) => {
                     calls += 1;
-                    budget.conclude(None, now, LATER);
+                    budget.conclude(GOOD, now, LATER);
                 }
                 Turn::NotBefore(at) => now = at,
                 Turn::Nobody => panic!("nothing is in flight"),
@@ -237,72 +530,244 @@ mod tests {
     }
 
     #[test]
+    fn the_window_opens_by_one_with_every_windowful_of_good_answers() {
+        let mut now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        for window in [1, 2, 3, 4, 4] {
+            for _ in 0..window {
+                assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0), "{window}");
+            }
+            let none = match window {
+                4 => Turn::Nobody,
+                _ => Turn::NotBefore(now + HANGS_AFTER),
+            };
+            assert_eq!(budget.turn(&[ASKED], now), none, "{window}");
+            now += seconds(1);
+            for _ in 0..window {
+                budget.conclude(GOOD, now, LATER);
+            }
+        }
+    }
+
+    #[test]
     fn a_throttled_answer_pauses_the_whole_host_longer_each_time() {
         let mut now = start();
         let mut budget = Budget::new(LIMITS, now);
-        for seconds in [1, 2, 4, 8, 16, 32, 64, 120, 120] {
-            assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
-            budget.conclude(Some(None), now, LATER);
-            let end = now + Duration::from_secs(seconds);
+        for pause in [1, 2, 4, 8, 15, 15] {
+            assert_eq!(budget.turn(&[ENDING_SOON], now), Turn::Of(0));
+            budget.conclude(THROTTLED, now, LATER);
+            let (end, others) = (now + seconds(pause), now + seconds(pause * 8));
             assert!(budget.is_paused(now));
-            assert_eq!(budget.turn(&[Need::EndingSoon], now), Turn::NotBefore(end));
+            assert_eq!(budget.turn(&[ENDING_SOON], now), Turn::NotBefore(end));
+            assert_eq!(budget.turn(&[EMPTY], now), Turn::NotBefore(end));
+            assert_eq!(budget.turn(&[ASKED], now), Turn::NotBefore(others));
+            assert_eq!(budget.turn(&[UNASKED], end), Turn::NotBefore(others));
             now = end;
         }
     }
 
     #[test]
-    fn eight_throttled_at_once_are_one_event() {
-        let now = start();
-        let mut budget = Budget::new(LIMITS, now);
-        for _ in 0..4 {
-            assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
-        }
-        for _ in 0..4 {
-            budget.conclude(Some(None), now, LATER);
-        }
-        assert_eq!(
-            budget.turn(&[Need::Asked], now),
-            Turn::NotBefore(now + Duration::from_secs(1))
-        );
+    fn a_pause_is_remembered_until_enough_has_gone_well() {
+        let pause = |good: usize, later: Duration| {
+            let mut now = start();
+            let mut budget = Budget::new(LIMITS, now);
+            for _ in 0..10 {
+                budget.conclude(THROTTLED, now, LATER);
+                now += seconds(15);
+            }
+            now += later;
+            for _ in 0..good {
+                assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
+                budget.conclude(GOOD, now, LATER);
+                now += seconds(1);
+            }
+            budget.conclude(THROTTLED, now, LATER);
+            match budget.turn(&[EMPTY], now) {
+                Turn::NotBefore(at) => (at - now).as_secs(),
+                turn @ (Turn::Of(_) | Turn::Nobody) => panic!("{turn:?}"),
+            }
+        };
+        assert_eq!(pause(1, Duration::ZERO), 15);
+        assert_eq!(pause(20, Duration::ZERO), 10);
+        assert_eq!(pause(60, Duration::ZERO), 1);
+        assert_eq!(pause(0, seconds(700)), 1);
     }
 
     #[test]
-    fn a_wait_that_sts_asked_for_is_kept() {
+    fn all_that_are_throttled_at_once_are_one_event() {
+        let now = start();
+        let mut budget = warm(now);
+        for _ in 0..4 {
+            assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
+        }
+        for _ in 0..4 {
+            budget.conclude(THROTTLED, now, LATER);
+        }
+        let end = now + seconds(1);
+        assert_eq!(budget.turn(&[EMPTY], now), Turn::NotBefore(end));
+    }
+
+    #[test]
+    fn a_wait_that_sts_asked_for_is_kept_by_all() {
         let now = start();
         let mut budget = Budget::new(LIMITS, now);
-        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
-        budget.conclude(Some(Some(Duration::from_secs(30))), now, LATER);
-        assert_eq!(
-            budget.turn(&[Need::Asked], now),
-            Turn::NotBefore(now + Duration::from_secs(30))
-        );
+        assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
+        budget.conclude(Answer::Throttled(Some(seconds(30))), now, LATER);
+        for need in [ENDING_SOON, EMPTY, ASKED, UNASKED] {
+            let end = now + seconds(30);
+            assert_eq!(budget.turn(&[need], now), Turn::NotBefore(end));
+        }
     }
 
     #[test]
     fn credentials_about_to_end_may_pass_a_pause_once_in_ten_seconds() {
         let now = start();
         let mut budget = Budget::new(LIMITS, now);
-        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
-        budget.conclude(Some(Some(Duration::from_secs(60))), now, LATER);
-        assert_eq!(budget.turn(&[Need::Asked, Need::Ending], now), Turn::Of(1));
-        budget.conclude(Some(None), now, LATER);
-        assert_eq!(
-            budget.turn(&[Need::Ending], now),
-            Turn::NotBefore(now + Duration::from_secs(10))
-        );
+        assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
+        budget.conclude(Answer::Throttled(Some(seconds(60))), now, LATER);
+        assert_eq!(budget.turn(&[ASKED, ENDING], now), Turn::Of(1));
+        budget.conclude(THROTTLED, now, LATER);
+        let again = now + seconds(10);
+        assert_eq!(budget.turn(&[ENDING], now), Turn::NotBefore(again));
+        assert_eq!(budget.turn(&[ENDING], again), Turn::Of(0));
     }
 
     #[test]
     fn after_a_pause_one_call_goes_first_and_alone() {
         let now = start();
+        let mut budget = warm(now);
+        assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
+        budget.conclude(THROTTLED, now, LATER);
+        let after = now + seconds(1);
+        assert_eq!(budget.turn(&[EMPTY], after), Turn::Of(0));
+        let hangs = Turn::NotBefore(after + HANGS_AFTER);
+        assert_eq!(budget.turn(&[EMPTY], after), hangs);
+        budget.conclude(GOOD, after, LATER);
+        assert_eq!(budget.turn(&[EMPTY], after), Turn::Of(0));
+    }
+
+    #[test]
+    fn who_could_not_reach_sts_waits_for_one_probe_and_all_go_when_it_succeeds() {
+        let mut now = start();
+        let mut budget = warm(now);
+        let waiting = [failed(ASKED), failed(EMPTY)];
+        assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
+        budget.conclude(Answer::Unreachable, now, LATER);
+        now += Duration::from_millis(500);
+        for wait in [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
+            assert!(matches!(budget.turn(&waiting, now), Turn::Of(_)));
+            // Nobody else while the probe is under way.
+            assert!(matches!(budget.turn(&waiting, now), Turn::NotBefore(_)));
+            budget.conclude(Answer::Unreachable, now, LATER);
+            let next = now + Duration::from_millis(wait);
+            assert_eq!(budget.turn(&waiting, now), Turn::NotBefore(next));
+            now = next;
+        }
+        assert_eq!(budget.turn(&waiting, now), Turn::Of(0), "who came first");
+        budget.conclude(GOOD, now, LATER);
+        assert_eq!(budget.turn(&waiting, now), Turn::Of(1), "by need again");
+        assert_eq!(budget.turn(&waiting[..1], now), Turn::Of(0));
+    }
+
+    #[test]
+    fn one_role_that_hangs_and_fails_delays_no_other() {
+        let mut now = start();
         let mut budget = Budget::new(LIMITS, now);
-        assert_eq!(budget.turn(&[Need::Asked], now), Turn::Of(0));
-        budget.conclude(Some(None), now, LATER);
-        let after = now + Duration::from_secs(1);
-        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Of(0));
-        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Nobody);
-        budget.conclude(None, after, LATER);
-        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Of(0));
-        assert_eq!(budget.turn(&[Need::Asked], after), Turn::Of(0));
+        let waiting = [failed(EMPTY), UNASKED];
+        for _ in 0..10 {
+            assert_eq!(budget.turn(&waiting[..1], now), Turn::Of(0));
+            // While it hangs:
+            assert_eq!(budget.turn(&waiting[1..], now + seconds(1)), Turn::Of(0));
+            budget.conclude(Answer::Unknown, now, LATER);
+            now += seconds(16);
+            budget.conclude(Answer::Unreachable, now, LATER);
+            // While it waits for the next probe:
+            assert_eq!(budget.turn(&waiting, now), Turn::Of(1));
+            budget.conclude(Answer::Unknown, now, LATER);
+            now += seconds(30);
+        }
+    }
+
+    #[test]
+    fn a_probe_is_not_held_up_by_the_pause_of_somebody_less_pressing() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        budget.conclude(Answer::Throttled(None), now, LATER);
+        let now = now + seconds(1);
+        budget.conclude(Answer::Unreachable, now, LATER);
+        let probe = now + Duration::from_millis(500);
+        let waiting = [UNASKED, failed(EMPTY)];
+        assert_eq!(budget.turn(&waiting, now), Turn::NotBefore(probe));
+        assert_eq!(budget.turn(&waiting, probe), Turn::Of(1));
+    }
+
+    #[test]
+    fn credentials_that_end_soon_need_no_probe() {
+        let now = start();
+        let mut budget = Budget::new(LIMITS, now);
+        budget.conclude(Answer::Unreachable, now, LATER);
+        assert_eq!(budget.turn(&[failed(ENDING_SOON)], now), Turn::Of(0));
+    }
+
+    /// Random lives: whatever is answered in whatever order, the invariants in the head of this file hold.
+    #[test]
+    fn invariants_hold_in_random_lives() {
+        let seed = std::env::var("ROLETAP_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or(7);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let needs = [ENDING, ENDING_SOON, EMPTY, ASKED, UNASKED];
+        for life in 0..200 {
+            let mut now = start();
+            let mut budget = Budget::new(LIMITS, now);
+            let mut in_flight: usize = 0;
+            let mut calls: Vec<Instant> = Vec::new();
+            for step in 0..500 {
+                let told = format!("seed {seed}, life {life}, step {step}");
+                let waiting: Vec<Need> = (0..random.usize(0..6))
+                    .map(|_| Need {
+                        unreachable: random.bool(),
+                        ..needs[random.usize(..needs.len())]
+                    })
+                    .collect();
+                match budget.turn(&waiting, now) {
+                    Turn::Of(position) => {
+                        assert!(position < waiting.len(), "{told}");
+                        in_flight += 1;
+                        calls.push(now);
+                    }
+                    Turn::NotBefore(at) => {
+                        assert!(
+                            now < at && at <= now + seconds(120),
+                            "{told}: {:?}",
+                            at - now
+                        );
+                        if random.bool() {
+                            now = at;
+                        }
+                    }
+                    Turn::Nobody => assert!(waiting.is_empty() || in_flight > 0, "{told}"),
+                }
+                assert!(in_flight <= LIMITS.max_in_flight, "{told}");
+                let second = calls
+                    .iter()
+                    .filter(|call| **call + seconds(1) > now)
+                    .count();
+                assert!(second <= 20, "{told}: {second} calls within a second");
+                if in_flight > 0 && random.bool() {
+                    in_flight -= 1;
+                    let answer = match random.u8(..10) {
+                        0..6 => GOOD,
+                        6 => THROTTLED,
+                        7 => Answer::Throttled(Some(seconds(random.u64(..1000)))),
+                        8 => Answer::Unreachable,
+                        _ => Answer::Unknown,
+                    };
+                    budget.conclude(answer, now, Jitter::new(random.f64()));
+                }
+                now += Duration::from_millis(random.u64(0..300));
+            }
+        }
     }
 }

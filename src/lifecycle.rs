@@ -7,6 +7,10 @@
 //! Invariants: a failed attempt never removes credentials that can be vended (except `on_denied = "drop"`); asking twice
 //! gives the same answer, because jitter is drawn once and stored as a time; between the first failure and expiry there
 //! is room for at least four more attempts; a wall clock that steps back costs an early attempt, never a late one.
+//!
+//! The first refresh after a start, a failure or a delay is drawn from one whole interval, and each later one from a
+//! tenth of a session. What starts or recovers together would otherwise refresh together, for many hours: a tenth
+//! blurs a wave only slowly. One whole interval makes it flat at once, for half a call per role.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -121,7 +125,11 @@ impl RoleState {
     ) -> Self {
         let error = match outcome {
             Ok(credentials) => {
-                let refresh_at = refresh_point(&credentials, jitter);
+                let refresh_at = if self.was_on_time(now) {
+                    refresh_point(&credentials, jitter)
+                } else {
+                    first_refresh_point(&credentials, jitter)
+                };
                 return Self::Issued {
                     credentials: Arc::new(credentials),
                     refresh_at,
@@ -157,6 +165,18 @@ impl RoleState {
                     failures: Some(failures),
                 }
             }
+        }
+    }
+
+    /// Credentials that come at `now` come when they were planned to.
+    fn was_on_time(&self, now: SystemTime) -> bool {
+        match self {
+            Self::Pending | Self::Failing { .. } => false,
+            Self::Issued {
+                credentials,
+                refresh_at,
+                failures,
+            } => failures.is_none() && now <= *refresh_at + refresh_spread(credentials.lifetime()),
         }
     }
 
@@ -298,8 +318,21 @@ pub fn refresh_lead(lifetime: Duration) -> Duration {
 
 fn refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
     let lifetime = credentials.lifetime();
-    let spread = lifetime.mul_f64(REFRESH_SPREAD);
+    let spread = refresh_spread(lifetime);
     credentials.expires_at() - refresh_lead(lifetime) - spread + jitter.of(spread * 2)
+}
+
+/// Whatever made this role late or start now has probably done so to a whole fleet. Anywhere in one whole interval, up to
+/// the latest usual point: then the fleet is spread evenly again, and stays so.
+fn first_refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
+    let lifetime = credentials.lifetime();
+    let latest = credentials.expires_at() - refresh_lead(lifetime) + refresh_spread(lifetime);
+    let interval = lifetime - refresh_lead(lifetime);
+    latest - interval + jitter.of(interval)
+}
+
+fn refresh_spread(lifetime: Duration) -> Duration {
+    lifetime.mul_f64(REFRESH_SPREAD)
 }
 
 /// The wait after the `n`th failure in a row of one class, `n` from 1.
@@ -307,7 +340,8 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
     let seconds = Duration::from_secs;
     let (base, cap) = match class {
         Class::Network => (Duration::from_millis(250), seconds(30)),
-        Class::Throttled => (seconds(1), seconds(120)),
+        // The host pauses as a whole (`budget.rs`): this role only has to be back in the queue when that ends.
+        Class::Throttled => (seconds(1), seconds(1)),
         // The source has been rebuilt by now: one immediate retry shows whether that was all.
         Class::Source | Class::Clock if n == 1 => return Duration::ZERO,
         Class::Source | Class::Clock => (Duration::from_millis(250), seconds(60)),
@@ -335,7 +369,23 @@ mod tests {
     fn issued(lifetime: u64) -> RoleState {
         let role = role("a", 3600);
         let credentials = credentials(&role, at(0), Duration::from_secs(lifetime), 1);
-        RoleState::Pending.after(Ok(credentials), KEEP, at(0), middle())
+        // As if on time, not as if at start.
+        RoleState::Issued {
+            refresh_at: refresh_point(&credentials, middle()),
+            credentials: Arc::new(credentials),
+            failures: None,
+        }
+    }
+
+    /// Seconds from an issue at `now` to the next refresh.
+    fn refresh_after(state: RoleState, now: u64, jitter: f64) -> u64 {
+        let issued = credentials(&role("a", 3600), at(now), Duration::from_secs(3600), 1);
+        state
+            .after(Ok(issued), KEEP, at(now), Jitter::new(jitter))
+            .next_attempt(at(now))
+            .duration_since(at(now))
+            .unwrap()
+            .as_secs()
     }
 
     #[test]
@@ -358,15 +408,24 @@ mod tests {
 
     #[test]
     fn jitter_moves_the_refresh_point_by_a_twentieth_either_way() {
-        let role = role("a", 3600);
-        let refresh_at = |jitter| {
-            let issued = credentials(&role, at(0), Duration::from_secs(3600), 1);
-            RoleState::Pending
-                .after(Ok(issued), KEEP, at(0), Jitter::new(jitter))
-                .next_attempt(at(0))
-        };
-        assert_eq!(refresh_at(0.0), at(1800 - 180));
-        assert_eq!(refresh_at(1.0), at(1800 + 180));
+        let refresh_after = |jitter| refresh_after(issued(3600), 1800, jitter);
+        assert_eq!(refresh_after(0.0), 1800 - 180);
+        assert_eq!(refresh_after(1.0), 1800 + 180);
+    }
+
+    #[test]
+    fn the_first_refresh_after_a_start_a_failure_or_a_delay_is_anywhere_in_one_interval() {
+        let failed =
+            |state: RoleState| state.after(Err(error(Class::Network)), KEEP, at(1790), middle());
+        for (begins, state, now) in [
+            ("pending", RoleState::Pending, 0),
+            ("failing", failed(RoleState::Pending), 1800),
+            ("failed once", failed(issued(3600)), 1800),
+            ("late", issued(3600), 1981),
+        ] {
+            assert_eq!(refresh_after(state.clone(), now, 0.0), 180, "{begins}");
+            assert_eq!(refresh_after(state, now, 1.0), 1980, "{begins}");
+        }
     }
 
     #[test]

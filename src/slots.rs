@@ -249,21 +249,7 @@ impl Slot {
 
     /// How much this role needs a call at `now`.
     pub fn need(&self, now: SystemTime) -> Need {
-        let state = self.state();
-        match state.vend(now) {
-            Ok(credentials) => match credentials
-                .expires_at()
-                .duration_since(now)
-                .unwrap_or_default()
-            {
-                left if left <= Duration::from_secs(120) => Need::Ending,
-                left if left <= Duration::from_secs(300) => Need::EndingSoon,
-                _ if self.was_asked() => Need::Asked,
-                _ => Need::Unasked,
-            },
-            Err(_) if self.was_asked() => Need::AskedAndEmpty,
-            Err(_) => Need::Unasked,
-        }
+        Need::of(&self.state(), self.was_asked(), now)
     }
 }
 

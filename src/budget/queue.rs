@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Budget, Limits, Need, Turn};
+use super::{Answer, Budget, Limits, Need, Turn};
 use crate::lifecycle::Jitter;
+
+/// Between two looks at a budget that has nothing to give.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// One per host. Cheap to share; [`Queue::run`] has to be running for anyone to get a turn.
 #[derive(Clone)]
@@ -16,7 +19,7 @@ pub struct Queue {
     shared: Arc<Shared>,
 }
 
-/// The right to make one call. Dropping it without [`Permit::conclude`] counts as a call that was not throttled.
+/// The right to make one call. Dropping it without [`Permit::conclude`] says nothing about STS.
 #[must_use]
 #[derive(Debug)]
 pub struct Permit {
@@ -91,6 +94,8 @@ impl Queue {
             let changed = self.shared.changed.notified();
             match next {
                 Some(at) => {
+                    // A share of a token may round to no wait at all, and a loop that does not wait stops the host.
+                    let at = at.max(now() + SHORTEST_WAIT);
                     let _ = tokio::time::timeout_at(at.into(), changed).await;
                 }
                 None => changed.await,
@@ -100,10 +105,10 @@ impl Queue {
 }
 
 impl Permit {
-    /// The call was answered; `throttled` carries the wait that STS asked for, if it throttled.
-    pub fn conclude(mut self, throttled: Option<Option<Duration>>, jitter: Jitter) {
+    /// The call has ended, with this answer.
+    pub fn conclude(mut self, answer: impl Into<Answer>, jitter: Jitter) {
         if let Some(shared) = self.shared.take() {
-            shared.conclude(throttled, jitter);
+            shared.conclude(answer.into(), jitter);
         }
     }
 }
@@ -111,7 +116,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.conclude(None, Jitter::new(0.5));
+            shared.conclude(Answer::Unknown, Jitter::LATEST);
         }
     }
 }
@@ -143,8 +148,8 @@ impl Shared {
         }
     }
 
-    fn conclude(&self, throttled: Option<Option<Duration>>, jitter: Jitter) {
-        self.lock().budget.conclude(throttled, now(), jitter);
+    fn conclude(&self, answer: Answer, jitter: Jitter) {
+        self.lock().budget.conclude(answer, now(), jitter);
         self.changed.notify_one();
     }
 

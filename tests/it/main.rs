@@ -9,6 +9,7 @@
 
 mod config;
 mod fake_sts;
+mod fleet;
 mod issue;
 mod network;
 mod outage;
