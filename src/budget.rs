@@ -10,7 +10,8 @@
 //!   the next pause by a twentieth. So pauses grow until few calls are throttled, however many hosts share the quota; a
 //!   memory that one good answer wipes out would settle nowhere.
 //! - *Who is not missed waits longer.* The same pause is eight times as long for a role whose workload has what it needs or
-//!   does not exist: the quota goes to those who are missed on all hosts, and not on this one alone.
+//!   does not exist: the quota goes to those who are missed on all hosts, and not on this one alone. Who was throttled
+//!   itself goes after its equals, in case that is about this one role.
 //! - *One probe for all.* When STS cannot be reached, roles that have found that out queue for one probe per host, which
 //!   backs off to 30 s; its first good answer lets all go. A role whose own call has not failed is not held up.
 //!
@@ -34,6 +35,8 @@ pub struct Need {
     pub urgency: Urgency,
     /// When credentials in hand end, which decides among equals; nothing in hand has ended already.
     pub ends: Option<SystemTime>,
+    /// Its own last call was throttled: among equals it goes last, in case that is about this role alone.
+    pub refused: bool,
     /// Its own last call did not reach STS.
     pub unreachable: bool,
 }
@@ -113,6 +116,8 @@ struct Throttled {
     until: Instant,
     /// And for all others.
     others_until: Instant,
+    /// When the others' pause began.
+    others_since: Instant,
     last_exception: Option<Instant>,
 }
 
@@ -128,6 +133,8 @@ const PAUSE_BASE: Duration = Duration::from_secs(1);
 const PAUSE_CAP: Duration = Duration::from_secs(15);
 /// How many times longer a role pauses that nobody misses.
 const PATIENCE: u32 = 8;
+/// The longest that it waits, however often others are throttled meanwhile.
+const OTHERS_CAP: Duration = Duration::from_secs(120);
 /// The longest wait that STS may ask for.
 const ASKED_CAP: Duration = Duration::from_secs(120);
 /// What a good answer leaves of the memory of pauses.
@@ -150,28 +157,18 @@ impl Need {
             None if asked => Urgency::AskedAndEmpty,
             Some(_) | None => Urgency::Unasked,
         };
+        let class = state.failures().map(|failures| failures.error.class);
         Self {
             urgency,
             ends: held.map(|held| held.expires_at()),
-            unreachable: state
-                .failures()
-                .is_some_and(|failures| failures.error.class == Class::Network),
+            refused: class == Some(Class::Throttled),
+            unreachable: class == Some(Class::Network),
         }
     }
 
     /// Has to wait for the one probe while STS cannot be reached. Not near the end: there each role tries for itself.
     fn waits_for_probe(&self) -> bool {
         self.unreachable && self.urgency > Urgency::EndingSoon
-    }
-}
-
-impl Urgency {
-    /// A workload would notice.
-    fn is_missed(self) -> bool {
-        match self {
-            Self::Ending | Self::EndingSoon | Self::AskedAndEmpty => true,
-            Self::Asked | Self::Unasked => false,
-        }
     }
 }
 
@@ -221,16 +218,25 @@ impl Budget {
     /// Whose turn it is among `waiting`, which stand in the order in which they came. A turn that is given is spent:
     /// the caller owes a [`Budget::conclude`].
     pub fn turn(&mut self, waiting: &[Need], now: Instant) -> Turn {
-        let Some(position) = self.first(waiting, now) else {
-            return match self.unreachable {
-                Some(unreachable) if !waiting.is_empty() => Turn::NotBefore(unreachable.probe_at),
-                Some(_) | None => Turn::Nobody,
-            };
-        };
-        let need = waiting[position];
         if self.in_flight >= self.limits.max_in_flight {
             return Turn::Nobody;
         }
+        // Ordered by need, the probe would be the same one for ever: it is the one who has waited longest.
+        let probe = waiting.iter().position(Need::waits_for_probe);
+        let ready_at = |position, need| self.ready_at(need, probe == Some(position), now);
+        let first = waiting
+            .iter()
+            .enumerate()
+            .filter(|(position, need)| ready_at(*position, need).is_some_and(|at| at <= now))
+            .min_by_key(|(position, need)| (need.urgency, need.refused, need.ends, *position));
+        let Some((position, need)) = first else {
+            return waiting
+                .iter()
+                .enumerate()
+                .filter_map(|(position, need)| ready_at(position, need))
+                .min()
+                .map_or(Turn::Nobody, Turn::NotBefore);
+        };
         self.refill(now);
         if self.tokens < 1.0 {
             let rate = f64::from(self.limits.max_requests_per_second);
@@ -239,23 +245,9 @@ impl Budget {
             return Turn::NotBefore(now + wait + Duration::from_micros(1));
         }
         if let Some(throttled) = self.throttled.as_mut()
-            && let end = throttled.pauses_until(need.urgency)
-            && now < end
+            && now < throttled.until
+            && need.urgency == Urgency::Ending
         {
-            // Who comes after the first pauses as long, or longer.
-            let exception = throttled
-                .last_exception
-                .map_or(now, |last| last + EXCEPTION_EVERY);
-            if need.urgency != Urgency::Ending {
-                // Unless a probe for somebody more pressing is due before.
-                let probe_at = self
-                    .unreachable
-                    .map(|unreachable| unreachable.probe_at)
-                    .filter(|at| now < *at);
-                return Turn::NotBefore(probe_at.map_or(end, |at| at.min(end)));
-            } else if now < exception {
-                return Turn::NotBefore(exception.min(end));
-            }
             throttled.last_exception = Some(now);
         } else if self.in_flight >= self.window && now < self.given_at + HANGS_AFTER {
             return Turn::NotBefore(self.given_at + HANGS_AFTER);
@@ -313,22 +305,16 @@ impl Budget {
             .is_some_and(|throttled| now < throttled.others_until)
     }
 
-    /// Who comes first among those who may come at all.
-    fn first(&self, waiting: &[Need], now: Instant) -> Option<usize> {
-        let probes = self
-            .unreachable
-            .map(|unreachable| now >= unreachable.probe_at);
-        // The one who has waited longest is the probe: ordered by need, it would be the same one for ever.
-        let probe = waiting.iter().position(Need::waits_for_probe);
-        waiting
-            .iter()
-            .enumerate()
-            .filter(|(position, need)| match probes {
-                None => true,
-                Some(may) => !need.waits_for_probe() || (may && Some(*position) == probe),
-            })
-            .min_by_key(|(position, need)| (need.urgency, need.ends, *position))
-            .map(|(position, _)| position)
+    /// When this one may come, as far as it is about STS; `None` is not before another one has.
+    fn ready_at(&self, need: &Need, is_probe: bool, now: Instant) -> Option<Instant> {
+        let paused = self
+            .throttled
+            .map_or(now, |throttled| throttled.pauses_until(need.urgency, now));
+        match self.unreachable {
+            Some(_) if need.waits_for_probe() && !is_probe => None,
+            Some(unreachable) if is_probe => Some(paused.max(unreachable.probe_at)),
+            Some(_) | None => Some(paused),
+        }
     }
 
     fn widen(&mut self) {
@@ -378,11 +364,17 @@ impl Throttled {
         };
         // At least half: the memory settles on a length, and a pause drawn near zero would not keep to it.
         let pause = ceiling / 2 + jitter.of(ceiling / 2);
+        // Or somebody who is missed and throttled for ever would keep the others waiting for ever.
+        let others_since = before
+            .filter(|before| now < before.others_until)
+            .map_or(now, |before| before.others_since);
+        let others_until = (now + pause * PATIENCE).min(others_since + OTHERS_CAP);
         Self {
             at: now,
             ceiling,
             until: asked_until.max(now + pause),
-            others_until: asked_until.max(now + pause * PATIENCE),
+            others_until: asked_until.max(others_until),
+            others_since,
             last_exception: before.and_then(|before| before.last_exception),
         }
     }
@@ -398,11 +390,14 @@ impl Throttled {
         (remembered || now < self.others_until).then_some(Self { ceiling, ..self })
     }
 
-    fn pauses_until(&self, urgency: Urgency) -> Instant {
-        if urgency.is_missed() {
-            self.until
-        } else {
-            self.others_until
+    fn pauses_until(&self, urgency: Urgency, now: Instant) -> Instant {
+        let exception = self
+            .last_exception
+            .map_or(now, |last| last + EXCEPTION_EVERY);
+        match urgency {
+            Urgency::Ending => exception.min(self.until),
+            Urgency::EndingSoon | Urgency::AskedAndEmpty => self.until,
+            Urgency::Asked | Urgency::Unasked => self.others_until,
         }
     }
 }
@@ -429,6 +424,7 @@ mod tests {
         Need {
             urgency,
             ends: None,
+            refused: false,
             unreachable: false,
         }
     }
@@ -551,18 +547,42 @@ mod tests {
 
     #[test]
     fn a_throttled_answer_pauses_the_whole_host_longer_each_time() {
-        let mut now = start();
+        let begin = start();
+        let mut now = begin;
         let mut budget = Budget::new(LIMITS, now);
-        for pause in [1, 2, 4, 8, 15, 15] {
+        // Who is not missed waits eight times as long, and never more than two minutes.
+        for (pause, others) in [(1, 8), (2, 17), (4, 35), (8, 71), (15, 120), (15, 120)] {
             assert_eq!(budget.turn(&[ENDING_SOON], now), Turn::Of(0));
             budget.conclude(THROTTLED, now, LATER);
-            let (end, others) = (now + seconds(pause), now + seconds(pause * 8));
+            let (end, others) = (now + seconds(pause), begin + seconds(others));
             assert!(budget.is_paused(now));
             assert_eq!(budget.turn(&[ENDING_SOON], now), Turn::NotBefore(end));
             assert_eq!(budget.turn(&[EMPTY], now), Turn::NotBefore(end));
             assert_eq!(budget.turn(&[ASKED], now), Turn::NotBefore(others));
             assert_eq!(budget.turn(&[UNASKED], end), Turn::NotBefore(others));
             now = end;
+        }
+    }
+
+    #[test]
+    fn a_role_that_is_throttled_for_ever_keeps_no_other_waiting_for_ever() {
+        for stuck in [ENDING, ENDING_SOON, EMPTY, ASKED, UNASKED] {
+            let begin = start();
+            let mut now = begin;
+            let mut budget = Budget::new(LIMITS, now);
+            let stuck = Need {
+                refused: true,
+                ..stuck
+            };
+            loop {
+                assert!(now < begin + seconds(122), "{stuck:?}");
+                match budget.turn(&[stuck, UNASKED], now) {
+                    Turn::Of(0) => budget.conclude(THROTTLED, now, LATER),
+                    Turn::Of(_) => break,
+                    Turn::NotBefore(at) => now = at,
+                    Turn::Nobody => panic!("nothing is in flight"),
+                }
+            }
         }
     }
 
@@ -727,6 +747,7 @@ mod tests {
                 let told = format!("seed {seed}, life {life}, step {step}");
                 let waiting: Vec<Need> = (0..random.usize(0..6))
                     .map(|_| Need {
+                        refused: random.bool(),
                         unreachable: random.bool(),
                         ..needs[random.usize(..needs.len())]
                     })
