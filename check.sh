@@ -34,6 +34,8 @@ step tests
 cargo test --locked
 step "the demo"
 cargo run --locked --quiet --example demo -- --once
+step "everything at once, for twenty seconds"
+cargo run --locked --quiet --example chaos -- --short
 
 if [ "$clients" = yes ]; then
   step "real clients"

@@ -278,6 +278,11 @@ impl FakeSts {
         self.shared.update(|state| state.connections)
     }
 
+    /// The requests read so far, and forgets them: for long runs.
+    pub fn take_requests(&self) -> Vec<Received> {
+        self.shared.update(|state| std::mem::take(&mut state.log))
+    }
+
     /// Forgets the requests, not what was issued.
     pub fn forget_requests(&self) {
         self.shared.update(|state| state.log.clear());
@@ -305,6 +310,14 @@ impl FakeSts {
     /// Everything ever issued, in order.
     pub fn issued(&self) -> Vec<Issued> {
         self.shared.update(|state| state.world.issued.clone())
+    }
+
+    /// The same without the first `known`.
+    pub fn issued_after(&self, known: usize) -> Vec<Issued> {
+        self.shared.update(|state| {
+            let issued = &state.world.issued;
+            issued.get(known..).unwrap_or_default().to_vec()
+        })
     }
 
     /// Every secret access key and session token ever issued: what no log, error or metric may contain.

@@ -212,8 +212,7 @@ fn answer(
                 Fault::TokenOfBytes(bytes) => *bytes,
                 _ => USUAL_TOKEN_BYTES,
             };
-            let role_arn = request.role_arn.as_deref().unwrap_or_default();
-            let issued = world.issue(role_arn, &session_name, lifetime, token_bytes);
+            let issued = world.issue(request, &session_name, lifetime, token_bytes);
             xml(issue_document(
                 &request.action,
                 request,

@@ -24,6 +24,10 @@ pub struct Issued {
     pub role_arn: String,
     /// The session's ARN, as `GetCallerIdentity` answers for this key.
     pub session_arn: String,
+    /// `ExternalId` as requested.
+    pub external_id: Option<String>,
+    /// By the fake's clock.
+    pub issued_at: Timestamp,
     /// When the fake stops accepting them, whatever `Expiration` a script made it say.
     pub expires_at: Timestamp,
 }
@@ -123,11 +127,12 @@ impl World {
     /// Makes new credentials and remembers them.
     pub(super) fn issue(
         &mut self,
-        role_arn: &str,
+        request: &Received,
         session_name: &str,
         lifetime: SignedDuration,
         token_bytes: usize,
     ) -> Issued {
+        let role_arn = request.role_arn.as_deref().unwrap_or_default();
         let index = self.issued.len();
         let number = index as u64 + 1;
         let mut random =
@@ -143,6 +148,8 @@ impl World {
             ),
             role_arn: role_arn.to_owned(),
             session_arn: session_arn(role_arn, session_name),
+            external_id: request.external_id.clone(),
+            issued_at: self.now(),
             expires_at: self.now() + lifetime,
         };
         self.issue_of_key
