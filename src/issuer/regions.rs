@@ -196,6 +196,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_a_fallback_begins_the_count_anew_too() {
+        let now = start();
+        let mut regions = Regions::new(1);
+        silence(&mut regions, 5, now);
+        for _ in 0..100 {
+            assert_eq!(silence(&mut regions, 4, now), []);
+            assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), None);
+        }
+        assert_eq!(regions.active(), 1);
+    }
+
+    #[test]
     fn errors_of_a_region_that_was_left_are_not_held_against_the_next() {
         let now = start();
         let mut regions = Regions::new(2);
@@ -329,6 +341,7 @@ mod tests {
             let mut now = start();
             let mut under_way: Vec<usize> = Vec::new();
             let mut silent = vec![false; fallbacks + 1];
+            let mut in_a_row = 0;
             for _ in 0..2000 {
                 let context = format!("seed {seed}: {regions:?}");
                 match random.u8(0..10) {
@@ -351,6 +364,15 @@ mod tests {
                         let jitter = Jitter::new(random.f64());
                         let news = regions.conclude(region, sign, now, jitter);
                         let after = regions.active();
+                        match sign {
+                            Sign::Silence if region == before => in_a_row += 1,
+                            Sign::Answer if region == before => in_a_row = 0,
+                            Sign::Silence | Sign::Answer => {}
+                        }
+                        if before != after {
+                            assert!(sign == Sign::Answer || in_a_row == PATIENCE, "{context}");
+                            in_a_row = 0;
+                        }
                         match sign {
                             Sign::Answer if region == HOME => assert_eq!(after, HOME, "{context}"),
                             Sign::Answer => assert_eq!(after, before, "{context}"),

@@ -115,6 +115,9 @@ fn home_dies_and_comes_back(fault: Fault) {
     assert_eq!(request.answered, "ok");
     assert_active(&daemon, AWAY);
     daemon.vended("orders");
+    assert!(counted(&daemon, AWAY, "issued") >= Some(1.0));
+    assert_eq!(counted(&daemon, AWAY, "network"), Some(0.0));
+    assert_eq!(counted(&daemon, HOME, "network"), Some(5.0));
     let left = daemon.logged("STS does not answer in");
     assert!(left.contains(HOME) && left.contains(AWAY), "{left}");
     let left_at = of(&seen, HOME).last().expect("a request").at;
