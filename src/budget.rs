@@ -116,8 +116,8 @@ struct Throttled {
     until: Instant,
     /// And for all others.
     others_until: Instant,
-    /// When the others' pause began.
-    others_since: Instant,
+    /// Since when they have waited for it.
+    others_since: Option<Instant>,
     last_exception: Option<Instant>,
 }
 
@@ -228,7 +228,11 @@ impl Budget {
             .iter()
             .enumerate()
             .filter(|(position, need)| ready_at(*position, need).is_some_and(|at| at <= now))
-            .min_by_key(|(position, need)| (need.urgency, need.refused, need.ends, *position));
+            .min_by_key(|(position, need)| {
+                // Among those that nobody misses, who was throttled goes last, asked for or not.
+                let missed = need.urgency.min(Urgency::Asked);
+                (missed, need.refused, need.urgency, need.ends, *position)
+            });
         let Some((position, need)) = first else {
             return waiting
                 .iter()
@@ -251,6 +255,11 @@ impl Budget {
             throttled.last_exception = Some(now);
         } else if self.in_flight >= self.window && now < self.given_at + HANGS_AFTER {
             return Turn::NotBefore(self.given_at + HANGS_AFTER);
+        }
+        if let Some(throttled) = self.throttled.as_mut()
+            && need.urgency > Urgency::AskedAndEmpty
+        {
+            throttled.others_since = None;
         }
         if let Some(unreachable) = self.unreachable.as_mut()
             && need.waits_for_probe()
@@ -365,16 +374,14 @@ impl Throttled {
         // At least half: the memory settles on a length, and a pause drawn near zero would not keep to it.
         let pause = ceiling / 2 + jitter.of(ceiling / 2);
         // Or somebody who is missed and throttled for ever would keep the others waiting for ever.
-        let others_since = before
-            .filter(|before| now < before.others_until)
-            .map_or(now, |before| before.others_since);
+        let others_since = before.and_then(|before| before.others_since).unwrap_or(now);
         let others_until = (now + pause * PATIENCE).min(others_since + OTHERS_CAP);
         Self {
             at: now,
             ceiling,
             until: asked_until.max(now + pause),
             others_until: asked_until.max(others_until),
-            others_since,
+            others_since: Some(others_since),
             last_exception: before.and_then(|before| before.last_exception),
         }
     }

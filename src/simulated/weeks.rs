@@ -69,6 +69,8 @@ struct Truth {
     calls: Mutex<Vec<Instant>>,
     /// The last that was delivered for each request: its serial and its end.
     delivered: Mutex<HashMap<(usize, u32), (u64, SystemTime)>>,
+    /// The last answer that told the time.
+    told_at: Mutex<Instant>,
     began: Instant,
 }
 
@@ -108,6 +110,7 @@ impl Issuer for Sts {
                 truth
                     .skew
                     .measure(truth.clock.now(), truth.local.now(), true);
+                *truth.told_at.lock().unwrap() = Instant::now();
                 let serial = truth.serial.fetch_add(1, Ordering::Relaxed);
                 let end = truth.clock.now() + role.duration.as_duration();
                 let grant = super::grant(serial, Some(end));
@@ -181,6 +184,7 @@ async fn live(plan: Plan) -> Tally {
         serial: AtomicU64::new(0),
         calls: Mutex::default(),
         delivered: Mutex::default(),
+        told_at: Mutex::new(Instant::now()),
         began: Instant::now(),
     });
     let slots = Arc::new(Slots::default());
@@ -243,7 +247,9 @@ async fn live(plan: Plan) -> Tally {
             changed.extend(touched.into_iter().map(|number| (number, Instant::now())));
             tally.reloads += 1;
         }
-        let calm = disturbed.is_none_or(|at| at.elapsed() > DISTURBED);
+        // While nobody answers, a wall that was set is all the time there is.
+        let told_at = *truth.told_at.lock().unwrap();
+        let calm = disturbed.is_none_or(|at| at.elapsed() > DISTURBED && told_at > at);
         check(&truth, &slots, &current, &changed, calm, &mut tally, &told);
     }
     let calls = truth.calls.lock().unwrap();
