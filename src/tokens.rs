@@ -14,10 +14,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::{Gid, Group, Uid, fchown};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -73,9 +73,7 @@ pub struct TokenProblem {
 impl Digest {
     /// Of a token's bytes.
     pub fn of(token: &[u8]) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, token).as_ref());
-        Self(bytes)
+        Self(Sha256::digest(token).into())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 
 use super::hint;
 use super::host::Host;
@@ -124,11 +124,11 @@ fn fit(full: &str) -> String {
     if clean.len() <= MAX_LENGTH {
         return clean;
     }
-    let digest = digest(&SHA256, full.as_bytes());
+    let digest = Sha256::digest(full.as_bytes());
     // All of it is ASCII by now, so bytes are characters.
     let mut short = clean.get(..KEPT).unwrap_or(&clean).to_owned();
     short.push('-');
-    for byte in digest.as_ref().iter().take(4) {
+    for byte in digest.iter().take(4) {
         // Writing to a string cannot fail.
         let _ = write!(short, "{byte:02x}");
     }
