@@ -14,6 +14,7 @@
 //!   itself goes after its equals, in case that is about this one role.
 //! - *One probe for all.* When STS cannot be reached, roles that have found that out queue for one probe per host, which
 //!   backs off to 30 s; its first good answer lets all go. A role whose own call has not failed is not held up.
+//!   (The refreshers do not report unreachable answers yet: until they do, each role backs off by itself.)
 //!
 //! Invariants: never more than `max_in_flight` calls at once; never more than `max_requests_per_second`, with at most one
 //! second's worth in a burst; while the host pauses, nothing passes but one call per 10 s for credentials that end within

@@ -195,7 +195,12 @@ fn no_secret_is_said_in_a_whole_life_at_trace() {
     sts.restart();
     sts.any().always(Fault::throttled());
     daemon.signal(Signal::SIGUSR1);
-    daemon.failed("orders", "throttled");
+    // Whichever role is the first: its answer stops the host.
+    daemon.wait_until("a role fails as throttled", |daemon| {
+        let overview = daemon.overview().to_string();
+        let told = overview.contains(r#""class":"throttled""#);
+        told.then_some(()).ok_or(overview)
+    });
     look_around(&daemon, &mut said);
     be_refused(&daemon, &mut said);
 
