@@ -143,8 +143,12 @@ impl Write for Sink {
         match self {
             Self::Stderr(stderr) => stderr.write(line),
             Self::File { file, path, reopen } => {
-                if reopen.swap(false, Ordering::AcqRel) {
-                    *file = append(path)?;
+                // Until it can be opened anew, the old one serves.
+                if reopen.load(Ordering::Acquire)
+                    && let Ok(anew) = append(path)
+                {
+                    *file = anew;
+                    reopen.store(false, Ordering::Release);
                 }
                 file.write(line)
             }

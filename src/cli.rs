@@ -81,7 +81,7 @@ pub enum Command {
         /// A role of the configuration
         role: String,
         /// How long to wait for credentials before giving up, seconds; 0 starts the command whatever the daemon says
-        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86_400))]
         wait: u64,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "CMD")]

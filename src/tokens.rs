@@ -104,9 +104,22 @@ impl Tokens {
         before: &Self,
         now: SystemTime,
     ) -> Result<Self, Vec<TokenProblem>> {
-        let mut roles = BTreeMap::new();
-        let mut problems = Vec::new();
         let dir = &config.server.token_dir;
+        let mut roles = BTreeMap::new();
+        // Looked at first, written second: a reload that is refused must not leave a new token in a file.
+        let mut problems: Vec<TokenProblem> = config
+            .roles
+            .values()
+            .filter_map(|role| Some((role, examined(dir, role).err()?)))
+            .map(|(role, (what, not_permitted))| TokenProblem {
+                role: role.name.to_string(),
+                what,
+                not_permitted,
+            })
+            .collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         for role in config.roles.values() {
             let current = match &role.token {
                 TokenSource::None => continue,
@@ -147,6 +160,24 @@ impl fmt::Debug for Digest {
 
 /// What was wrong, and whether a permission was missing.
 type Refused = (String, bool);
+
+/// What can be found wrong without writing anything.
+fn examined(dir: &Path, role: &Role) -> Result<(), Refused> {
+    match &role.token {
+        TokenSource::None => Ok(()),
+        TokenSource::File(path) => brought(path).map(drop),
+        TokenSource::Generated { group } => {
+            group.as_deref().map(group_id).transpose()?;
+            let path = dir.join(role.name.as_str());
+            plain_file_of_ours(&path).map(drop).map_err(|error| {
+                refused(
+                    &error,
+                    &format!("cannot use the token file {}", path.display()),
+                )
+            })
+        }
+    }
+}
 
 fn brought(path: &Path) -> Result<Digest, Refused> {
     let token = read(path).map_err(|error| {
@@ -205,17 +236,9 @@ fn group_id(name: &str) -> Result<Gid, Refused> {
 
 /// The token that lies at `path`, if it is ours and whole; its mode and group are put right.
 fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(metadata) = plain_file_of_ours(path)? else {
+        return Ok(None);
     };
-    let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
-    if !metadata.is_file() || !ours {
-        return Err(io::Error::other(
-            "it is not a plain file of ours; remove it",
-        ));
-    }
     let Some(token) = read(path)? else {
         tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
         return Ok(None);
@@ -229,8 +252,30 @@ fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
     Ok(Some(Digest::of(token.as_bytes())))
 }
 
+/// What is known of the file at `path`, if there is one.
+fn plain_file_of_ours(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(metadata) => {
+            let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
+            if metadata.is_file() && ours {
+                Ok(Some(metadata))
+            } else {
+                Err(io::Error::other(
+                    "it is not a plain file of ours; remove it",
+                ))
+            }
+        }
+    }
+}
+
 /// The trimmed content, if it can be a token: it has to fit into a header.
 fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
+    // Opening a pipe waits for a writer, and a reload must not wait.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
     let mut text = Zeroizing::new(String::new());
     let read = File::open(path)?
         .take(LONGEST + 1)

@@ -234,6 +234,36 @@ fn a_reload_is_never_partial() {
 }
 
 #[test]
+fn a_refused_reload_leaves_every_token_as_it_was() {
+    let sts = FakeSts::start();
+    let daemon = with(&sts).role("orders").role("ledger").start();
+    daemon.vended("orders");
+    std::fs::remove_file(daemon.token_path("orders")).expect("to remove");
+    std::fs::remove_file(daemon.token_path("ledger")).expect("to remove");
+    std::fs::create_dir(daemon.token_path("ledger")).expect("something in the way");
+    daemon.reload_as_it_is("refused");
+    assert!(
+        !daemon.token_path("orders").exists(),
+        "a token was written that opens nothing"
+    );
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_keeps_nobody_waiting() {
+    let sts = FakeSts::start();
+    let daemon = with(&sts).role("orders").start();
+    let key = daemon.key("orders");
+    std::fs::remove_file(daemon.config_path()).expect("to remove");
+    let made = std::process::Command::new("mkfifo")
+        .arg(daemon.config_path())
+        .status();
+    assert!(made.expect("mkfifo").success());
+    daemon.reload_as_it_is("refused");
+    daemon.logged("it is a pipe or a socket");
+    assert_eq!(daemon.key("orders"), key);
+}
+
+#[test]
 fn a_listen_address_cannot_be_reloaded_and_says_so() {
     let sts = FakeSts::start();
     let daemon = with(&sts).role("orders").start();
