@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
+use super::bounded::Bounded;
 use super::explain::{self, Failure};
 use super::obstacle::Obstacle;
 use super::regions::{HOME, News, Regions, Sign};
@@ -88,6 +89,7 @@ impl StsIssuer {
             )
             .identity_cache(IdentityCache::no_cache())
             .time_source(clock.clone())
+            .interceptor(Bounded)
             .interceptor(DateWitness {
                 skew: skew.clone(),
                 clock: clock.clone(),
