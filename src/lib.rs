@@ -23,6 +23,7 @@ pub mod source;
 
 // How workloads get them.
 pub mod audit;
+pub mod listeners;
 pub mod server;
 pub mod tokens;
 
@@ -32,6 +33,7 @@ pub mod daemon;
 pub mod log;
 pub mod metrics;
 pub mod signals;
+pub mod store;
 pub mod systemd;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod process;
 mod readme;
 mod regions;
 mod reload;
+mod restart;
 mod secrets;
 mod support;
 mod tidy;

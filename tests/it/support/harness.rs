@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use super::sts::FakeSts;
+use super::supervisor::Supervisor;
 
 /// What signs requests to STS.
 pub const BASE_KEY: &str = "AKIAROLETAPBASEKEY22";
@@ -202,6 +203,23 @@ impl Setup {
         self.vend.address
     }
 
+    /// Under a supervisor that takes notifications, keeps descriptors and holds both sockets open.
+    pub fn supervised(self) -> Supervised {
+        let (vend, admin) = (self.vend.address, self.admin.address);
+        let mut supervised = self.notified();
+        supervised.supervisor.listen("credentials", vend);
+        supervised.supervisor.listen("admin", admin);
+        supervised
+    }
+
+    /// The same, but the daemon binds its sockets itself.
+    pub fn notified(self) -> Supervised {
+        Supervised {
+            supervisor: Supervisor::start(self.home()),
+            daemon: self.prepare(),
+        }
+    }
+
     /// Starts the binary, and waits until it serves.
     pub fn start(self) -> Daemon {
         let mut daemon = self.prepare();
@@ -291,6 +309,22 @@ pub struct Daemon {
     endpoint: String,
 }
 
+/// A daemon and its supervisor.
+#[derive(Debug)]
+pub struct Supervised {
+    pub daemon: Daemon,
+    pub supervisor: Supervisor,
+}
+
+impl Supervised {
+    /// Starts the binary with all that the supervisor has for it, and waits until it serves.
+    pub fn launch(&mut self) {
+        let command = self.supervisor.supervise(&self.daemon.command(&["run"]));
+        self.daemon.spawn_as(command);
+        self.daemon.wait_until_serving();
+    }
+}
+
 /// What a finished command left behind.
 #[derive(Debug)]
 pub struct Finished {
@@ -305,6 +339,10 @@ impl Daemon {
     /// Starts the binary, and waits until it serves.
     pub fn launch(&mut self) {
         self.spawn();
+        self.wait_until_serving();
+    }
+
+    fn wait_until_serving(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self
             .admin_if_up("/livez")
@@ -318,7 +356,11 @@ impl Daemon {
 
     /// Starts the binary, and waits for nothing.
     pub fn spawn(&mut self) {
-        let mut command = self.command(&["run"]);
+        self.spawn_as(self.command(&["run"]));
+    }
+
+    /// The same, started by this.
+    pub fn spawn_as(&mut self, mut command: Command) {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
