@@ -172,3 +172,68 @@ fn is_absent_family(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    fn free(address: impl Into<std::net::IpAddr>) -> SocketAddr {
+        SocketAddr::new(address.into(), 0)
+    }
+
+    /// How many hops a packet of an accepted connection may make.
+    fn hops(listener: &TcpListener) -> u32 {
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(getsockopt(&accepted, sockopt::TcpNoDelay), Ok(true));
+        if address.is_ipv4() {
+            accepted.ttl().unwrap()
+        } else {
+            u32::try_from(getsockopt(&accepted, sockopt::Ipv6Ttl).unwrap()).unwrap()
+        }
+    }
+
+    // tokio's sockets want a runtime.
+    #[tokio::test]
+    async fn what_is_accepted_on_loopback_cannot_leave_the_host() {
+        let handed = TcpListener::bind(free(Ipv4Addr::LOCALHOST)).unwrap();
+        let address = handed.local_addr().unwrap();
+        let all = Listeners::open(
+            "server.listen",
+            &[address, free(Ipv4Addr::LOCALHOST)],
+            vec![handed],
+        )
+        .unwrap();
+        assert_eq!((all.own.len(), all.lasting.len()), (1, 1));
+        for (listener, _) in all.iter() {
+            assert_eq!(hops(listener), 1);
+        }
+        // Where there is IPv6.
+        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST)) {
+            assert_eq!(hops(&six), 1);
+        }
+        let wide = bind(free(Ipv4Addr::UNSPECIFIED)).unwrap();
+        let port = wide.local_addr().unwrap().port();
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        wide.set_nonblocking(false).unwrap();
+        assert!(wide.accept().unwrap().0.ttl().unwrap() > 1);
+    }
+
+    #[test]
+    fn only_listening_sockets_of_the_name_are_taken() {
+        let listener = || OwnedFd::from(TcpListener::bind(free(Ipv4Addr::LOCALHOST)).unwrap());
+        let named_so = |name: &str, descriptor| (name.to_owned(), descriptor);
+        let mut handed = vec![
+            named_so("admin", listener()),
+            named_so("credentials", listener()),
+            named_so("credentials", std::io::pipe().unwrap().0.into()),
+        ];
+        assert_eq!(named("credentials", &mut handed).len(), 1);
+        assert_eq!(handed.len(), 1);
+        assert_eq!(handed[0].0, "admin");
+    }
+}

@@ -20,5 +20,6 @@ mod reload;
 mod restart;
 mod secrets;
 mod support;
+mod systemd;
 mod tidy;
 mod vend;
