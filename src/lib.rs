@@ -30,6 +30,7 @@ pub mod tokens;
 // The process.
 pub mod cli;
 pub mod daemon;
+pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod signals;

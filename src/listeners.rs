@@ -230,7 +230,7 @@ mod tests {
         let mut handed = vec![
             named_so("admin", listener()),
             named_so("credentials", listener()),
-            named_so("credentials", std::io::pipe().unwrap().0.into()),
+            named_so("credentials", io::pipe().unwrap().0.into()),
         ];
         assert_eq!(named("credentials", &mut handed).len(), 1);
         assert_eq!(handed.len(), 1);

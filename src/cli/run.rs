@@ -34,7 +34,12 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         signals::listen().map_err(|error| Failure::io(&error, "cannot listen to signals"))?;
     let (audit, _audit_guard) = Audit::open(&config.log.audit)
         .map_err(|error| Failure::io(&error, "cannot open the audit log (`log.audit`)"))?;
-    let _log_guard = crate::log::start(&config.log);
+    let _log_guard = crate::log::start(&config.log).map_err(|error| {
+        Failure::io(
+            &error,
+            "cannot reach journald (`log.format`): is it running? else use \"text\"",
+        )
+    })?;
     if let Ok(names) = std::env::var(REMOVED) {
         tracing::warn!(
             "removed {names} from our own environment: the daemon must not fetch from itself"

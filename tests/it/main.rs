@@ -11,6 +11,7 @@ mod config;
 mod fake_sts;
 mod fleet;
 mod issue;
+mod logs;
 mod network;
 mod outage;
 mod process;

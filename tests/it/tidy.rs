@@ -119,7 +119,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "source",
         ],
     ),
-    ("audit", &["config", "credentials", "log", "role", "slots"]),
+    (
+        "audit",
+        &["config", "credentials", "journal", "log", "role", "slots"],
+    ),
     ("metrics", &["issuer", "lifecycle", "slots"]),
     (
         "slots",
@@ -127,7 +130,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("tokens", &["config", "role"]),
     ("reload", &["config", "role"]),
-    ("log", &["config"]),
+    ("log", &["config", "journal"]),
+    ("journal", &[]),
     ("config", &["lifecycle", "role"]),
     ("issuer::regions", &["lifecycle"]),
     ("budget", &["issuer", "lifecycle"]),

@@ -325,6 +325,37 @@ impl Supervised {
     }
 }
 
+/// The command in namespaces of its own, after this script; `None`, said aloud, where the machine allows none.
+pub fn unshared(namespaces: &[&str], script: &str, command: &Command) -> Option<Command> {
+    let unshare = |tail: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(namespaces);
+        if !nix::unistd::Uid::effective().is_root() {
+            unshare.arg("--map-root-user");
+        }
+        unshare.args(["sh", "-c"]).args(tail);
+        unshare
+    };
+    let probe = unshare(&[&format!("set -e\n{script}")])
+        .stdin(Stdio::null())
+        .output();
+    if !probe.as_ref().is_ok_and(|probe| probe.status.success()) {
+        println!("SKIPPED: this machine allows no `unshare {namespaces:?}`: {probe:?}");
+        return None;
+    }
+    let mut unshared = unshare(&[&format!("set -e\n{script}\nexec \"$@\""), "sh"]);
+    unshared
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    Some(unshared)
+}
+
 /// What a finished command left behind.
 #[derive(Debug)]
 pub struct Finished {
@@ -342,7 +373,8 @@ impl Daemon {
         self.wait_until_serving();
     }
 
-    fn wait_until_serving(&mut self) {
+    /// Waits until it serves.
+    pub fn wait_until_serving(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self
             .admin_if_up("/livez")
