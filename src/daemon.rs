@@ -35,6 +35,7 @@ use crate::systemd;
 use crate::tokens::Tokens;
 
 mod keeping;
+mod orphans;
 mod reload;
 
 use self::keeping::Keeping;
@@ -59,6 +60,8 @@ pub struct Prepared {
     pub path: PathBuf,
     /// The credentials endpoint.
     pub credentials: Listeners,
+    /// For how many connections to it there is room.
+    pub max_connections: usize,
     /// The admin endpoint.
     pub admin: Listeners,
     /// The valid tokens.
@@ -93,6 +96,7 @@ pub struct Daemon {
     audit: Audit,
     fleet: Fleet<StsIssuer>,
     keeping: Option<Keeping>,
+    reading: reload::Reading,
     serving: Option<JoinHandle<Drained>>,
     administrating: tokio::task::JoinHandle<Drained>,
     stop_serving: watch::Sender<bool>,
@@ -106,6 +110,7 @@ impl Daemon {
             loaded,
             path,
             credentials,
+            max_connections,
             admin,
             tokens,
             audit,
@@ -146,12 +151,12 @@ impl Daemon {
             audit.clone(),
             &config.server.listen,
             config.server.pending_wait,
-            (config.server.max_connections / 2).max(1),
+            (max_connections / 2).max(1),
         ));
         let readiness = Arc::new(Readiness::new());
         let (stop_serving, stopping) = watch::channel(false);
         let limits = Limits {
-            connections: Arc::new(Semaphore::new(config.server.max_connections)),
+            connections: Arc::new(Semaphore::new(max_connections)),
             open: metrics.connections("credentials"),
         };
         let serving = server::serve_on_own_thread(
@@ -188,6 +193,9 @@ impl Daemon {
             Duration::from_millis(200),
         ));
         let serving = Some(serving);
+        if orphans::fall_to_us() {
+            tokio::spawn(orphans::bury());
+        }
         let keeping = store.map(|store| {
             let (slots, tokens) = (slots.clone(), tokens.clone());
             Keeping::start(store, slots, tokens, skew.clone(), progress)
@@ -208,6 +216,7 @@ impl Daemon {
             audit,
             fleet,
             keeping,
+            reading: reload::Reading::default(),
             serving,
             administrating,
             stop_serving,
@@ -242,6 +251,7 @@ impl Daemon {
                     Some(Event::RefreshAll) => self.refresh_all(),
                     Some(Event::Shutdown) | None => return self.shut_down().await,
                 },
+                outcome = self.reading.ended() => self.reloaded(outcome),
                 () = self.fleet.mend() => {}
                 () = tick => {
                     if !self.ready && self.readiness.is_ready(&self.slots) {
@@ -363,5 +373,25 @@ fn limits(sts: &Sts) -> budget::Limits {
     budget::Limits {
         max_in_flight: sts.max_in_flight.max(1),
         max_requests_per_second: sts.max_requests_per_second.max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_starves_when_scheduling_makes_no_progress() {
+        let mut vigil = Vigil {
+            turns: 0,
+            since: Instant::now(),
+        };
+        for turns in 1..10 {
+            tokio::time::advance(STUCK_AFTER - Duration::from_secs(1)).await;
+            assert!(vigil.is_moving(turns));
+        }
+        tokio::time::advance(STUCK_AFTER).await;
+        assert!(!vigil.is_moving(9));
+        assert!(vigil.is_moving(10), "what moves again is fed again");
     }
 }

@@ -24,7 +24,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use self::reply::Reply;
@@ -52,7 +52,7 @@ const BREATHER: Duration = Duration::from_millis(50);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// What answers requests on a listener.
-pub trait Endpoint: Clone + Send + Unpin + 'static {
+pub trait Endpoint: Clone + Send + Sync + Unpin + 'static {
     /// The answer, now or later.
     fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering;
 }
@@ -95,29 +95,28 @@ pub async fn serve(
     let places = limits.connections.available_permits();
     let (leave, leaving) = watch::channel(false);
     let (present, mut ended) = mpsc::channel(1);
-    let acceptor = |until| Acceptor {
-        endpoint: endpoint.clone(),
+    let acceptor = Acceptor {
+        endpoint,
         limits: limits.clone(),
         stopping: stopping.clone(),
-        until,
         present: present.downgrade(),
     };
-    let Listeners { own, lasting } = listeners;
-    let outlived = !lasting.is_empty();
-    let mut own = tokio::spawn(acceptor(stopping.clone()).accept(own, Queue::Ours));
-    let lasting = tokio::spawn(acceptor(leaving).accept(lasting, Queue::Lasting));
+    let outlived = !listeners.lasting.is_empty();
+    let mut accepting = tokio::spawn(acceptor.accept(listeners, leaving));
     let _ = stopping.wait_for(|stopping| *stopping).await;
     let mut deadline = Instant::now() + grace;
     drop(present);
-    if tokio::time::timeout_at(deadline, &mut own).await.is_err() {
-        own.abort();
-    }
     if outlived {
         let _ = tokio::time::timeout_at(deadline, ended.recv()).await;
         deadline = Instant::now() + HANDOVER;
     }
     leave.send_replace(true);
-    let _ = lasting.await;
+    if tokio::time::timeout_at(deadline, &mut accepting)
+        .await
+        .is_err()
+    {
+        accepting.abort();
+    }
     // Whoever holds every place is alone.
     let every = u32::try_from(places).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout_at(deadline, limits.connections.acquire_many(every)).await;
@@ -146,78 +145,93 @@ pub fn serve_on_own_thread(
         .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, stopping, grace)))
 }
 
-/// Whose the connections are that the kernel has completed and nobody has accepted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Queue {
-    /// They are refused when we end, so they are ours to answer.
-    Ours,
-    /// The next process answers them.
-    Lasting,
-}
-
-/// Accepts on some listeners.
+/// Accepts, on all listeners in one loop: a place is taken before a connection is, and two loops would keep two.
 struct Acceptor<E> {
     endpoint: E,
     limits: Limits,
     stopping: watch::Receiver<bool>,
-    /// When to accept no more.
-    until: watch::Receiver<bool>,
     /// Held by the connections of before the shutdown.
     present: mpsc::WeakSender<Infallible>,
 }
 
 impl<E: Endpoint> Acceptor<E> {
-    /// Connections are tasks of their own, and each holds a place until it is closed.
-    async fn accept(self, listeners: Vec<TcpListener>, queue: Queue) {
-        let mut until = self.until.clone();
-        let mut until = std::pin::pin!(until.wait_for(|over| *over));
-        let mut over = false;
+    /// Accepts until the shutdown, on listeners that outlive us until `leaving`.
+    async fn accept(self, listeners: Listeners<TcpListener>, leaving: watch::Receiver<bool>) {
+        let Listeners { own, lasting } = listeners;
         let mut first = 0;
         let mut complaints = Complaints::default();
+        let all: Vec<&TcpListener> = own.iter().chain(&lasting).collect();
+        self.accept_until(self.stopping.clone(), &all, &mut first, &mut complaints)
+            .await;
+        // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
+        let own: Vec<&TcpListener> = own.iter().collect();
+        while let Ok((permit, accepted)) =
+            tokio::time::timeout(Duration::from_millis(1), self.accepted(&own, &mut first)).await
+        {
+            self.begin(permit, accepted, &mut complaints).await;
+        }
+        drop(all);
+        // And of these it is the next process's.
+        let lasting: Vec<&TcpListener> = lasting.iter().collect();
+        self.accept_until(leaving, &lasting, &mut first, &mut complaints)
+            .await;
+    }
+
+    async fn accept_until(
+        &self,
+        mut over: watch::Receiver<bool>,
+        listeners: &[&TcpListener],
+        first: &mut usize,
+        complaints: &mut Complaints,
+    ) {
+        let mut over = std::pin::pin!(async { drop(over.wait_for(|over| *over).await) });
         loop {
-            let accepted = async {
-                // A closed semaphore does not happen: nobody closes it.
-                let permit = self.limits.connections.clone().acquire_owned().await.ok();
-                (permit, next(&listeners, &mut first).await)
-            };
-            let (permit, accepted) = if over {
-                // The queue is empty once nothing comes at once.
-                match tokio::time::timeout(Duration::from_millis(1), accepted).await {
-                    Ok(accepted) => accepted,
-                    Err(_) => return,
+            tokio::select! {
+                (permit, accepted) = self.accepted(listeners, first) => {
+                    self.begin(permit, accepted, complaints).await;
                 }
-            } else {
-                tokio::select! {
-                    accepted = accepted => accepted,
-                    _ = &mut until => match queue {
-                        Queue::Ours => { over = true; continue }
-                        Queue::Lasting => return,
-                    }
-                }
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let (endpoint, open) = (self.endpoint.clone(), self.limits.open.clone());
-                    let stopping = self.stopping.clone();
-                    let present = if *stopping.borrow() {
-                        None
-                    } else {
-                        self.present.upgrade()
-                    };
-                    tokio::spawn(async move {
-                        let _counted = open.open();
-                        converse(stream, peer, endpoint, stopping).await;
-                        drop((permit, present));
-                    });
-                }
-                Err(error) => {
-                    complaints.add(&error);
-                    tokio::time::sleep(BREATHER).await;
-                }
+                () = &mut over => return,
+            }
+        }
+    }
+
+    async fn accepted(&self, listeners: &[&TcpListener], first: &mut usize) -> Accepted {
+        // A closed semaphore does not happen: nobody closes it.
+        let permit = self.limits.connections.clone().acquire_owned().await.ok();
+        (permit, next(listeners, first).await)
+    }
+
+    /// Connections are tasks of their own, and each holds a place until it is closed.
+    async fn begin(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        complaints: &mut Complaints,
+    ) {
+        match accepted {
+            Ok((stream, peer)) => {
+                let (endpoint, open) = (self.endpoint.clone(), self.limits.open.clone());
+                let stopping = self.stopping.clone();
+                let before = !*stopping.borrow();
+                let present = before.then(|| self.present.upgrade());
+                tokio::spawn(async move {
+                    let _counted = open.open();
+                    converse(stream, peer, endpoint, stopping).await;
+                    drop((permit, present));
+                });
+            }
+            Err(error) => {
+                complaints.add(&error);
+                tokio::time::sleep(BREATHER).await;
             }
         }
     }
 }
+
+type Accepted = (
+    Option<OwnedSemaphorePermit>,
+    io::Result<(TcpStream, SocketAddr)>,
+);
 
 /// Accepts that failed. Where descriptors have run out, they fail twenty times a second.
 #[derive(Default)]
@@ -243,7 +257,10 @@ impl Complaints {
 }
 
 /// The next connection on any of them. They take turns, so that a busy one starves no other.
-async fn next(listeners: &[TcpListener], first: &mut usize) -> io::Result<(TcpStream, SocketAddr)> {
+async fn next(
+    listeners: &[&TcpListener],
+    first: &mut usize,
+) -> io::Result<(TcpStream, SocketAddr)> {
     poll_fn(|context| {
         let in_turn = listeners.iter().enumerate().cycle().skip(*first);
         for (place, listener) in in_turn.take(listeners.len()) {

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
-use nix::sys::{prctl, resource};
 
+use super::limits::{close_to_onlookers, room_for};
 use super::{CONTAINER_VARIABLES, ExitStatus, Failure, load};
 use crate::audit::Audit;
 use crate::daemon::{Daemon, Prepared};
@@ -87,6 +87,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         );
     }
     let prepared = Prepared {
+        max_connections: room_for(config.server.max_connections),
         path: path.to_owned(),
         credentials,
         admin,
@@ -155,12 +156,6 @@ fn scrub() -> Result<(), Failure> {
         again.env_remove(name);
     }
     Err(cannot(again.exec()))
-}
-
-/// No core dumps, and no memory for other processes of our user to read. Best effort: a container may forbid it.
-fn close_to_onlookers() {
-    let _ = resource::setrlimit(resource::Resource::RLIMIT_CORE, 0, 0);
-    let _ = prctl::set_dumpable(false);
 }
 
 fn no_tokens(problems: &[TokenProblem]) -> Failure {

@@ -10,6 +10,7 @@
 mod config;
 mod fake_sts;
 mod fleet;
+mod host;
 mod issue;
 mod logs;
 mod network;

@@ -439,6 +439,12 @@ impl Daemon {
         kill(pid, signal).expect("to signal our own child");
     }
 
+    /// Of the process that was started.
+    pub fn pid(&self) -> i32 {
+        let running = self.child.as_ref().expect("a running daemon");
+        i32::try_from(running.child.id()).expect("a pid")
+    }
+
     /// Waits until the process ends by itself, and gives its exit code. All of its log is in then.
     pub fn exit(&mut self) -> Option<i32> {
         let mut running = self.child.take().expect("a running daemon");
