@@ -61,7 +61,9 @@ impl Daemon {
         let (tokens, clock) = (self.tokens.clone(), self.local.clone());
         let reader = std::thread::Builder::new().name("reload".to_owned());
         // A thread that cannot be started drops its sender, which is an outcome, too.
-        let _ = reader.spawn(move || send.send(read(&path, &config, &tokens, &clock)));
+        let _ = reader.spawn(move || {
+            let _ = send.send(read(&path, &config, &tokens, &clock));
+        });
         self.reading.outcome = Some(outcome);
     }
 

@@ -2,8 +2,11 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::harness::{BASE_KEY, BASE_SECRET, Port, Supervised, finish, with};
 use crate::support::sts::{FakeSts, Fault};
@@ -226,7 +229,7 @@ fn variables_that_make_no_sense_end_the_start_with_a_reason() {
         ("LISTEN_FDS", "4294967295"),
     ] {
         let command = daemon.command(&["run"]);
-        let mut wrapped = std::process::Command::new("sh");
+        let mut wrapped = Command::new("sh");
         wrapped
             .args(["-c", script, "sh"])
             .arg(command.get_program())
@@ -294,5 +297,92 @@ fn children_inherit_nothing_of_it() {
     assert!(seen.contains("/proc/"), "{seen}");
     for word in ["socket", "memfd"] {
         assert!(!seen.contains(word), "{seen}");
+    }
+}
+
+// === the units ===
+
+/// A copy of the units with a binary that is there; `None`, said aloud, where there is no `systemd-analyze`.
+fn units() -> Option<tempfile::TempDir> {
+    let version = Command::new("systemd-analyze").arg("--version").output();
+    if version.is_err() {
+        println!("SKIPPED: systemd-analyze is missing: install systemd");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in UNITS {
+        let text = unit(name).replace("/usr/bin/roletap", env!("CARGO_BIN_EXE_roletap"));
+        std::fs::write(dir.path().join(name), text).expect("to write");
+    }
+    Some(dir)
+}
+
+const UNITS: [&str; 3] = ["roletap.service", "roletap.socket", "roletap-admin.socket"];
+
+fn unit(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("systemd")
+        .join(name);
+    std::fs::read_to_string(path).expect("a unit")
+}
+
+#[test]
+fn the_units_have_no_word_that_systemd_does_not_know() {
+    let Some(dir) = units() else { return };
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]);
+    verify.args(UNITS.map(|name| dir.path().join(name)));
+    let finished = finish(&mut verify);
+    // Unknown keys leave the exit code as it is.
+    assert_eq!(finished.stderr, "", "{finished:?}");
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[test]
+fn the_unit_is_exposed_to_little_and_says_why_to_the_rest() {
+    let Some(dir) = units() else { return };
+    let security = |arguments: &[&str]| {
+        let mut security = Command::new("systemd-analyze");
+        security
+            .args(["security", "--offline=true", "--no-pager"])
+            .args(arguments)
+            .arg(dir.path().join("roletap.service"));
+        finish(&mut security)
+    };
+    let finished = security(&["--threshold=15"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let table = security(&["--json=short"]).stdout;
+    let table: Value = serde_json::from_str(&table).expect("JSON");
+    let text = unit("roletap.service");
+    for row in table.as_array().expect("a table") {
+        let exposed = row["exposure"].as_str().is_some_and(|text| text != "0.0");
+        let name = row["name"].as_str().unwrap_or_default();
+        let directive = name.split(['=', '/']).next().unwrap_or_default();
+        if exposed {
+            assert!(text.contains(&format!("{directive}=")), "no word on {name}");
+        }
+    }
+}
+
+#[test]
+fn the_sockets_are_those_that_the_daemon_listens_on_by_default() {
+    let config =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/complete.toml"))
+            .expect("a configuration");
+    for (name, section) in [
+        ("roletap.socket", "credentials"),
+        ("roletap-admin.socket", "admin"),
+    ] {
+        let text = unit(name);
+        let value = |key: &str| {
+            let found = text.lines().find_map(|line| line.strip_prefix(key));
+            found.unwrap_or_else(|| panic!("no {key} in {name}"))
+        };
+        assert_eq!(value("FileDescriptorName="), section);
+        let address = value("ListenStream=");
+        assert!(
+            config.contains(&format!("listen = [\"{address}\"]")),
+            "{address}"
+        );
     }
 }
