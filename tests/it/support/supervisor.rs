@@ -21,7 +21,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::harness::wait_for;
+use super::patience::wait_for;
 
 /// `FileDescriptorStoreMax=`
 const STORE_MAX: usize = 4;
@@ -107,7 +107,7 @@ impl Supervisor {
         let state = lock(&self.state);
         let handed: Vec<&(String, OwnedFd)> = self.sockets.iter().chain(&state.store).collect();
         let names: Vec<&str> = handed.iter().map(|(name, _)| name.as_str()).collect();
-        let mut supervised = Command::new("sh");
+        let mut supervised = Command::new("/bin/sh");
         supervised
             .args(["-c", "export LISTEN_PID=$$; exec \"$@\"", "sh"])
             .arg(command.get_program())
