@@ -3,7 +3,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a toolbox: each test file uses its part"
+    clippy::expect_used,
+    reason = "a toolbox: each user uses its part, and fails by panicking"
 )]
 
 use std::io::IoSliceMut;
@@ -280,9 +281,12 @@ fn receive(socket: &UnixDatagram) -> Option<(String, Vec<OwnedFd>)> {
     .ok()?;
     let descriptors = control
         .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            _ => None,
+        .filter_map(|message| {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                Some(descriptors)
+            } else {
+                None
+            }
         })
         .flatten()
         .collect();
