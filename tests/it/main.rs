@@ -10,6 +10,7 @@
 mod config;
 mod fake_sts;
 mod fleet;
+mod identity;
 mod issue;
 mod network;
 mod outage;
