@@ -142,6 +142,11 @@ impl Principal {
         &self.arn
     }
 
+    /// The user's or role's own name: what follows the last slash.
+    pub fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+
     /// What kind of principal it is.
     pub fn kind(&self) -> PrincipalKind {
         self.kind
@@ -159,20 +164,20 @@ impl Principal {
 
     /// What a person has to know before this stands in a policy: whole sentences.
     pub fn caveat(&self) -> Option<String> {
-        let name = self.arn.rsplit('/').next().unwrap_or_default();
+        let name = self.name();
         match self.kind {
             PrincipalKind::User | PrincipalKind::Role => None,
             PrincipalKind::RoleOfSession if name.starts_with(IDENTITY_CENTER) => Some(format!(
-                "This role belongs to IAM Identity Center, so its path is aws-reserved/sso.amazonaws.com/, mostly with a \
-                 region after it. A session's ARN does not tell: add the path by hand. \
+                "The role {name} belongs to IAM Identity Center, so its path is aws-reserved/sso.amazonaws.com/, mostly with \
+                 a region after it. A session's ARN does not tell: add the path to the principal by hand. \
                  `aws iam get-role --role-name {name}` shows the whole ARN."
             )),
             PrincipalKind::RoleOfSession => Some(format!(
-                "If the role has a path, add it by hand: a session's ARN does not tell. \
+                "If the role {name} has a path, add it to the principal by hand: a session's ARN does not tell. \
                  `aws iam get-role --role-name {name}` shows the whole ARN."
             )),
             PrincipalKind::Account => Some(
-                "This is a whole account: whoever its administrators allow may come in. \
+                "The principal is a whole account: whoever its administrators allow may come in. \
                  Name the one role or user instead; root itself cannot assume roles."
                     .to_owned(),
             ),

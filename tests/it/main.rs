@@ -14,6 +14,7 @@ mod identity;
 mod issue;
 mod network;
 mod outage;
+mod policy;
 mod process;
 mod readme;
 mod regions;

@@ -11,7 +11,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "audit", "config", "daemon", "log", "role", "server", "signals", "source", "tokens",
+            "audit", "config", "daemon", "issuer", "log", "policy", "role", "server", "signals",
+            "source", "tokens",
         ],
     ),
     (
@@ -94,6 +95,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "source",
         ],
     ),
+    ("policy", &["role"]),
     ("audit", &["config", "credentials", "log", "role", "slots"]),
     ("metrics", &["issuer", "lifecycle", "slots"]),
     (
@@ -200,6 +202,12 @@ const PURE: &[&str] = &[
     "budget.rs",
     "credentials.rs",
     "lifecycle.rs",
+    "policy.rs",
+    "policy/bucket.rs",
+    "policy/cloudformation.rs",
+    "policy/document.rs",
+    "policy/terraform.rs",
+    "policy/words.rs",
     "reload.rs",
     "role.rs",
     "role/arn.rs",
