@@ -26,6 +26,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
+use super::bounded::Bounded;
 use super::explain::{self, Failure};
 use super::obstacle::Obstacle;
 use super::regions::{HOME, News, Regions, Sign};
@@ -442,6 +443,7 @@ fn configured(sts: &Sts, clock: SharedTimeSource) -> aws_sdk_sts::config::Builde
         )
         .identity_cache(IdentityCache::no_cache())
         .time_source(clock)
+        .interceptor(Bounded)
 }
 
 /// Reads the `Date` of every answer, of errors too.
