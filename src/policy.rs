@@ -29,6 +29,8 @@ pub enum Policy<'a> {
         principal: &'a Principal,
         /// Names of sessions that are let in; others are not.
         session_names: Option<&'a SessionNames>,
+        /// Whether the role's account is one of our own.
+        own: bool,
     },
     /// What the identity that signs may assume. For whoever owns that one.
     Caller {
@@ -114,6 +116,7 @@ impl Policy<'_> {
                 role,
                 principal,
                 session_names,
+                own: _,
             } => trust(role, principal, *session_names),
             Self::Caller { roles, .. } => caller(roles),
             Self::Bucket { role, bucket } => bucket.statements(role.request.role_arn.partition()),

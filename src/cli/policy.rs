@@ -121,6 +121,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 role,
                 principal: &principal,
                 session_names: session_names.as_ref(),
+                own: config.sts.is_foreign(role.request.role_arn.account_id()) == Some(false),
             })?;
             if asked {
                 tell(&format!(

@@ -23,7 +23,8 @@ pub(super) fn of(policy: &Policy<'_>, language: Language) -> String {
             role,
             principal,
             session_names,
-        } => notes_on_trust(role, principal, *session_names),
+            own,
+        } => notes_on_trust(role, principal, *session_names, *own),
         Policy::Caller { .. } => vec![
             "A role of another account has to trust us, too: `roletap policy ROLE --kind trust`."
                 .to_owned(),
@@ -161,6 +162,7 @@ fn notes_on_trust(
     role: &Role,
     principal: &Principal,
     session_names: Option<&SessionNames>,
+    own: bool,
 ) -> Vec<String> {
     let mut notes: Vec<String> = principal.caveat().into_iter().collect();
     let same = principal.account_id() == role.request.role_arn.account_id();
@@ -175,7 +177,7 @@ fn notes_on_trust(
             "The principal needs a policy of its own, too: `roletap policy {} --kind caller`.",
             role.name
         ));
-        if !same && role.request.external_id.is_none() {
+        if !same && !own && role.request.external_id.is_none() {
             notes.push(format!(
                 "No external id is asked for. If another company owns the role, agree on one and set `external_id` of role \
                  {}: otherwise whoever can hand us an ARN can have us use theirs (the confused deputy).",
