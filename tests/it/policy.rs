@@ -297,6 +297,50 @@ fn what_cannot_be_meant_is_refused_before_anything_is_printed() {
     }
 }
 
+/// Each command of `docs/policies.md`, with the roles of the golden policies.
+#[test]
+fn the_commands_of_the_document_work() {
+    let document = include_str!("../../docs/policies.md");
+    let commands: Vec<&str> = document
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("roletap policy "))
+        .collect();
+    assert!(commands.len() >= 6, "the document has changed");
+    for command in commands {
+        let command = command.split(" > ").next().unwrap();
+        let mut arguments: Vec<&str> = command.split(' ').collect();
+        if !command.contains("--kind") && !command.contains("--principal") {
+            arguments.extend(["--principal", USER]);
+        }
+        let done = policy("roletap.toml", &arguments);
+        assert_eq!(done.code, Some(0), "{command}: {}", done.stderr);
+    }
+}
+
+/// And its configuration can be used, without a warning.
+#[test]
+fn the_configuration_of_the_document_can_be_used() {
+    let document = include_str!("../../docs/policies.md");
+    let blocks: Vec<&str> = document
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("roletap.toml");
+    for text in [blocks[0].to_owned(), blocks.concat()] {
+        fs::write(&path, text).unwrap();
+        let done = finish(
+            Command::new(env!("CARGO_BIN_EXE_roletap"))
+                .arg("check")
+                .arg("--config")
+                .arg(&path),
+        );
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        assert!(!done.stdout.contains("warning"), "{}", done.stdout);
+    }
+}
+
 #[test]
 fn what_is_too_large_for_iam_says_so() {
     let mut text = fs::read_to_string(folder().join("roletap.toml")).unwrap();
