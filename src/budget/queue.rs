@@ -267,7 +267,7 @@ mod tests {
     async fn who_becomes_urgent_among_thousands_is_seen_at_once_when_told() {
         let queue = Queue::new(Limits {
             max_in_flight: 1,
-            max_requests_per_second: 1,
+            max_requests_per_second: 600,
         });
         let running = tokio::spawn(queue.clone().run());
         let mut held = vec![queue.permit(|| UNASKED).await];
