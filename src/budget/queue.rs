@@ -277,6 +277,9 @@ mod tests {
             let queue = queue.clone();
             others.spawn(async move { queue.permit(|| UNASKED).await });
         }
+        while queue.depth() < 1_000 {
+            tokio::task::yield_now().await;
+        }
         let need = {
             let urgent = urgent.clone();
             move || Need {
