@@ -5,6 +5,7 @@
 
 mod arn;
 mod identity;
+mod principal;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use arn::RoleArn;
 pub use identity::RequestIdentity;
+pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
 #[derive(Debug, Clone, PartialEq, Eq)]

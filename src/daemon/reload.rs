@@ -62,6 +62,7 @@ impl Daemon {
         let reader = std::thread::Builder::new().name("reload".to_owned());
         // A thread that cannot be started drops its sender, which is an outcome, too.
         let _ = reader.spawn(move || {
+            // Nobody listens to it any more when the daemon is on its way out.
             let _ = send.send(read(&path, &config, &tokens, &clock));
         });
         self.reading.outcome = Some(outcome);
