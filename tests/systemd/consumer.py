@@ -1,7 +1,9 @@
 """A sink that fetches its role's credentials again and again, in the way of one kind of client, and writes down each fetch:
 when it began, how long it took, `ok` or what went wrong. What was fetched is checked for being complete and unexpired.
 
-    consumer.py curl|keep-alive|botocore ROLE
+    consumer.py curl|keep-alive|botocore
+
+Where, and with which token, its environment says, as roletap's drop-ins for sinks set it.
 """
 
 import datetime
@@ -12,20 +14,21 @@ import pathlib
 import subprocess
 import sys
 import time
+import urllib.parse
 
-KIND, ROLE = sys.argv[1:]
-PORT = 5169
-PATH = f"/v1/credentials/{ROLE}"
-TOKEN_FILE = pathlib.Path(f"/run/roletap/tokens/{ROLE}")
+KIND = sys.argv[1]
+URL = os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+ADDRESS = urllib.parse.urlsplit(URL)
+TOKEN_FILE = pathlib.Path(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"])
 TIMEOUT = 5  # of the Java and .NET SDKs; that of others is 1 s or 2 s, and they try again
-SEEN = pathlib.Path("/var/log/consumers/seen")  # for the search for secrets where none may be
+SEEN = pathlib.Path(f"/var/log/consumers/{KIND}.seen")  # for the search for secrets where none may be
 PAUSE = 0.02
 
 
 def main():
     fetch = {"curl": curl, "keep-alive": KeepAlive(), "botocore": Botocore()}[KIND]
     seen = set()
-    with open(f"/var/log/consumers/{KIND}-{ROLE}.log", "a", buffering=1) as log:
+    with open(f"/var/log/consumers/{KIND}.log", "a", buffering=1) as log:
         while True:
             began, clock = time.time(), time.monotonic()
             try:
@@ -61,7 +64,7 @@ def curl():
     """A new process and a new connection each time, no second try."""
     command = ["curl", "--silent", "--show-error", "--max-time", str(TIMEOUT), "--write-out", "\n%{http_code}"]
     done = subprocess.run(
-        [*command, "--header", "@-", f"http://127.0.0.1:{PORT}{PATH}"],
+        [*command, "--header", "@-", URL],
         input=f"Authorization: {token()}\n",
         capture_output=True,
         text=True,
@@ -87,7 +90,7 @@ class KeepAlive:
             except Exception:
                 self.close()
                 raise
-        self.connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=TIMEOUT)
+        self.connection = http.client.HTTPConnection(ADDRESS.hostname, ADDRESS.port, timeout=TIMEOUT)
         try:
             return self.ask()
         except Exception:
@@ -95,7 +98,7 @@ class KeepAlive:
             raise
 
     def ask(self):
-        self.connection.request("GET", PATH, headers={"Authorization": token()})
+        self.connection.request("GET", ADDRESS.path, headers={"Authorization": token()})
         answer = self.connection.getresponse()
         closes = answer.getheader("Connection", "").lower() == "close"
         body = answer.read().decode()
@@ -114,7 +117,6 @@ class Botocore:
     def __call__(self):
         import botocore.credentials
 
-        os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://127.0.0.1:{PORT}{PATH}"
         os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = token()
         found = botocore.credentials.ContainerProvider().load().get_frozen_credentials()
         if not (found.access_key and found.secret_key and found.token):
