@@ -1,5 +1,6 @@
 //! What the tests share.
 pub mod harness;
 pub mod sts;
+pub mod supervisor;
 pub mod tls;
 pub mod witness;
