@@ -74,7 +74,7 @@ pub(crate) fn error(class: Class) -> IssueError {
         status: None,
         request_id: None,
         what: "as scripted".to_owned(),
-        advice: "none".to_owned(),
+        advice: Box::default(),
         retry_after: None,
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod config;
+mod errors;
 mod fake_sts;
 mod fleet;
 mod issue;

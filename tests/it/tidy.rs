@@ -200,6 +200,11 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "issuer/explain.rs",
+    "issuer/explain/denial.rs",
+    "issuer/explain/table.rs",
+    "issuer/explain/table/denied.rs",
+    "issuer/explain/table/misconfigured.rs",
+    "issuer/explain/table/network.rs",
     "issuer/obstacle.rs",
     "issuer/regions.rs",
 ];
