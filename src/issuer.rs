@@ -8,6 +8,7 @@ use self::explain::Advice;
 use crate::credentials::Credentials;
 use crate::role::Role;
 
+mod bounded;
 pub mod explain;
 pub mod obstacle;
 pub mod regions;

@@ -4,12 +4,14 @@
 //! The limits are those of the STS service model (`AssumeRole`, API version 2011-06-15).
 
 mod arn;
+mod principal;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use arn::RoleArn;
+pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,8 @@ pub enum Obstacle {
     CutOff,
     /// What answers speaks no HTTP.
     NotHttp,
+    /// Its answer goes on for longer than any of STS.
+    TooLong,
     /// Connected, and then nothing, or too slowly.
     NoAnswer,
     /// None of these: the innermost error.
@@ -76,6 +78,9 @@ impl Obstacle {
         if says(&["tunnel error", "proxy"]) {
             return Self::Proxy(innermost);
         }
+        if says(&["length limit exceeded"]) {
+            return Self::TooLong;
+        }
         if says(&["connect timeout"]) {
             return Self::NoConnection;
         }
@@ -117,6 +122,7 @@ impl Obstacle {
                 format!("{endpoint} cut the connection off before its answer was whole")
             }
             Self::NotHttp => format!("{endpoint} does not speak HTTP"),
+            Self::TooLong => format!("the answer of {endpoint} is longer than any of STS"),
             Self::NoAnswer => format!("no answer from {endpoint} in time"),
             Self::Other(said) => format!("{endpoint} could not be reached: {said}"),
         }
@@ -136,6 +142,7 @@ impl Obstacle {
             Self::Tls(_) => "tls",
             Self::Proxy(_) => "proxy",
             Self::CutOff => "cut off",
+            Self::TooLong => "too long",
             Self::NotHttp => "not http",
             Self::NoAnswer => "no answer",
             Self::Other(_) => "other",
@@ -195,6 +202,7 @@ mod tests {
                 Obstacle::CutOff,
             ),
             ("invalid HTTP version parsed", Obstacle::NotHttp),
+            ("length limit exceeded", Obstacle::TooLong),
             ("something new", Obstacle::Other("something new".to_owned())),
         ];
         for (text, expected) in cases {

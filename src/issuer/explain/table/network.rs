@@ -83,6 +83,13 @@ pub(super) const ROWS: &[Row] = &[
         "find what ends connections on the way to STS",
     ),
     row(
+        Obstacle("too long"),
+        Told,
+        "what answers is not STS but a proxy, a portal or another server: no answer of STS is so long",
+        OPERATOR,
+        "check `sts.endpoint_url`, HTTPS_PROXY and NO_PROXY of this host",
+    ),
+    row(
         Obstacle("not http"),
         Told,
         "something else listens there",
