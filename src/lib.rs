@@ -31,6 +31,7 @@ pub mod tokens;
 // The process.
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod log;
 pub mod metrics;
 pub mod signals;

@@ -11,10 +11,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "audit", "config", "daemon", "issuer", "log", "policy", "role", "server", "signals",
-            "source", "tokens",
+            "audit", "clock", "config", "daemon", "doctor", "issuer", "log", "metrics", "policy",
+            "role", "server", "signals", "source", "tokens",
         ],
     ),
+    ("doctor", &["issuer", "role", "server", "tokens"]),
     (
         "daemon",
         &[
@@ -132,6 +133,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "one place decides where the base identity comes from",
     ),
     (
+        "aws_sigv4",
+        &["cli/doctor/s3.rs"],
+        "the SDK signs; three requests of doctor are the exception",
+    ),
+    (
         "StatusCode",
         &["server/reply.rs"],
         "one file owns every status",
@@ -212,6 +218,13 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "role/principal.rs",
+    "doctor.rs",
+    "doctor/consumer.rs",
+    "doctor/daemon.rs",
+    "doctor/file.rs",
+    "doctor/host.rs",
+    "doctor/roles.rs",
+    "doctor/storage.rs",
     "issuer/explain.rs",
     "issuer/explain/denial.rs",
     "issuer/explain/table.rs",
