@@ -234,7 +234,7 @@ fn shortest(mut role: Role) -> Role {
 async fn attempt(issuer: &StsIssuer, role: &Role, clock: &SharedTimeSource) -> Attempt {
     let began = Instant::now();
     let outcome = issuer.issue(role).await;
-    let took = Instant::now().duration_since(began);
+    let took = began.elapsed();
     Attempt {
         outcome: outcome.map(|credentials| Granted {
             access_key_id: credentials.access_key_id().to_owned(),

@@ -192,8 +192,20 @@ fn denied(
                  key's policy denies it (S3 does not say which)"
             ),
             owner,
-            format!("allow {action} on {resource} for {arn}; {policy}"),
+            format!(
+                "allow {action} on {resource} for {arn}; {policy}{}",
+                slash(place)
+            ),
         ),
+    }
+}
+
+/// Policies name what lies below a prefix, so that `a` does not show `ab`.
+fn slash(place: &Place) -> &'static str {
+    if place.prefix.is_empty() || place.prefix.ends_with('/') {
+        ""
+    } else {
+        ". Or end the prefix with a slash: mostly only that may be listed"
     }
 }
 

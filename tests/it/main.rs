@@ -8,6 +8,7 @@
 )]
 
 mod config;
+mod doctor;
 mod errors;
 mod fake_sts;
 mod fleet;
