@@ -59,7 +59,7 @@ pub struct DoctorArguments {
     /// Write and delete a probe object there, too
     #[arg(long, requires = "s3")]
     s3_write: bool,
-    /// Another S3 than that of AWS
+    /// Another S3 than that of AWS; without it AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL are looked at
     #[arg(long, value_name = "URL", requires = "s3")]
     s3_endpoint: Option<String>,
     /// For programs
@@ -426,7 +426,11 @@ fn storage_findings(
             )];
         }
     };
-    let mut client = s3::Client::new(config, arguments.s3_endpoint.as_deref(), vended);
+    let by_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
+    let endpoint = arguments.s3_endpoint.clone().or(by_variable);
+    let mut client = s3::Client::new(config, endpoint.as_deref(), vended);
     let mut operations = vec![Operation::List];
     if arguments.s3_write {
         operations.extend([Operation::Put, Operation::Delete]);
