@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
+use crate::issuer::explain::Advice;
 use crate::issuer::{Class, IssueError};
 use crate::lifecycle::{Failures, RoleState};
 use crate::role::{RequestIdentity, Role, RoleName};
@@ -334,7 +335,13 @@ impl Packed {
         self.option(error.status, |out, status| out.u32(status.into()));
         self.option(error.request_id.as_deref(), Self::text);
         self.text(&error.what);
-        self.text(&error.advice);
+        for part in [
+            &error.advice.meaning,
+            &error.advice.ask,
+            &error.advice.change,
+        ] {
+            self.text(part);
+        }
         self.option(error.retry_after, Self::duration);
         self.u32(failures.count);
         self.u32(failures.of_this_class);
@@ -410,7 +417,11 @@ impl<'a> Reader<'a> {
             status: self.option(|reader| u16::try_from(reader.u32()?).ok())?,
             request_id: self.option(Self::owned)?,
             what: self.owned()?,
-            advice: self.owned()?,
+            advice: Box::new(Advice {
+                meaning: self.owned()?,
+                ask: self.owned()?,
+                change: self.owned()?,
+            }),
             retry_after: self.option(Self::duration)?,
         };
         Some(Failures {

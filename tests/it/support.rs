@@ -1,5 +1,7 @@
 //! What the tests share.
 pub mod harness;
+pub(crate) mod s3;
+pub(crate) mod silence;
 pub mod sts;
 pub mod supervisor;
 pub mod tls;
