@@ -1,5 +1,6 @@
 //! What the tests share.
 pub mod harness;
+pub mod patience;
 pub(crate) mod s3;
 pub(crate) mod silence;
 pub mod sts;

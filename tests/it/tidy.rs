@@ -266,6 +266,7 @@ const PURE: &[&str] = &[
     "budget.rs",
     "credentials.rs",
     "keep.rs",
+    "keep/bytes.rs",
     "lifecycle.rs",
     "policy.rs",
     "policy/bucket.rs",
