@@ -15,6 +15,7 @@ pub mod credential_process;
 pub mod doctor;
 pub mod exec;
 pub mod fetch;
+mod limits;
 pub mod man;
 pub mod policy;
 pub mod refresh;

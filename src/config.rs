@@ -103,6 +103,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Fields, sent to journald.
+    Journald,
 }
 
 /// The least level that is written.
@@ -121,6 +123,8 @@ pub enum LogLevel {
 pub enum AuditSink {
     /// With the logs.
     Stderr,
+    /// As fields to journald.
+    Journald,
     /// Appended to this file.
     File(PathBuf),
     /// Nowhere.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
@@ -44,6 +45,7 @@ pub struct Surroundings<I> {
 pub struct Progress {
     turns: AtomicU64,
     began: Instant,
+    news: Notify,
 }
 
 impl Progress {
@@ -52,6 +54,7 @@ impl Progress {
         Self {
             turns: AtomicU64::new(0),
             began: Instant::now(),
+            news: Notify::new(),
         }
     }
 
@@ -63,6 +66,16 @@ impl Progress {
     /// The beat: how long ago it began.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Something has changed that the next process of ours should know.
+    pub fn concluded(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits for that. For one waiter.
+    pub async fn news(&self) {
+        self.news.notified().await;
     }
 
     fn turn(&self, slot: &Slot) {
@@ -100,6 +113,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
             .metrics
             .attempt_concluded(&writer.slot().counts, class, started.elapsed());
         conclude(&mut writer, outcome, around.clock.now());
+        around.progress.concluded();
     }
 }
 

@@ -4,6 +4,7 @@
 //! The limits are those of the STS service model (`AssumeRole`, API version 2011-06-15).
 
 mod arn;
+mod identity;
 mod principal;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use arn::RoleArn;
+pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.

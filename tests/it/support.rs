@@ -3,5 +3,6 @@ pub mod harness;
 pub(crate) mod s3;
 pub(crate) mod silence;
 pub mod sts;
+pub mod supervisor;
 pub mod tls;
 pub mod witness;
