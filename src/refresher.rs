@@ -108,11 +108,12 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         let started = Instant::now();
         let outcome = attempt(&role, &around).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        permit.conclude(&outcome, draw());
+        let jitter = Jitter::new(fastrand::f64());
+        permit.conclude(&outcome, jitter);
         around
             .metrics
             .attempt_concluded(&writer.slot().counts, class, started.elapsed());
-        conclude(&mut writer, outcome, around.clock.now());
+        conclude(&mut writer, outcome, around.clock.now(), jitter);
         around.progress.concluded();
     }
 }
@@ -178,10 +179,15 @@ async fn attempt<I: Issuer>(
     }
 }
 
-fn conclude(writer: &mut Writer, outcome: Result<Credentials, IssueError>, now: SystemTime) {
+fn conclude(
+    writer: &mut Writer,
+    outcome: Result<Credentials, IssueError>,
+    now: SystemTime,
+    jitter: Jitter,
+) {
     let before = RoleState::clone(&writer.slot().state());
     let role = writer.slot().role.clone();
-    let after = before.clone().after(outcome, role.on_denied, now, draw());
+    let after = before.clone().after(outcome, role.on_denied, now, jitter);
     tell(&role, &before, &after, now);
     writer.publish(after);
 }
@@ -250,8 +256,4 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
             }
         }
     }
-}
-
-fn draw() -> Jitter {
-    Jitter::new(fastrand::f64())
 }
