@@ -280,11 +280,8 @@ impl Packed {
         self.option(error.status, |out, status| out.u32(status.into()));
         self.option(error.request_id.as_deref(), Self::text);
         self.text(&error.what);
-        for part in [
-            &error.advice.meaning,
-            &error.advice.ask,
-            &error.advice.change,
-        ] {
+        let advice = &error.advice;
+        for part in [&advice.meaning, &advice.ask, &advice.change] {
             self.text(part);
         }
         self.option(error.retry_after, Self::duration);
