@@ -445,6 +445,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_role_by_itself_waits_for_no_probe_but_its_own() {
+        let mut world = World::new(&["a"], 3600, |_, _| Err(error(Class::Network)));
+        world.pass(4 * HOUR).await;
+        // Every 15 s on average. Two waits drawn apart, of which the longer counts, would make it every 20 s: 720 calls.
+        assert!((840..1_100).contains(&world.calls()), "{}", world.calls());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_attempt_that_somebody_wants_now_waits_for_no_probe() {
         let mut world = World::new(&["a", "b"], 3600, |_, _| Err(error(Class::Network)));
         world.pass(600).await;

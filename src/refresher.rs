@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
 use crate::credentials::{Credentials, rfc3339};
+use crate::issuer::explain::{self, Failure};
+use crate::issuer::obstacle::Obstacle;
 use crate::issuer::{Class, IssueError, Issuer};
 use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
@@ -106,11 +108,12 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         let started = Instant::now();
         let outcome = attempt(&role, &around).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        permit.conclude(&outcome, draw());
+        let jitter = Jitter::new(fastrand::f64());
+        permit.conclude(&outcome, jitter);
         around
             .metrics
             .attempt_concluded(&writer.slot().counts, class, started.elapsed());
-        conclude(&mut writer, outcome, around.clock.now());
+        conclude(&mut writer, outcome, around.clock.now(), jitter);
         around.progress.concluded();
     }
 }
@@ -153,22 +156,38 @@ async fn attempt<I: Issuer>(
 ) -> Result<Credentials, IssueError> {
     match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(IssueError {
-            class: Class::Network,
-            code: None,
-            status: None,
-            request_id: None,
-            what: format!("the attempt did not end within {} s", around.attempt_deadline.as_secs()),
-            advice: "nothing to do if it passes; else check DNS, egress and instance metadata of this host".to_owned(),
-            retry_after: None,
-        }),
+        Err(_) => {
+            let what = format!(
+                "the attempt did not end within {} s",
+                around.attempt_deadline.as_secs()
+            );
+            let failure = Failure {
+                what: &what,
+                obstacle: Some(&Obstacle::NoAnswer),
+                ..Failure::default()
+            };
+            Err(IssueError {
+                class: Class::Network,
+                code: None,
+                status: None,
+                request_id: None,
+                advice: explain::advice(role, Class::Network, &failure),
+                what,
+                retry_after: None,
+            })
+        }
     }
 }
 
-fn conclude(writer: &mut Writer, outcome: Result<Credentials, IssueError>, now: SystemTime) {
+fn conclude(
+    writer: &mut Writer,
+    outcome: Result<Credentials, IssueError>,
+    now: SystemTime,
+    jitter: Jitter,
+) {
     let before = RoleState::clone(&writer.slot().state());
     let role = writer.slot().role.clone();
-    let after = before.clone().after(outcome, role.on_denied, now, draw());
+    let after = before.clone().after(outcome, role.on_denied, now, jitter);
     tell(&role, &before, &after, now);
     writer.publish(after);
 }
@@ -223,7 +242,7 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
                     request_id = error.request_id.as_deref().unwrap_or("-"),
                     credentials_in_hand_until = in_hand.as_deref().unwrap_or("none"),
                     next_attempt = rfc3339(failures.retry_at),
-                    advice = error.advice,
+                    advice = error.advice.to_string(),
                     "failed to assume the role: {error}"
                 );
             } else {
@@ -237,8 +256,4 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
             }
         }
     }
-}
-
-fn draw() -> Jitter {
-    Jitter::new(fastrand::f64())
 }

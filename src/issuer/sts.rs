@@ -238,6 +238,7 @@ impl StsIssuer {
             .and_then(|meta| meta.message())
             .or_else(|| element(&body, "Message"))
             .map(first_line);
+        let region = Some(endpoint.region.as_str());
         let endpoint = &endpoint.name;
         let obstacle = match error {
             SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
@@ -303,6 +304,7 @@ impl StsIssuer {
             message: message.as_deref(),
             obstacle: obstacle.as_ref(),
             status,
+            region,
             request_id: request_id.as_deref(),
             retry_after: retry_after_ms.or(retry_after),
             skew: self.skew.seconds(),
