@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::problem::{Place, Problem};
 use super::reading::Reading;
-use super::{Config, files, policy};
+use super::{Config, chains, files, policy};
 use crate::role::Role;
 
 /// Sessions of 3000 s are refreshed with 25 minutes left, which keeps every SDK content.
@@ -25,6 +25,7 @@ pub(super) fn lint(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
     }
     found.extend(arns_differ_in_case(config, reading));
     found.extend(identical_requests(config, reading));
+    found.extend(chains::lint(config, reading));
     found
 }
 
@@ -181,7 +182,7 @@ fn no_final_newline(file: usize, source: &files::Source) -> Option<Problem> {
     })
 }
 
-fn place(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Place> {
+pub(super) fn place(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Place> {
     reading.place(&format!("role.{}", role.name), key).cloned()
 }
 
