@@ -2,7 +2,7 @@
 # Everything that has to hold, in one command: formatting, lints, documentation, all tests, and real clients.
 #
 #   ./check.sh             all of it
-#   ./check.sh --no-clients    without the clients from PyPI and npm (quick, offline)
+#   ./check.sh --no-clients    without the clients and the IAM from PyPI and npm (quick, offline)
 #
 # Needs cargo, a C compiler, Python 3.9 or later with venv, and Node.js with npm; says so where one is missing.
 set -euo pipefail
@@ -43,5 +43,7 @@ if [ "$clients" = yes ]; then
   need npm "install Node.js 20 or later"
   cargo build --locked
   tests/clients/run --roletap target/debug/roletap
+  step "policies, tried in an IAM"
+  tests/policy/run --roletap target/debug/roletap
 fi
 step "all is well"

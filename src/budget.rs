@@ -13,8 +13,8 @@
 //!   does not exist: the quota goes to those who are missed on all hosts, and not on this one alone. Who was throttled
 //!   itself goes after its equals, in case that is about this one role.
 //! - *One probe for all.* When STS cannot be reached, roles that have found that out queue for one probe per host, which
-//!   backs off to 30 s; its first good answer lets all go. A role whose own call has not failed is not held up.
-//!   (The refreshers do not report unreachable answers yet: until they do, each role backs off by itself.)
+//!   backs off to 30 s; its first good answer lets all go. A role whose own call has not failed is not held up, nor one
+//!   that somebody asked to refresh now. What was under way when the outage was noticed makes it no longer.
 //!
 //! Invariants: never more than `max_in_flight` calls at once; never more than `max_requests_per_second`, with at most one
 //! second's worth in a burst; while the host pauses, nothing passes but one call per 10 s for credentials that end within
@@ -40,6 +40,8 @@ pub struct Need {
     pub refused: bool,
     /// Its own last call did not reach STS.
     pub unreachable: bool,
+    /// Somebody wants it now: it does not wait for the probe.
+    pub hurried: bool,
 }
 
 /// The classes of need, most pressing first.
@@ -86,7 +88,7 @@ pub enum Answer {
     Throttled(Option<Duration>),
     /// STS was not reached.
     Unreachable,
-    /// Nothing: the call was given up.
+    /// Nothing: the call was given up, or never made.
     Unknown,
 }
 
@@ -124,6 +126,8 @@ struct Throttled {
 
 #[derive(Debug, Clone, Copy)]
 struct Unreachable {
+    /// When that was last found out.
+    at: Instant,
     in_a_row: u32,
     probe_at: Instant,
 }
@@ -147,8 +151,8 @@ const PROBE_BASE: Duration = Duration::from_millis(250);
 const PROBE_CAP: Duration = Duration::from_secs(30);
 
 impl Need {
-    /// Of a role in this state, which a workload has asked for or not.
-    pub fn of(state: &RoleState, asked: bool, now: SystemTime) -> Self {
+    /// Of a role in this state, which a workload has asked for or not, and which somebody wants refreshed now or not.
+    pub fn of(state: &RoleState, asked: bool, hurried: bool, now: SystemTime) -> Self {
         let held = state.vend(now).ok();
         let left = held.and_then(|held| held.expires_at().duration_since(now).ok());
         let urgency = match left {
@@ -164,12 +168,13 @@ impl Need {
             ends: held.map(|held| held.expires_at()),
             refused: class == Some(Class::Throttled),
             unreachable: class == Some(Class::Network),
+            hurried,
         }
     }
 
     /// Has to wait for the one probe while STS cannot be reached. Not near the end: there each role tries for itself.
     fn waits_for_probe(&self) -> bool {
-        self.unreachable && self.urgency > Urgency::EndingSoon
+        self.unreachable && !self.hurried && self.urgency > Urgency::EndingSoon
     }
 }
 
@@ -181,15 +186,11 @@ impl<T> From<&Result<T, IssueError>> for Answer {
         match error.class {
             Class::Throttled => Self::Throttled(error.retry_after),
             Class::Network => Self::Unreachable,
-            Class::Clock | Class::Denied | Class::Misconfigured | Class::Source => Self::Good,
+            // Without a status nothing was sent: no base credentials, or a request that cannot be built.
+            Class::Clock | Class::Denied | Class::Misconfigured | Class::Source => {
+                error.status.map_or(Self::Unknown, |_| Self::Good)
+            }
         }
-    }
-}
-
-/// Throttled or not: all that a caller may know who does not tell an unreachable STS from a good answer.
-impl From<Option<Option<Duration>>> for Answer {
-    fn from(throttled: Option<Option<Duration>>) -> Self {
-        throttled.map_or(Self::Good, Self::Throttled)
     }
 }
 
@@ -274,10 +275,10 @@ impl Budget {
         Turn::Of(position)
     }
 
-    /// A call has concluded.
-    pub fn conclude(&mut self, answer: impl Into<Answer>, now: Instant, jitter: Jitter) {
+    /// A call has concluded, which got its turn at `begun`.
+    pub fn conclude(&mut self, answer: Answer, begun: Instant, now: Instant, jitter: Jitter) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        match answer.into() {
+        match answer {
             Answer::Good => {
                 self.unreachable = None;
                 self.throttled = self
@@ -292,6 +293,8 @@ impl Budget {
                 self.narrow();
                 self.throttled = Some(Throttled::again(self.throttled, retry_after, now, jitter));
             }
+            // Under way when that was found out: the same outage, noticed eight times.
+            Answer::Unreachable if self.unreachable.is_some_and(|known| begun < known.at) => {}
             Answer::Unreachable => {
                 self.narrow();
                 let in_a_row = self
@@ -301,6 +304,7 @@ impl Budget {
                     .saturating_mul(1 << in_a_row.min(8))
                     .min(PROBE_CAP);
                 self.unreachable = Some(Unreachable {
+                    at: now,
                     in_a_row,
                     probe_at: now + jitter.of(ceiling),
                 });
@@ -434,6 +438,7 @@ mod tests {
             ends: None,
             refused: false,
             unreachable: false,
+            hurried: false,
         }
     }
 
@@ -457,7 +462,7 @@ mod tests {
         let mut budget = Budget::new(LIMITS, now - seconds(60));
         for _ in 0..20 {
             let _ = budget.turn(&[ASKED], now - seconds(30));
-            budget.conclude(GOOD, now - seconds(30), LATER);
+            budget.conclude(GOOD, now - seconds(30), now - seconds(30), LATER);
         }
         budget
     }
@@ -469,7 +474,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..100_000 {
             match budget.turn(&[ASKED], now) {
-                Turn::Of(_) => budget.conclude(GOOD, now, LATER),
+                Turn::Of(_) => budget.conclude(GOOD, now, now, LATER),
                 Turn::NotBefore(at) => {
                     assert!(at > now);
                     now = if random.bool() {
@@ -510,7 +515,7 @@ mod tests {
             assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
         }
         assert_eq!(budget.turn(&[ENDING], now), Turn::Nobody);
-        budget.conclude(GOOD, now, LATER);
+        budget.conclude(GOOD, now, now, LATER);
         assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
     }
 
@@ -524,7 +529,7 @@ mod tests {
             match budget.turn(&[ASKED], now) {
                 Turn::Of(_) => {
                     calls += 1;
-                    budget.conclude(GOOD, now, LATER);
+                    budget.conclude(GOOD, now, now, LATER);
                 }
                 Turn::NotBefore(at) => now = at,
                 Turn::Nobody => panic!("nothing is in flight"),
@@ -548,7 +553,7 @@ mod tests {
             assert_eq!(budget.turn(&[ASKED], now), none, "{window}");
             now += seconds(1);
             for _ in 0..window {
-                budget.conclude(GOOD, now, LATER);
+                budget.conclude(GOOD, now, now, LATER);
             }
         }
     }
@@ -561,7 +566,7 @@ mod tests {
         // Who is not missed waits eight times as long, and never more than two minutes.
         for (pause, others) in [(1, 8), (2, 17), (4, 35), (8, 71), (15, 120), (15, 120)] {
             assert_eq!(budget.turn(&[ENDING_SOON], now), Turn::Of(0));
-            budget.conclude(THROTTLED, now, LATER);
+            budget.conclude(THROTTLED, now, now, LATER);
             let (end, others) = (now + seconds(pause), begin + seconds(others));
             assert!(budget.is_paused(now));
             assert_eq!(budget.turn(&[ENDING_SOON], now), Turn::NotBefore(end));
@@ -585,7 +590,7 @@ mod tests {
             loop {
                 assert!(now < begin + seconds(122), "{stuck:?}");
                 match budget.turn(&[stuck, UNASKED], now) {
-                    Turn::Of(0) => budget.conclude(THROTTLED, now, LATER),
+                    Turn::Of(0) => budget.conclude(THROTTLED, now, now, LATER),
                     Turn::Of(_) => break,
                     Turn::NotBefore(at) => now = at,
                     Turn::Nobody => panic!("nothing is in flight"),
@@ -600,16 +605,16 @@ mod tests {
             let mut now = start();
             let mut budget = Budget::new(LIMITS, now);
             for _ in 0..10 {
-                budget.conclude(THROTTLED, now, LATER);
+                budget.conclude(THROTTLED, now, now, LATER);
                 now += seconds(15);
             }
             now += later;
             for _ in 0..good {
                 assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
-                budget.conclude(GOOD, now, LATER);
+                budget.conclude(GOOD, now, now, LATER);
                 now += seconds(1);
             }
-            budget.conclude(THROTTLED, now, LATER);
+            budget.conclude(THROTTLED, now, now, LATER);
             match budget.turn(&[EMPTY], now) {
                 Turn::NotBefore(at) => (at - now).as_secs(),
                 turn @ (Turn::Of(_) | Turn::Nobody) => panic!("{turn:?}"),
@@ -629,7 +634,7 @@ mod tests {
             assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
         }
         for _ in 0..4 {
-            budget.conclude(THROTTLED, now, LATER);
+            budget.conclude(THROTTLED, now, now, LATER);
         }
         let end = now + seconds(1);
         assert_eq!(budget.turn(&[EMPTY], now), Turn::NotBefore(end));
@@ -640,7 +645,7 @@ mod tests {
         let now = start();
         let mut budget = Budget::new(LIMITS, now);
         assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
-        budget.conclude(Answer::Throttled(Some(seconds(30))), now, LATER);
+        budget.conclude(Answer::Throttled(Some(seconds(30))), now, now, LATER);
         for need in [ENDING_SOON, EMPTY, ASKED, UNASKED] {
             let end = now + seconds(30);
             assert_eq!(budget.turn(&[need], now), Turn::NotBefore(end));
@@ -652,9 +657,9 @@ mod tests {
         let now = start();
         let mut budget = Budget::new(LIMITS, now);
         assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
-        budget.conclude(Answer::Throttled(Some(seconds(60))), now, LATER);
+        budget.conclude(Answer::Throttled(Some(seconds(60))), now, now, LATER);
         assert_eq!(budget.turn(&[ASKED, ENDING], now), Turn::Of(1));
-        budget.conclude(THROTTLED, now, LATER);
+        budget.conclude(THROTTLED, now, now, LATER);
         let again = now + seconds(10);
         assert_eq!(budget.turn(&[ENDING], now), Turn::NotBefore(again));
         assert_eq!(budget.turn(&[ENDING], again), Turn::Of(0));
@@ -665,12 +670,12 @@ mod tests {
         let now = start();
         let mut budget = warm(now);
         assert_eq!(budget.turn(&[EMPTY], now), Turn::Of(0));
-        budget.conclude(THROTTLED, now, LATER);
+        budget.conclude(THROTTLED, now, now, LATER);
         let after = now + seconds(1);
         assert_eq!(budget.turn(&[EMPTY], after), Turn::Of(0));
         let hangs = Turn::NotBefore(after + HANGS_AFTER);
         assert_eq!(budget.turn(&[EMPTY], after), hangs);
-        budget.conclude(GOOD, after, LATER);
+        budget.conclude(GOOD, after, after, LATER);
         assert_eq!(budget.turn(&[EMPTY], after), Turn::Of(0));
     }
 
@@ -680,19 +685,19 @@ mod tests {
         let mut budget = warm(now);
         let waiting = [failed(ASKED), failed(EMPTY)];
         assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
-        budget.conclude(Answer::Unreachable, now, LATER);
+        budget.conclude(Answer::Unreachable, now, now, LATER);
         now += Duration::from_millis(500);
         for wait in [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
             assert!(matches!(budget.turn(&waiting, now), Turn::Of(_)));
             // Nobody else while the probe is under way.
             assert!(matches!(budget.turn(&waiting, now), Turn::NotBefore(_)));
-            budget.conclude(Answer::Unreachable, now, LATER);
+            budget.conclude(Answer::Unreachable, now, now, LATER);
             let next = now + Duration::from_millis(wait);
             assert_eq!(budget.turn(&waiting, now), Turn::NotBefore(next));
             now = next;
         }
         assert_eq!(budget.turn(&waiting, now), Turn::Of(0), "who came first");
-        budget.conclude(GOOD, now, LATER);
+        budget.conclude(GOOD, now, now, LATER);
         assert_eq!(budget.turn(&waiting, now), Turn::Of(1), "by need again");
         assert_eq!(budget.turn(&waiting[..1], now), Turn::Of(0));
     }
@@ -706,12 +711,12 @@ mod tests {
             assert_eq!(budget.turn(&waiting[..1], now), Turn::Of(0));
             // While it hangs:
             assert_eq!(budget.turn(&waiting[1..], now + seconds(1)), Turn::Of(0));
-            budget.conclude(Answer::Unknown, now, LATER);
+            budget.conclude(Answer::Unknown, now, now, LATER);
             now += seconds(16);
-            budget.conclude(Answer::Unreachable, now, LATER);
+            budget.conclude(Answer::Unreachable, now, now, LATER);
             // While it waits for the next probe:
             assert_eq!(budget.turn(&waiting, now), Turn::Of(1));
-            budget.conclude(Answer::Unknown, now, LATER);
+            budget.conclude(Answer::Unknown, now, now, LATER);
             now += seconds(30);
         }
     }
@@ -720,9 +725,9 @@ mod tests {
     fn a_probe_is_not_held_up_by_the_pause_of_somebody_less_pressing() {
         let now = start();
         let mut budget = Budget::new(LIMITS, now);
-        budget.conclude(Answer::Throttled(None), now, LATER);
+        budget.conclude(Answer::Throttled(None), now, now, LATER);
         let now = now + seconds(1);
-        budget.conclude(Answer::Unreachable, now, LATER);
+        budget.conclude(Answer::Unreachable, now, now, LATER);
         let probe = now + Duration::from_millis(500);
         let waiting = [UNASKED, failed(EMPTY)];
         assert_eq!(budget.turn(&waiting, now), Turn::NotBefore(probe));
@@ -730,10 +735,49 @@ mod tests {
     }
 
     #[test]
+    fn all_that_were_under_way_when_sts_was_lost_are_one_outage() {
+        let begun = start();
+        let mut budget = warm(begun);
+        for _ in 0..4 {
+            assert_eq!(budget.turn(&[ASKED], begun), Turn::Of(0));
+        }
+        let mut now = begun;
+        for _ in 0..4 {
+            now += Duration::from_millis(1);
+            budget.conclude(Answer::Unreachable, begun, now, LATER);
+        }
+        let first = begun + Duration::from_millis(501);
+        assert_eq!(
+            budget.turn(&[failed(ASKED)], now),
+            Turn::NotBefore(first),
+            "half a second after the first of them"
+        );
+        assert_eq!(budget.turn(&[failed(ASKED)], first), Turn::Of(0));
+        budget.conclude(Answer::Unreachable, first, first, LATER);
+        let second = first + seconds(1);
+        assert_eq!(
+            budget.turn(&[failed(ASKED)], first),
+            Turn::NotBefore(second)
+        );
+    }
+
+    #[test]
+    fn who_is_wanted_now_waits_for_no_probe() {
+        let now = start();
+        let mut budget = warm(now);
+        budget.conclude(Answer::Unreachable, now, now, LATER);
+        let wanted = Need {
+            hurried: true,
+            ..failed(UNASKED)
+        };
+        assert_eq!(budget.turn(&[failed(EMPTY), wanted], now), Turn::Of(1));
+    }
+
+    #[test]
     fn credentials_that_end_soon_need_no_probe() {
         let now = start();
         let mut budget = Budget::new(LIMITS, now);
-        budget.conclude(Answer::Unreachable, now, LATER);
+        budget.conclude(Answer::Unreachable, now, now, LATER);
         assert_eq!(budget.turn(&[failed(ENDING_SOON)], now), Turn::Of(0));
     }
 
@@ -793,7 +837,7 @@ mod tests {
                         8 => Answer::Unreachable,
                         _ => Answer::Unknown,
                     };
-                    budget.conclude(answer, now, Jitter::new(random.f64()));
+                    budget.conclude(answer, now, now, Jitter::new(random.f64()));
                 }
                 now += Duration::from_millis(random.u64(0..300));
             }

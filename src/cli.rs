@@ -15,6 +15,7 @@ pub mod credential_process;
 pub mod exec;
 pub mod fetch;
 pub mod man;
+pub mod policy;
 pub mod refresh;
 pub mod run;
 pub mod status;
@@ -109,6 +110,10 @@ pub enum Command {
         /// A role of the configuration
         role: String,
     },
+    /// Print a policy for somebody to apply: who may assume a role, whom we may assume, what a sink may do in a bucket
+    ///
+    /// Standard output holds nothing but the document; whose it is and how to apply it is told on standard error.
+    Policy(policy::PolicyArguments),
     /// Print a completion script
     Completions {
         /// The shell
@@ -223,6 +228,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
             credential_process::credential_process(config, &role)
         }
         Command::Refresh { role } => refresh::refresh(config, &role),
+        Command::Policy(arguments) => policy::policy(config, &arguments),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),
     }
@@ -240,6 +246,13 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes to standard error what a person should know beside the output.
+pub(crate) fn tell(text: &str) {
+    use std::io::Write;
+    // Whoever has closed it does not want to know.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Reads the configuration, or fails with its report.

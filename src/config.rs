@@ -154,9 +154,18 @@ pub struct Sts {
     pub attempt_timeout: Duration,
     /// Emulators only: sessions under 900 seconds.
     pub unsafe_short_sessions: bool,
+    /// The accounts of our own company; every other is somebody else's. Empty: nothing is said about accounts.
+    pub own_account_ids: Vec<String>,
 }
 
 impl Sts {
+    /// Whether an account is somebody else's; `None` where nobody said which are ours.
+    pub fn is_foreign(&self, account_id: &str) -> Option<bool> {
+        let own = &self.own_account_ids;
+        (!own.is_empty() && !account_id.is_empty())
+            .then(|| !own.iter().any(|own| own == account_id))
+    }
+
     /// Home, then those that stand in for it.
     pub fn regions(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.region)

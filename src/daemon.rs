@@ -79,6 +79,7 @@ pub struct Daemon {
     vend: Arc<Vend>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
+    reading: reload::Reading,
     serving: Option<JoinHandle<Drained>>,
     stop_serving: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
@@ -175,6 +176,7 @@ impl Daemon {
             vend,
             audit,
             fleet,
+            reading: reload::Reading::default(),
             serving,
             stop_serving,
             stop_admin,
@@ -206,6 +208,7 @@ impl Daemon {
                     Some(Event::RefreshAll) => self.refresh_all(),
                     Some(Event::Shutdown) | None => return self.shut_down().await,
                 },
+                outcome = self.reading.ended() => self.reloaded(outcome),
                 () = self.fleet.mend() => {}
                 () = tick => {
                     if !self.ready && self.readiness.is_ready(&self.slots) {
@@ -319,5 +322,25 @@ fn limits(sts: &Sts) -> budget::Limits {
     budget::Limits {
         max_in_flight: sts.max_in_flight.max(1),
         max_requests_per_second: sts.max_requests_per_second.max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_starves_when_scheduling_makes_no_progress() {
+        let mut vigil = Vigil {
+            turns: 0,
+            since: Instant::now(),
+        };
+        for turns in 1..10 {
+            tokio::time::advance(STUCK_AFTER - Duration::from_secs(1)).await;
+            assert!(vigil.is_moving(turns));
+        }
+        tokio::time::advance(STUCK_AFTER).await;
+        assert!(!vigil.is_moving(9));
+        assert!(vigil.is_moving(10), "what moves again is fed again");
     }
 }

@@ -373,6 +373,44 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_outage_costs_one_probe_per_host_and_ends_for_all_at_once() {
+        let names: Vec<String> = (0..100).map(|number| format!("role-{number:04}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (begin, end) = (60, 60 + 6 * HOUR);
+        let mut world = World::new(&names, 3600, move |_, now| {
+            if (begin..end).contains(&now) {
+                Err(error(Class::Network))
+            } else {
+                Ok(Duration::from_secs(HOUR))
+            }
+        });
+        world.pass(begin + 2 * HOUR).await;
+        let calls = world.calls();
+        world.pass(4 * HOUR).await;
+        let probes = world.calls() - calls;
+        // A hundred roles by themselves would call 48,000 times.
+        assert!(
+            (480..2_000).contains(&probes),
+            "{probes} calls in four hours"
+        );
+        world.pass(75).await;
+        for name in names {
+            assert_eq!(world.phase(name), Phase::Fresh, "{name}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_somebody_wants_now_waits_for_no_probe() {
+        let mut world = World::new(&["a", "b"], 3600, |_, _| Err(error(Class::Network)));
+        world.pass(600).await;
+        let calls = world.calls();
+        world.slots.find("a").unwrap().hurry();
+        world.pass(0).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert!(world.calls() > calls);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_throttled_role_pauses_the_host_and_is_not_hammered() {
         let mut world = World::new(&["a", "b", "c", "d"], 3600, |_, now| {
             if now < 600 {

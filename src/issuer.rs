@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::credentials::Credentials;
 use crate::role::Role;
 
+mod bounded;
 pub mod explain;
 pub mod obstacle;
 pub mod regions;

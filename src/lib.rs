@@ -20,6 +20,9 @@ pub mod refresher;
 pub mod slots;
 pub mod source;
 
+// What others have to allow.
+pub mod policy;
+
 // How workloads get them.
 pub mod audit;
 pub mod server;

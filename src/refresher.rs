@@ -8,7 +8,7 @@ use aws_smithy_async::time::SharedTimeSource;
 
 use tokio::time::Instant;
 
-use crate::budget::queue::Queue;
+use crate::budget::queue::{Permit, Queue};
 use crate::credentials::{Credentials, rfc3339};
 use crate::issuer::{Class, IssueError, Issuer};
 use crate::lifecycle::{Jitter, RoleState};
@@ -86,30 +86,14 @@ impl Default for Progress {
 pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>) {
     loop {
         wait_until_due(&mut writer, &around).await;
-        let need = {
-            let (slot, clock) = (writer.slot().clone(), around.clock.clone());
-            move || slot.need(clock.now())
-        };
-        let permit = {
-            let mut turn = std::pin::pin!(around.queue.permit(need));
-            // Waiting for a turn is no reason to be taken for stuck.
-            loop {
-                match tokio::time::timeout(NAP, turn.as_mut()).await {
-                    Ok(permit) => break permit,
-                    Err(_) => around.progress.turn(writer.slot()),
-                }
-            }
-        };
+        let permit = turn_of(&writer, &around).await;
+        writer.take_hurry();
         around.progress.turn(writer.slot());
         let role = writer.slot().role.clone();
         let started = Instant::now();
         let outcome = attempt(&role, &around).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        let throttled = outcome
-            .as_ref()
-            .err()
-            .filter(|error| error.class == Class::Throttled);
-        permit.conclude(throttled.map(|error| error.retry_after), draw());
+        permit.conclude(&outcome, draw());
         around
             .metrics
             .attempt_concluded(&writer.slot().counts, class, started.elapsed());
@@ -129,9 +113,23 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
             }
             _ => return,
         }
-        if writer.take_hurry() {
+        if writer.is_hurried() {
             return;
         }
+    }
+}
+
+/// Waits for the right to call STS. A role that has to wait is not stuck, and may become urgent meanwhile.
+async fn turn_of<I>(writer: &Writer, around: &Surroundings<I>) -> Permit {
+    let (slot, clock) = (writer.slot().clone(), around.clock.clone());
+    let mut turn = std::pin::pin!(around.queue.permit(move || slot.need(clock.now())));
+    loop {
+        tokio::select! {
+            permit = turn.as_mut() => return permit,
+            () = writer.hurried() => around.queue.look_again(),
+            () = tokio::time::sleep(NAP) => {}
+        }
+        around.progress.turn(writer.slot());
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod arn;
 mod base;
+mod principal;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use arn::RoleArn;
 pub use base::{Base, CommandLine, Origin, Source, SourceName, WebIdentity};
+pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
 #[derive(Debug, Clone, PartialEq, Eq)]

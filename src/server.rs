@@ -4,7 +4,8 @@
 //! second stays for ever. One knob bounds the head and idle keep-alive alike; SDKs do not mind.
 //!
 //! Invariants: never more than `max_connections` at once, the rest wait in the backlog (a 429 is fatal to many clients);
-//! a connection that was accepted before shutdown began is answered.
+//! a connection that was accepted before shutdown began is answered; who sends nothing, or takes no answers, keeps its place
+//! for seconds and not for ever.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -14,16 +15,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{io, net};
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use self::reply::Reply;
 use crate::metrics::Connections;
@@ -35,6 +37,9 @@ pub mod vend;
 
 /// A head has this long to arrive, from the connection's start or the last answer.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that takes no answers while it goes on asking is cut off after this long, milliseconds. The kernel sees to it:
+/// a timer of ours would have to be set for every answer.
+const WRITE_TIMEOUT: u32 = 5_000;
 /// A head is at most this large.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// And has at most this many fields.
@@ -76,28 +81,35 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Binds, so that a taken port is found before anything is issued. Accepted sockets inherit what is set here: no delay,
-/// and a time to live of one hop, so that nothing can leave this host by a mistaken route.
-pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+/// Binds, so that a taken port is found before anything is issued.
+pub fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
         TcpSocket::new_v6()
     }?;
     socket.set_reuseaddr(true)?;
-    socket.set_nodelay(true)?;
     socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
-    if address.ip().is_loopback() {
+    let listener = socket.listen(BACKLOG)?.into_std()?;
+    tune(&listener)?;
+    Ok(listener)
+}
+
+/// What accepted sockets inherit: no delay, the write timeout, and on loopback a time to live of one hop, so that nothing
+/// can leave this host by a mistaken route.
+fn tune(listener: &net::TcpListener) -> io::Result<()> {
+    setsockopt(listener, sockopt::TcpNoDelay, &true)?;
+    setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;
+    if listener.local_addr()?.ip().is_loopback() {
         listener.set_ttl(1)?;
     }
-    listener.into_std()
+    Ok(())
 }
 
 /// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
 pub fn bind_all(
     addresses: &[SocketAddr],
-) -> Result<Vec<std::net::TcpListener>, (SocketAddr, std::io::Error)> {
+) -> Result<Vec<net::TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners = Vec::new();
     let mut absent = None;
     for address in addresses {
@@ -116,8 +128,8 @@ pub fn bind_all(
     }
 }
 
-fn is_absent_family(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
+fn is_absent_family(error: &io::Error) -> bool {
+    use io::ErrorKind;
     error.kind() == ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
 }
@@ -131,18 +143,20 @@ pub async fn serve(
     grace: Duration,
 ) -> Drained {
     let places = limits.connections.available_permits();
-    let mut accepting = JoinSet::new();
-    for listener in listeners {
-        accepting.spawn(accept(
-            listener,
-            endpoint.clone(),
-            limits.clone(),
-            stopping.clone(),
-        ));
-    }
+    let mut accepting = tokio::spawn(accept(
+        listeners,
+        endpoint,
+        limits.clone(),
+        stopping.clone(),
+    ));
     let _ = stopping.wait_for(|stopping| *stopping).await;
     let deadline = tokio::time::Instant::now() + grace;
-    while accepting.join_next().await.is_some() {}
+    if tokio::time::timeout_at(deadline, &mut accepting)
+        .await
+        .is_err()
+    {
+        accepting.abort();
+    }
     // Whoever holds every place is alone.
     let every = u32::try_from(places).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout_at(deadline, limits.connections.acquire_many(every)).await;
@@ -153,12 +167,12 @@ pub async fn serve(
 
 /// As [`serve`], on a thread and a runtime that do nothing else.
 pub fn serve_on_own_thread(
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<net::TcpListener>,
     endpoint: impl Endpoint,
     limits: Limits,
     stopping: watch::Receiver<bool>,
     grace: Duration,
-) -> std::io::Result<JoinHandle<Drained>> {
+) -> io::Result<JoinHandle<Drained>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -176,7 +190,7 @@ pub fn serve_on_own_thread(
 
 /// Accepts until shutdown. Connections are tasks of their own, and each holds a place until it is closed.
 async fn accept(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     endpoint: impl Endpoint,
     limits: Limits,
     stopping: watch::Receiver<bool>,
@@ -184,11 +198,12 @@ async fn accept(
     let mut stop = stopping.clone();
     let mut stop = std::pin::pin!(stop.wait_for(|stopping| *stopping));
     let mut stopped = false;
+    let mut first = 0;
     loop {
         let accepted = async {
             // A closed semaphore does not happen: nobody closes it.
             let permit = limits.connections.clone().acquire_owned().await.ok();
-            (permit, listener.accept().await)
+            (permit, next(&listeners, &mut first).await)
         };
         let (permit, accepted) = if stopped {
             // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
@@ -218,6 +233,21 @@ async fn accept(
             }
         }
     }
+}
+
+/// The next connection on any of them. They take turns, so that a busy one starves no other.
+async fn next(listeners: &[TcpListener], first: &mut usize) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        let in_turn = listeners.iter().enumerate().cycle().skip(*first);
+        for (place, listener) in in_turn.take(listeners.len()) {
+            if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                *first = (place + 1) % listeners.len();
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn converse(

@@ -68,10 +68,11 @@ pub(crate) fn grant(serial: u64, expires_at: Option<SystemTime>) -> Grant {
 }
 
 pub(crate) fn error(class: Class) -> IssueError {
+    let answered = !matches!(class, Class::Network | Class::Source);
     IssueError {
         class,
         code: None,
-        status: None,
+        status: answered.then_some(403),
         request_id: None,
         what: "as scripted".to_owned(),
         advice: "none".to_owned(),

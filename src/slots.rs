@@ -249,7 +249,8 @@ impl Slot {
 
     /// How much this role needs a call at `now`.
     pub fn need(&self, now: SystemTime) -> Need {
-        Need::of(&self.state(), self.was_asked(), now)
+        let hurried = self.hurry.load(Ordering::Acquire);
+        Need::of(&self.state(), self.was_asked(), hurried, now)
     }
 }
 
@@ -265,9 +266,14 @@ impl Writer {
         self.slot.concluded.notify_waiters();
     }
 
-    /// Whether somebody wants an attempt now; asking takes the wish.
-    pub fn take_hurry(&mut self) -> bool {
-        self.slot.hurry.swap(false, Ordering::AcqRel)
+    /// Whether somebody wants an attempt now.
+    pub fn is_hurried(&self) -> bool {
+        self.slot.hurry.load(Ordering::Acquire)
+    }
+
+    /// The attempt that was wanted begins.
+    pub fn take_hurry(&mut self) {
+        self.slot.hurry.store(false, Ordering::Release);
     }
 
     /// Waits for [`Slot::hurry`].

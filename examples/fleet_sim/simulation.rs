@@ -106,7 +106,8 @@ enum Event {
     Due(u32, u16),
     Asked(u32, u16),
     Wake(u32),
-    Answered(u32, u16, Reply),
+    /// And when the call got its turn.
+    Answered(u32, u16, Reply, Micros),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -306,8 +307,8 @@ impl World {
                 }
                 number
             }
-            Event::Answered(number, role, reply) => {
-                self.conclude(number, role, reply, now);
+            Event::Answered(number, role, reply, begun) => {
+                self.conclude(number, role, reply, begun, now);
                 number
             }
         };
@@ -324,7 +325,7 @@ impl World {
                 .iter()
                 .map(|role| {
                     let role = &host.roles[usize::from(*role)];
-                    Need::of(&role.state, role.asked, wall(now))
+                    Need::of(&role.state, role.asked, false, wall(now))
                 })
                 .collect();
             match host.budget.turn(&needs, monotonic) {
@@ -360,11 +361,11 @@ impl World {
             Reply::Throttled
         };
         let latency = self.random.u64(40_000..60_000);
-        self.push(now + latency, Event::Answered(number, role, reply));
+        self.push(now + latency, Event::Answered(number, role, reply, now));
     }
 
     /// As the refresher does.
-    fn conclude(&mut self, number: u32, role: u16, reply: Reply, now: Micros) {
+    fn conclude(&mut self, number: u32, role: u16, reply: Reply, begun: Micros, now: Micros) {
         let outcome = match reply {
             Reply::Issued => Ok(self.credentials(wall(now))),
             Reply::Throttled => Err(error(Class::Throttled)),
@@ -375,9 +376,10 @@ impl World {
             (answer, _) => answer,
         };
         let (one, other) = (self.draw(), self.draw());
-        let (monotonic, on_denied) = (self.monotonic(now), self.role.on_denied);
+        let (begun, monotonic) = (self.monotonic(begun), self.monotonic(now));
+        let on_denied = self.role.on_denied;
         let host = &mut self.hosts[number as usize];
-        host.budget.conclude(answer, monotonic, one);
+        host.budget.conclude(answer, begun, monotonic, one);
         let before = std::mem::take(&mut host.roles[usize::from(role)].state);
         if outcome.is_ok() {
             self.measure(&before, number, role, now);

@@ -24,6 +24,7 @@ pub struct Queue {
 #[derive(Debug)]
 pub struct Permit {
     shared: Option<Arc<Shared>>,
+    begun: Instant,
 }
 
 struct Shared {
@@ -74,7 +75,15 @@ impl Queue {
         });
         self.shared.changed.notify_one();
         // The sender lives in the queue, which lives as long as `self`.
-        granted.await.unwrap_or(Permit { shared: None })
+        granted.await.unwrap_or_else(|_| Permit {
+            shared: None,
+            begun: now(),
+        })
+    }
+
+    /// Somebody's need has changed while it waits.
+    pub fn look_again(&self) {
+        self.shared.changed.notify_one();
     }
 
     /// Calls that wait for a turn.
@@ -108,7 +117,7 @@ impl Permit {
     /// The call has ended, with this answer.
     pub fn conclude(mut self, answer: impl Into<Answer>, jitter: Jitter) {
         if let Some(shared) = self.shared.take() {
-            shared.conclude(answer.into(), jitter);
+            shared.conclude(answer.into(), self.begun, jitter);
         }
     }
 }
@@ -116,7 +125,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.conclude(Answer::Unknown, Jitter::LATEST);
+            shared.conclude(Answer::Unknown, self.begun, Jitter::LATEST);
         }
     }
 }
@@ -133,13 +142,15 @@ impl Shared {
                 .iter()
                 .map(|waiting| (waiting.need)())
                 .collect();
-            match state.budget.turn(&needs, now()) {
+            let begun = now();
+            match state.budget.turn(&needs, begun) {
                 Turn::Of(position) => {
                     let waiting = state.waiting.remove(position);
                     drop(state);
                     // Whoever gave up since then returns the permit by dropping it.
                     let _ = waiting.turn.send(Permit {
                         shared: Some(self.clone()),
+                        begun,
                     });
                 }
                 Turn::NotBefore(at) => return Some(at),
@@ -148,8 +159,8 @@ impl Shared {
         }
     }
 
-    fn conclude(&self, answer: Answer, jitter: Jitter) {
-        self.lock().budget.conclude(answer, now(), jitter);
+    fn conclude(&self, answer: Answer, begun: Instant, jitter: Jitter) {
+        self.lock().budget.conclude(answer, begun, now(), jitter);
         self.changed.notify_one();
     }
 

@@ -131,10 +131,7 @@ impl Settings {
                     writeln!(out, "export {name}=\"${{{name}:+${name},}}{value}\"")
                 }
                 EnvFormat::Shell => writeln!(out, "export {name}={}", quoted(value)),
-                // % begins a specifier in a unit.
-                EnvFormat::Systemd => {
-                    writeln!(out, "Environment=\"{name}={}\"", value.replace('%', "%%"))
-                }
+                EnvFormat::Systemd => writeln!(out, "Environment=\"{name}={}\"", in_unit(value)),
                 EnvFormat::Docker => writeln!(out, "{name}={value}"),
             };
         }
@@ -163,4 +160,23 @@ impl Settings {
 /// For a POSIX shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// Between double quotes in a unit file: escapes are C's, and % begins a specifier (systemd.syntax(7), systemd.unit(5)).
+fn in_unit(value: &str) -> String {
+    value
+        .replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_survives_a_unit_and_a_shell() {
+        assert_eq!(in_unit(r#"a"b\c%d$e"#), r#"a\"b\\c%%d$e"#);
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

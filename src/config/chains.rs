@@ -340,66 +340,67 @@ fn place_or_section(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Pla
     lint::place(role, key, reading).or_else(|| lint::place(role, "", reading))
 }
 
-/// `long-chain`, `parent-ends-early`, `unused-source`.
-pub(super) fn lint(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
-    let mut found = Vec::new();
-    for role in config.roles.values() {
-        let hops = role.ancestors().count();
-        if hops > LONG_CHAIN {
-            let at = lint::place(role, "source", reading);
-            found.push(
-                Problem::warning(
-                    "long-chain",
-                    at,
-                    format!("{} is at the end of a chain of {} roles", role.name, hops + 1),
-                )
-                .help("each hop is one more session that has to be there: let the role trust an earlier one"),
-            );
-        }
-        if let Some(parent) = role.request.base.parent() {
-            let lead = refresh_lead(role.duration.as_duration());
-            if parent.duration.as_duration() < lead {
-                let at = lint::place(parent, "duration_seconds", reading);
-                found.push(
-                    Problem::warning(
-                        "parent-ends-early",
-                        at,
-                        format!(
-                            "sessions of {} last {} s, but {} is refreshed {} s before its end",
-                            parent.name,
-                            parent.duration.as_secs(),
-                            role.name,
-                            lead.as_secs()
-                        ),
-                    )
-                    .help("in an outage the first ends before the second can: give it as long a session"),
-                );
-            }
-        }
-    }
+/// `long-chain`, `parent-ends-early`.
+pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Role, Problem)> {
+    let roles = || config.roles.values().map(AsRef::as_ref);
+    let long = roles().filter_map(|role| Some((role, long_chain(role, reading)?)));
+    let early = roles().filter_map(|role| Some((role, parent_ends_early(role, reading)?)));
+    long.chain(early).collect()
+}
+
+fn long_chain(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
+    let roles = role.ancestors().count() + 1;
+    (roles > LONG_CHAIN + 1).then(|| {
+        Problem::warning(
+            "long-chain",
+            lint::place(role, "source", reading),
+            format!("{} is at the end of a chain of {roles} roles", role.name),
+        )
+        .help(
+            "each hop is one more session that has to be there: let the role trust an earlier one",
+        )
+    })
+}
+
+fn parent_ends_early(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
+    let parent = role.request.base.parent()?;
+    let lead = refresh_lead(role.duration.as_duration());
+    (parent.duration.as_duration() < lead).then(|| {
+        Problem::warning(
+            "parent-ends-early",
+            lint::place(parent, "duration_seconds", reading),
+            format!(
+                "sessions of {} last {} s, but {} is refreshed {} s before its end",
+                parent.name,
+                parent.duration.as_secs(),
+                role.name,
+                lead.as_secs()
+            ),
+        )
+        .help("in an outage the first ends before the second can: give it as long a session")
+    })
+}
+
+/// `unused-source`.
+pub(super) fn unused(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
     let used: BTreeSet<&SourceName> = config
         .roles
         .values()
         .map(|role| &role.request.base.source().name)
         .collect();
-    for name in config.sources.keys().filter(|name| !used.contains(name)) {
-        if let Some(at) = sources::place(name, reading) {
-            // An empty [source.default] says what is true anyway.
-            let says_something = config
-                .sources
-                .get(name)
-                .is_some_and(|source| **source != Source::default_chain());
-            if says_something {
-                found.push(
-                    Problem::warning(
-                        "unused-source",
-                        Some(at),
-                        format!("no role uses the source {name}, so it is never loaded"),
-                    )
-                    .help(format!("set source = \"{name}\" in a role, or remove it")),
-                );
-            }
-        }
-    }
-    found
+    // An empty [source.default] says what is true anyway.
+    let default = Source::default_chain();
+    let unused = config
+        .sources
+        .values()
+        .filter(|source| !used.contains(&source.name) && ***source != default);
+    unused
+        .filter_map(|source| {
+            let name = &source.name;
+            let at = sources::place(name, reading)?;
+            let message = format!("no role uses the source {name}, so it is never loaded");
+            let problem = Problem::warning("unused-source", Some(at), message);
+            Some(problem.help(format!("set source = \"{name}\" in a role, or remove it")))
+        })
+        .collect()
 }

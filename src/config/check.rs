@@ -127,9 +127,9 @@ pub fn refusal_json(report: &Report) -> Value {
 /// Said where it is not what everybody expects.
 fn signed_by(base: &Base) -> String {
     match base {
-        Base::Role(parent) => format!(", by the role {}", parent.name),
+        Base::Role(parent) => format!(", signed by the role {}", parent.name),
         Base::Source(source) if source.origin == Origin::Chain => String::new(),
-        Base::Source(source) => format!(", by {}", source.origin),
+        Base::Source(source) => format!(", signed by {}", source.origin),
     }
 }
 

@@ -67,11 +67,10 @@ pub(super) fn read_all(main: &Path) -> Vec<Source> {
             let bytes = read_capped(&path);
             Source::bytes(path, bytes)
         })),
+        // A link that leads nowhere is not the same as no directory: somebody meant to have roles there.
         Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) => {}
+            if error.kind() == io::ErrorKind::NotFound
+                && std::fs::symlink_metadata(&dir).is_err() => {}
         Err(error) => sources.push(Source::bytes(dir, Err(error))),
     }
     sources
@@ -185,6 +184,18 @@ mod tests {
         let sorted = ["10", "20", "30", "40", "50", "60"].map(|name| format!("{name}.toml"));
         assert_eq!(texts[0], "a");
         assert_eq!(texts[1..], sorted);
+    }
+
+    #[test]
+    fn a_conf_d_that_cannot_be_read_is_not_taken_for_an_absent_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let main = dir.path().join("roletap.toml");
+        std::fs::write(&main, "a").unwrap();
+        assert_eq!(read_all(&main).len(), 1);
+        std::os::unix::fs::symlink("nowhere", dir.path().join("conf.d")).unwrap();
+        let found = read_all(&main);
+        assert_eq!(found[1].failure().unwrap().what, "does not exist");
+        assert!(found[1].path().ends_with("conf.d"));
     }
 
     #[test]

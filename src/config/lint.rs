@@ -6,9 +6,23 @@ use std::collections::BTreeMap;
 
 use super::problem::{Place, Problem};
 use super::reading::Reading;
-use super::{Config, chains, files, policy};
-use crate::role::Role;
+use super::section::Section;
+use super::{Config, chains, files, hint, policy};
+use crate::role::{Refused, Role, RoleName};
 
+/// What `accept_warnings` of a role may name: each lint about a role.
+const ABOUT_ROLES: [&str; 10] = [
+    "arns-differ-in-case",
+    "comma-in-role-arn",
+    "host-name-in-foreign-account",
+    "identical-requests",
+    "long-chain",
+    "missing-external-id",
+    "parent-ends-early",
+    "policy-size",
+    "session-below-aws-minimum",
+    "short-session",
+];
 /// Sessions of 3000 s are refreshed with 25 minutes left, which keeps every SDK content.
 const SHORT_SESSION: u32 = 3000;
 
@@ -18,15 +32,102 @@ pub(super) fn lint(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
         found.extend(no_final_newline(file, source));
     }
     found.extend(endpoint_without_tls(config, reading));
-    for role in config.roles.values() {
-        found.extend(short_session(config, role, reading));
-        found.extend(comma_in_role_arn(role, reading));
-        found.extend(policy_size(role, reading));
+    let mut about_roles: Vec<(&Role, Problem)> = Vec::new();
+    for role in config.roles.values().map(AsRef::as_ref) {
+        let one = [
+            short_session(config, role, reading),
+            comma_in_role_arn(role, reading),
+            policy_size(role, reading),
+            missing_external_id(config, role, reading),
+            host_name_in_foreign_account(config, role, "role_session_name", reading),
+            host_name_in_foreign_account(config, role, "source_identity", reading),
+        ];
+        about_roles.extend(one.into_iter().flatten().map(|problem| (role, problem)));
     }
-    found.extend(arns_differ_in_case(config, reading));
-    found.extend(identical_requests(config, reading));
-    found.extend(chains::lint(config, reading));
+    about_roles.extend(arns_differ_in_case(config, reading));
+    about_roles.extend(identical_requests(config, reading));
+    about_roles.extend(chains::lint(config, reading));
+    found.extend(
+        about_roles
+            .into_iter()
+            .filter(|(role, problem)| !is_accepted(role, problem, reading))
+            .map(|(_, problem)| problem),
+    );
+    found.extend(chains::unused(config, reading));
     found
+}
+
+/// `accept_warnings`: somebody has looked, and means it so.
+pub(super) fn read_accepted(name: &RoleName, section: &mut Section<'_>, reading: &mut Reading<'_>) {
+    let Some(found) = section.strings("accept_warnings", reading) else {
+        return;
+    };
+    for item in &found.value {
+        if ABOUT_ROLES.contains(&item.value) {
+            let accepted = (name.to_string(), item.value.to_owned());
+            reading.accepted.insert(accepted);
+            continue;
+        }
+        let help = match hint::nearest(item.value, ABOUT_ROLES) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("expected some of {}", ABOUT_ROLES.join(", ")),
+        };
+        let what = format!(
+            "names `{}`, which is no warning about a role",
+            item.value.escape_debug()
+        );
+        reading.refuse(&item.at, "`accept_warnings`", &Refused::new(what, help));
+    }
+}
+
+fn is_accepted(role: &Role, problem: &Problem, reading: &Reading<'_>) -> bool {
+    let id = problem.id().unwrap_or_default();
+    let key = (role.name.to_string(), id.to_owned());
+    reading.accepted.contains(&key)
+}
+
+/// `missing-external-id`. Whose an account is, only the operator can say.
+fn missing_external_id(config: &Config, role: &Role, reading: &Reading<'_>) -> Option<Problem> {
+    let account = role.request.role_arn.account_id();
+    let foreign = config.sts.is_foreign(account) == Some(true);
+    (foreign && role.request.external_id.is_none()).then(|| {
+        Problem::warning(
+            "missing-external-id",
+            place(role, "role_arn", reading),
+            format!("no external id for a role of the account {account}, which is not one of ours"),
+        )
+        .help(
+            "agree on one with its owner and set external_id: otherwise whoever can hand us an ARN can have us use \
+             theirs; if the account is ours, add it to sts.own_account_ids",
+        )
+    })
+}
+
+/// `host-name-in-foreign-account`.
+fn host_name_in_foreign_account(
+    config: &Config,
+    role: &Role,
+    key: &'static str,
+    reading: &Reading<'_>,
+) -> Option<Problem> {
+    let foreign = config.sts.is_foreign(role.request.role_arn.account_id()) == Some(true);
+    let names_host = (role.name.to_string(), key);
+    (foreign && reading.names_host.contains(&names_host)).then(|| {
+        // Nobody wrote the default; what brings it up is that there are accounts of others.
+        let at =
+            place(role, key, reading).or_else(|| reading.place("sts", "own_account_ids").cloned());
+        Problem::warning(
+            "host-name-in-foreign-account",
+            at,
+            format!(
+                "`{key}` tells the names of our hosts to the owners of roles in other accounts"
+            ),
+        )
+        .help(
+            "their CloudTrail records it: use {instance_id} instead; or, if that is meant, \
+             accept_warnings = [\"host-name-in-foreign-account\"]",
+        )
+    })
 }
 
 /// `short-session`, and `session-below-aws-minimum`.
@@ -100,14 +201,15 @@ fn policy_size(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
 }
 
 /// `arns-differ-in-case`.
-fn arns_differ_in_case(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
+fn arns_differ_in_case<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Role, Problem)> {
     let mut seen: BTreeMap<String, &Role> = BTreeMap::new();
     let mut found = Vec::new();
     for role in by_place(config, reading) {
         let lower = role.request.role_arn.as_str().to_ascii_lowercase();
         let first = *seen.entry(lower).or_insert(role);
         if first.request.role_arn != role.request.role_arn {
-            found.push(
+            found.push((
+                role,
                 with_other(
                     Problem::warning(
                         "arns-differ-in-case",
@@ -117,21 +219,22 @@ fn arns_differ_in_case(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
                     place(first, "role_arn", reading),
                 )
                 .help("an account has at most one role of that name, and AssumeRole looks at case: one of them will be denied"),
-            );
+            ));
         }
     }
     found
 }
 
 /// `identical-requests`.
-fn identical_requests(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
+fn identical_requests<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Role, Problem)> {
     let mut seen: BTreeMap<&str, Vec<&Role>> = BTreeMap::new();
     let mut found = Vec::new();
     for role in by_place(config, reading) {
         let of_this_arn = seen.entry(role.request.role_arn.as_str()).or_default();
         let same = |other: &&&Role| other.same_request(role) && other.duration == role.duration;
         if let Some(first) = of_this_arn.iter().find(same) {
-            found.push(
+            found.push((
+                role,
                 with_other(
                     Problem::warning(
                         "identical-requests",
@@ -141,7 +244,7 @@ fn identical_requests(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
                     place(first, "", reading),
                 )
                 .help("one role may serve many consumers; or tell the sessions apart by role_session_name"),
-            );
+            ));
         } else {
             of_this_arn.push(role);
         }

@@ -20,6 +20,10 @@ pub(super) struct Reading<'h> {
     pub(super) unknown: Vec<Unknown>,
     /// Keys that are not there. Told only if none of the unknown ones was meant for it.
     pub(super) missing: Vec<(&'static str, Problem)>,
+    /// Lints that somebody has looked at: by role and id.
+    pub(super) accepted: BTreeSet<(String, String)>,
+    /// Templates that name this host: by role and key.
+    pub(super) names_host: BTreeSet<(String, &'static str)>,
 }
 
 /// A key that nobody asked for.
@@ -44,6 +48,8 @@ impl<'h> Reading<'h> {
             known: BTreeMap::new(),
             unknown: Vec::new(),
             missing: Vec::new(),
+            accepted: BTreeSet::new(),
+            names_host: BTreeSet::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
-use super::{files, policy, session_name, tags};
+use super::{files, lint, policy, session_name, tags};
 use crate::role::{
     AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
     SessionName, Source, SourceIdentity, TokenSource,
@@ -78,6 +78,7 @@ pub(super) fn read(
         .unwrap_or_default();
     let account_id = read_account_id(role_arn, section, reading);
     let token = read_token(section, reading);
+    lint::read_accepted(name, section, reading);
     let allow_self_assume = section
         .boolean("allow_self_assume", reading)
         .is_some_and(|found| found.value);
@@ -157,6 +158,8 @@ fn read_session_name(
             reading,
         ),
         None => {
+            let key = (name.to_string(), "role_session_name");
+            reading.names_host.insert(key);
             let default = session_name::expand(DEFAULT_SESSION_NAME, Some(name), arn, reading.host)
                 .and_then(|text| SessionName::parse(&text));
             match default {
@@ -185,7 +188,7 @@ fn not_reserved(template: &str) -> Result<String, Refused> {
 
 /// Fills in a template and parses what comes out.
 fn named<T>(
-    key: &str,
+    key: &'static str,
     template: &At<impl AsRef<str>>,
     name: &RoleName,
     arn: Option<&RoleArn>,
@@ -193,6 +196,9 @@ fn named<T>(
     reading: &mut Reading<'_>,
 ) -> Option<T> {
     let template_text = template.value.as_ref();
+    if session_name::names_host(template_text) {
+        reading.names_host.insert((name.to_string(), key));
+    }
     let text = match session_name::expand(template_text, Some(name), arn, reading.host) {
         Ok(text) => text,
         Err(refused) => {

@@ -54,6 +54,11 @@ pub(super) fn expand(
     Ok(fit(&out))
 }
 
+/// Whether what comes out tells the name of this host.
+pub(super) fn names_host(template: &str) -> bool {
+    template.contains("{hostname}") || template.contains("{fqdn}")
+}
+
 fn value(
     variable: &str,
     name: Option<&RoleName>,

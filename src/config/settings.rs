@@ -182,6 +182,7 @@ pub(super) fn read_sts(
         reading,
     );
     let max_in_flight = number(&mut section, "max_in_flight", 8, 1..=256, reading);
+    let own_account_ids = read_own_accounts(&mut section, reading);
     section.finish(reading);
     Some(Sts {
         region: facts.region.as_ref()?.value.clone(),
@@ -194,7 +195,29 @@ pub(super) fn read_sts(
         connect_timeout: connect_timeout.value,
         attempt_timeout: attempt_timeout.value,
         unsafe_short_sessions: facts.unsafe_short_sessions,
+        own_account_ids,
     })
+}
+
+fn read_own_accounts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<String> {
+    let Some(found) = section.strings("own_account_ids", reading) else {
+        return Vec::new();
+    };
+    for item in &found.value {
+        let digits = item.value.bytes().all(|b| b.is_ascii_digit());
+        if !digits || item.value.len() != 12 {
+            let refused = Refused::new(
+                format!("is `{}`", item.value.escape_debug()),
+                "expected 12 digits in quotes, without dashes",
+            );
+            reading.refuse(&item.at, "an entry of `own_account_ids`", &refused);
+        }
+    }
+    found
+        .value
+        .iter()
+        .map(|item| item.value.to_owned())
+        .collect()
 }
 
 fn endpoint_url(text: &str) -> Result<String, Refused> {

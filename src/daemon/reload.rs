@@ -1,4 +1,12 @@
 //! A reload, carried out: read, plan, swap once, start and stop.
+//!
+//! Reading happens on a thread of its own. A file on a network mount may hang for hours, and meanwhile roles have to be
+//! refreshed, signals taken and Prometheus answered.
+
+use std::path::Path;
+
+use aws_smithy_async::time::SharedTimeSource;
+use tokio::sync::oneshot;
 
 use super::{Daemon, limits, surroundings};
 use crate::config::{Config, Loaded};
@@ -7,15 +15,67 @@ use crate::reload;
 use crate::systemd;
 use crate::tokens::Tokens;
 
+/// Said of every reload that comes to nothing.
+const UNCHANGED: &str = "everything goes on as it was";
+
+/// A reload that is reading, or none.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    outcome: Option<oneshot::Receiver<Outcome>>,
+    /// Somebody asked again meanwhile: what was read may be older than what they mean.
+    again: bool,
+}
+
+/// What a reload has read, or the report of what is wrong with it.
+pub(super) type Outcome = Result<(Loaded, Tokens), String>;
+
+impl Reading {
+    /// Waits until the files have been read; for ever, if none are being read. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> Outcome {
+        let Some(outcome) = &mut self.outcome else {
+            return std::future::pending().await;
+        };
+        let outcome = outcome.await;
+        self.outcome = None;
+        outcome.unwrap_or_else(|_| Err(format!("the configuration could not be read: {UNCHANGED}")))
+    }
+}
+
 impl Daemon {
-    /// One swap, or nothing: whatever is wrong with the new file, what runs goes on as it was.
+    /// Begins to read the configuration again; [`Daemon::reloaded`] ends it.
     pub(super) fn reload(&mut self) {
+        self.audit.reopen();
+        if self.reading.outcome.is_some() {
+            tracing::warn!(
+                "the files of the last reload are still being read: is their file system well? This reload follows it"
+            );
+            self.reading.again = true;
+            return;
+        }
         if self.ready {
             systemd::reloading();
         }
-        self.audit.reopen();
-        match self.try_reload() {
-            Ok(plan) => {
+        tracing::info!(path = %self.path.display(), "reading the configuration again");
+        let (send, outcome) = oneshot::channel();
+        let (path, config) = (self.path.clone(), self.loaded.config.clone());
+        let (tokens, clock) = (self.tokens.clone(), self.local.clone());
+        let reader = std::thread::Builder::new().name("reload".to_owned());
+        // A thread that cannot be started drops its sender, which is an outcome, too.
+        let _ = reader.spawn(move || {
+            // Nobody listens to it any more when the daemon is on its way out.
+            let _ = send.send(read(&path, &config, &tokens, &clock));
+        });
+        self.reading.outcome = Some(outcome);
+    }
+
+    /// One swap, or nothing: whatever is wrong with the new file, what runs goes on as it was.
+    pub(super) fn reloaded(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok((new, tokens)) => {
+                if !new.warnings.is_empty() {
+                    tracing::warn!("{}", new.warnings.render("", false).trim_end());
+                }
+                let plan = self.apply(new, tokens);
                 self.metrics.reloaded(Reload::Applied);
                 self.metrics.config_loaded(self.local.now());
                 let (kept, amended, restarted) =
@@ -37,30 +97,9 @@ impl Daemon {
         if self.ready {
             systemd::ready(&self.summary());
         }
-    }
-
-    fn try_reload(&mut self) -> Result<reload::Plan, String> {
-        let unchanged = "everything goes on as it was";
-        let new = Config::load(&self.path).map_err(|report| report.render(unchanged, false))?;
-        let fixed = reload::not_reloadable(&self.loaded.config, &new.config);
-        if !fixed.is_empty() {
-            let report = |key: &&str| {
-                let what = format!("`{key}` cannot change while roletap runs");
-                new.problem_at(key, what, "restart the service, or put the old value back")
-                    .render(unchanged, false)
-            };
-            return Err(fixed.iter().map(report).collect());
+        if std::mem::take(&mut self.reading.again) {
+            self.reload();
         }
-        let tokens =
-            Tokens::prepare(&new.config, &self.tokens, self.local.now()).map_err(|problems| {
-                let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
-                lines.chain([format!("{unchanged}\n")]).collect::<String>()
-            })?;
-        let warnings = new.warnings.render("", false);
-        if !new.warnings.is_empty() {
-            tracing::warn!("{}", warnings.trim_end());
-        }
-        Ok(self.apply(new, tokens))
     }
 
     fn apply(&mut self, new: Loaded, tokens: Tokens) -> reload::Plan {
@@ -84,4 +123,23 @@ impl Daemon {
         self.tokens = tokens;
         plan
     }
+}
+
+/// Everything of a reload that may wait for a file, and nothing that changes what runs.
+fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) -> Outcome {
+    let new = Config::load(path).map_err(|report| report.render(UNCHANGED, false))?;
+    let fixed = reload::not_reloadable(old, &new.config);
+    if !fixed.is_empty() {
+        let report = |key: &&str| {
+            let what = format!("`{key}` cannot change while roletap runs");
+            new.problem_at(key, what, "restart the service, or put the old value back")
+                .render(UNCHANGED, false)
+        };
+        return Err(fixed.iter().map(report).collect());
+    }
+    let tokens = Tokens::prepare(&new.config, tokens, clock.now()).map_err(|problems| {
+        let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
+        lines.chain([format!("{UNCHANGED}\n")]).collect::<String>()
+    })?;
+    Ok((new, tokens))
 }

@@ -33,6 +33,8 @@ pub enum Obstacle {
     CutOff,
     /// What answers speaks no HTTP.
     NotHttp,
+    /// Its answer goes on for longer than any of STS.
+    TooLong,
     /// Connected, and then nothing, or too slowly.
     NoAnswer,
     /// None of these: the innermost error.
@@ -76,6 +78,9 @@ impl Obstacle {
         if says(&["tunnel error", "proxy"]) {
             return Self::Proxy(innermost);
         }
+        if says(&["length limit exceeded"]) {
+            return Self::TooLong;
+        }
         if says(&["connect timeout"]) {
             return Self::NoConnection;
         }
@@ -117,6 +122,7 @@ impl Obstacle {
                 format!("{endpoint} cut the connection off before its answer was whole")
             }
             Self::NotHttp => format!("{endpoint} does not speak HTTP"),
+            Self::TooLong => format!("the answer of {endpoint} is longer than any of STS"),
             Self::NoAnswer => format!("no answer from {endpoint} in time"),
             Self::Other(said) => format!("{endpoint} could not be reached: {said}"),
         }
@@ -162,6 +168,10 @@ impl Obstacle {
             Self::CutOff => {
                 "nothing to do if it passes; else ask the network team of this host which proxy, firewall or load balancer ends \
                  connections on the way to STS"
+            }
+            Self::TooLong => {
+                "what answers is not STS but a proxy, a portal or another server: check `sts.endpoint_url`, HTTPS_PROXY and NO_PROXY \
+                 of this host"
             }
             Self::NotHttp => {
                 "something else listens there: check `sts.endpoint_url`, HTTPS_PROXY and NO_PROXY of this host"
@@ -228,6 +238,7 @@ mod tests {
                 Obstacle::CutOff,
             ),
             ("invalid HTTP version parsed", Obstacle::NotHttp),
+            ("length limit exceeded", Obstacle::TooLong),
             ("something new", Obstacle::Other("something new".to_owned())),
         ];
         for (text, expected) in cases {

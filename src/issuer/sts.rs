@@ -1,8 +1,11 @@
-//! AssumeRole, through the SDK. The only importer of `aws_sdk_sts`, and the one place where its errors become classes.
+//! AssumeRole, through the SDK. With `sts::identity` the only importer of `aws_sdk_sts`, and the one place where its errors
+//! become classes.
 //!
 //! The SDK's own retries are off: one call here is one request there, one metric and one classified error. The classes
 //! come from what the protocol carries (the kind of failure, the code, the status), never from the text of a message;
 //! text serves to explain.
+
+pub mod identity;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +26,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
+use super::bounded::Bounded;
 use super::explain::{self, Failure};
 use super::obstacle::Obstacle;
 use super::regions::{HOME, News, Regions, Sign};
@@ -74,24 +78,10 @@ impl StsIssuer {
         skew: Arc<Skew>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let config = aws_sdk_sts::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .use_fips(sts.use_fips)
-            .use_dual_stack(sts.use_dual_stack)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(sts.connect_timeout)
-                    .operation_attempt_timeout(sts.attempt_timeout)
-                    .operation_timeout(sts.attempt_timeout)
-                    .build(),
-            )
-            .identity_cache(IdentityCache::no_cache())
-            .time_source(clock.clone())
-            .interceptor(DateWitness {
-                skew: skew.clone(),
-                clock: clock.clone(),
-            });
+        let config = configured(sts, clock.clone()).interceptor(DateWitness {
+            skew: skew.clone(),
+            clock: clock.clone(),
+        });
         let endpoints: Vec<Endpoint> = sts
             .regions()
             .map(|region| {
@@ -435,6 +425,25 @@ impl Issuer for StsIssuer {
         self.heed(chosen, &outcome);
         outcome
     }
+}
+
+/// What every client of STS has in common; what it is told of region and endpoint comes on top.
+fn configured(sts: &Sts, clock: SharedTimeSource) -> aws_sdk_sts::config::Builder {
+    aws_sdk_sts::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .use_fips(sts.use_fips)
+        .use_dual_stack(sts.use_dual_stack)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(sts.connect_timeout)
+                .operation_attempt_timeout(sts.attempt_timeout)
+                .operation_timeout(sts.attempt_timeout)
+                .build(),
+        )
+        .identity_cache(IdentityCache::no_cache())
+        .time_source(clock)
+        .interceptor(Bounded)
 }
 
 /// Reads the `Date` of every answer, of errors too.

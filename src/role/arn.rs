@@ -105,14 +105,14 @@ impl fmt::Display for RoleArn {
     }
 }
 
-fn is_partition(text: &str) -> bool {
+pub(super) fn is_partition(text: &str) -> bool {
     text == "aws"
         || text.strip_prefix("aws-").is_some_and(|rest| {
             !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
         })
 }
 
-fn check_account(account: &str, relaxed: bool) -> Result<(), Refused> {
+pub(super) fn check_account(account: &str, relaxed: bool) -> Result<(), Refused> {
     if account.is_empty() {
         return if relaxed {
             Ok(())
@@ -188,7 +188,7 @@ fn assumed_role(partition: &str, account: &str, resource: &str) -> Refused {
     )
 }
 
-fn describe(odd: char) -> String {
+pub(super) fn describe(odd: char) -> String {
     match odd {
         ' ' => "a blank".to_owned(),
         '\t' => "a tab".to_owned(),

@@ -53,6 +53,15 @@ fn sources(case: &Path) -> Vec<Source> {
     sources
 }
 
+/// Every case, by its path.
+fn cases() -> Vec<PathBuf> {
+    let mut cases = entries(&root());
+    cases.retain(|case| {
+        case.extension().is_some_and(|e| e == "toml") || case.join("roletap.toml").is_file()
+    });
+    cases
+}
+
 fn parse(text: &str) -> Result<Loaded, Report> {
     Config::parse(vec![Source::text("roletap.toml", text)], &host())
 }
@@ -64,15 +73,9 @@ const MINIMAL: &str =
 fn every_case_earns_its_report() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
-    let mut cases = 0;
-    for case in entries(&root()) {
-        let is_case =
-            case.extension().is_some_and(|e| e == "toml") || case.join("roletap.toml").is_file();
-        if !is_case {
-            continue;
-        }
-        cases += 1;
-        let (found, suffix, other) = match Config::parse(sources(&case), &host()) {
+    let cases = cases();
+    for case in &cases {
+        let (found, suffix, other) = match Config::parse(sources(case), &host()) {
             Err(report) => (report.render("nothing was started", false), "err", "ok"),
             Ok(loaded) => (Check::new(&loaded, 1000).text(false), "ok", "err"),
         };
@@ -85,7 +88,7 @@ fn every_case_earns_its_report() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(cases >= 35, "only {cases} cases were found");
+    assert!(cases.len() >= 35, "only {} cases were found", cases.len());
 }
 
 #[test]
@@ -183,6 +186,25 @@ fn files_are_read_from_disk() {
     assert!(lines(Config::load(&main).unwrap_err()).contains("is not UTF-8"));
     fs::create_dir(dir.path().join("conf.d/c.toml")).unwrap();
     assert!(lines(Config::load(&main).unwrap_err()).contains("is a directory"));
+}
+
+/// Whatever `check` says about a role can be accepted by its name.
+#[test]
+fn every_warning_about_a_role_can_be_accepted() {
+    let mut about_roles = BTreeSet::new();
+    for case in cases() {
+        if let Ok(loaded) = Config::parse(sources(&case), &host()) {
+            about_roles.extend(loaded.warnings.problems().iter().filter_map(|p| p.id()));
+        }
+    }
+    for about_files in ["endpoint-without-tls", "no-final-newline"] {
+        assert!(about_roles.remove(about_files), "{about_files}");
+    }
+    assert!(about_roles.len() >= 8, "{about_roles:?}");
+    for id in about_roles {
+        let text = format!("{MINIMAL}accept_warnings = [\"{id}\"]\n");
+        parse(&text).unwrap_or_else(|report| panic!("{report}"));
+    }
 }
 
 fn shipped(name: &str) -> String {

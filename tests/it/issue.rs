@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::Value;
+
 use crate::support::harness::{Daemon, Setup, arn, metric_in, text, with};
 use crate::support::sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
 
@@ -76,6 +79,7 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
     });
     let page = daemon.admin("/metrics").text();
     let overview = daemon.overview();
+    let log = daemon.log();
     let mut misses = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let name = format!("r{at}");
@@ -104,6 +108,17 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
         if advice.is_empty() || error["message"].as_str().is_none_or(str::is_empty) {
             misses.push(format!("{}: nothing to say: {error}", row.name));
         }
+        misses.extend(schedule_miss(row, role, &overview["time"]));
+        let line = format!("role=\"{name}\" class=\"{}\"", row.class);
+        let logged = log.lines().filter(|found| found.contains(&line));
+        let logged: Vec<&str> = logged.filter(|found| found.contains(" ERROR ")).collect();
+        if logged.len() != 1
+            || !logged
+                .iter()
+                .all(|line| line.contains(&text(&error["message"])))
+        {
+            misses.push(format!("{}: logged as {logged:#?}", row.name));
+        }
         let answer = daemon.get(&name);
         let expected = match row.class {
             "denied" | "misconfigured" => 403,
@@ -114,6 +129,31 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
         }
     }
     assert!(misses.is_empty(), "{}", misses.join("\n"));
+}
+
+/// The next attempt is due within what the class allows after so many failures, and no sooner where it is a probe.
+fn schedule_miss(row: &CatalogueRow, role: &Value, now: &Value) -> Option<String> {
+    let failed = role["last_error"]["failed_attempts"].as_i64().unwrap_or(0);
+    let doubled = |base: i64, cap: i64| (base << (failed - 1).clamp(0, 16)).min(cap);
+    let due = match row.class {
+        // No sooner than a test's patience before thirteen and a half minutes.
+        "misconfigured" => 700_000..=990_000,
+        "denied" => 0..=doubled(15_000, 300_000),
+        "source" | "clock" => 0..=doubled(250, 60_000),
+        // Or what STS asked for: 7 s at the most in the catalogue.
+        "throttled" => 0..=7_000,
+        _ => 0..=doubled(250, 30_000),
+    };
+    let at = |value: &Value| text(value).parse::<Timestamp>().expect("a time");
+    let wait = at(&role["next_attempt_at"]).as_millisecond() - at(now).as_millisecond();
+    // What was due a moment ago is at work; times are told in whole seconds.
+    let kept = wait.max(0) >= *due.start() && wait <= due.end() + 1_000;
+    (!kept).then(|| {
+        format!(
+            "{}: {failed} failed, next after {wait} ms: {role}",
+            row.name
+        )
+    })
 }
 
 fn rows_of(wanted: impl Fn(&str) -> bool) -> Vec<CatalogueRow> {

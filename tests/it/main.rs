@@ -10,9 +10,11 @@
 mod config;
 mod fake_sts;
 mod fleet;
+mod identity;
 mod issue;
 mod network;
 mod outage;
+mod policy;
 mod process;
 mod readme;
 mod regions;

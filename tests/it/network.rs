@@ -172,6 +172,15 @@ fn a_connection_that_nobody_answers() {
     }
 }
 
+#[test]
+fn an_answer_that_does_not_end() {
+    assert_fault_is_told(
+        Fault::HugeBody(10 * 1024 * 1024),
+        &["longer than any of STS"],
+        &["not STS but a proxy", "NO_PROXY"],
+    );
+}
+
 // === TLS ===
 
 #[test]

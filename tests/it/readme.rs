@@ -59,6 +59,7 @@ fn the_commands_that_it_names_exist() {
             "status",
             "env",
             "exec",
+            "policy",
             "credential-process",
         ]
         .contains(&word)

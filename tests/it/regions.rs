@@ -114,8 +114,13 @@ fn home_dies_and_comes_back(fault: Fault) {
     assert!(request.path.starts_with(&format!("/{AWAY}")), "{request:?}");
     assert_eq!(request.answered, "ok");
     assert_active(&daemon, AWAY);
+    daemon.wait_until("it has issued there", |daemon| {
+        let issued = counted(daemon, AWAY, "issued");
+        (issued >= Some(1.0))
+            .then_some(())
+            .ok_or(format!("{issued:?}"))
+    });
     daemon.vended("orders");
-    assert!(counted(&daemon, AWAY, "issued") >= Some(1.0));
     assert_eq!(counted(&daemon, AWAY, "network"), Some(0.0));
     assert_eq!(counted(&daemon, HOME, "network"), Some(5.0));
     let left = daemon.logged("STS does not answer in");

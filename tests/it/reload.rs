@@ -1,5 +1,9 @@
 //! SIGHUP: one swap or nothing, and nothing that works is lost.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -365,4 +369,78 @@ fn no_request_is_lost_over_fifty_reloads() {
     let seen = witness.testify(&sts);
     let lost = seen.iter().find(|seen| seen.status != 200);
     assert!(lost.is_none(), "{lost:?}");
+}
+
+/// A file whose reading ends when somebody says so, as one on a network mount may: a terminal without a person.
+struct Hanging {
+    terminal: File,
+    path: PathBuf,
+    /// Without anybody at the other side its reading would fail at once.
+    _other_side: File,
+}
+
+impl Hanging {
+    fn new() -> Self {
+        let pair = nix::pty::openpty(None, None).expect("a terminal");
+        let path = nix::unistd::ttyname(&pair.slave).expect("its name");
+        Self {
+            terminal: pair.master.into(),
+            path,
+            _other_side: pair.slave.into(),
+        }
+    }
+
+    /// Says this and ends, with control-D.
+    fn say(&mut self, text: &str) {
+        self.terminal.write_all(text.as_bytes()).expect("to type");
+        self.terminal.write_all(b"\x04").expect("to end");
+    }
+}
+
+#[test]
+fn a_file_that_hangs_holds_up_nothing_but_the_reload() {
+    let sts = FakeSts::start();
+    let mut daemon = with(&sts).role("orders").start();
+    let key = daemon.key("orders");
+    let mut hanging = Hanging::new();
+    let conf_d = daemon.home().join("conf.d");
+    std::fs::create_dir(&conf_d).expect("a directory");
+    symlink(&hanging.path, conf_d.join("90-mount.toml")).expect("a link");
+    daemon.signal(Signal::SIGHUP);
+    daemon.logged("reading the configuration again");
+    // All that the control thread does goes on: health, refreshing, another signal.
+    assert_eq!(daemon.admin("/livez").status, 200);
+    assert_eq!(daemon.get("orders").status, 200);
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_until("the role is refreshed", |daemon| {
+        let now = daemon.key("orders");
+        (now != key).then_some(()).ok_or(now)
+    });
+    daemon.signal(Signal::SIGHUP);
+    daemon.logged("are still being read");
+    let reloads =
+        |daemon: &Daemon| daemon.metric("roletap_config_reloads_total", &[("result", "applied")]);
+    assert_eq!(reloads(&daemon), Some(0.0));
+    // Once for each SIGHUP.
+    for _ in 0..2 {
+        hanging.say(&format!("[role.late]\nrole_arn = \"{}\"\n", arn("late")));
+    }
+    daemon.wait_until("both are applied", |daemon| match reloads(daemon) {
+        Some(2.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    daemon.vended("late");
+    // And it keeps nobody from going home.
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_until("it reads again", |daemon| {
+        match daemon
+            .log()
+            .matches("reading the configuration again")
+            .count()
+        {
+            3 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    });
+    assert_eq!(daemon.stop(), Some(0));
 }

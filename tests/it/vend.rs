@@ -1,9 +1,11 @@
 //! The credentials endpoint, as bytes on a socket: what unmodified clients of every age and make depend on.
 
+use std::io::Write;
 use std::time::Duration;
 
 use crate::support::harness::{
-    Answer, Connection, Daemon, Setup, arn, finish, metric_in, pause, request, text, wait_for, with,
+    Answer, Connection, Daemon, Port, Setup, arn, finish, metric_in, pause, request, text,
+    wait_for, with,
 };
 use crate::support::sts::{FakeSts, Fault};
 
@@ -628,6 +630,36 @@ fn a_head_that_trickles_is_cut_off_and_an_idle_connection_is_closed_in_silence()
     assert!(slow.is_closed());
     assert!(idle.is_closed());
     assert_eq!(idle.seen(), "");
+}
+
+/// Its answers fit into no buffer any more, and the daemon has one place.
+#[test]
+fn who_asks_on_and_takes_no_answers_loses_its_place() {
+    let sts = FakeSts::start();
+    let daemon = one_role(&sts).server("max_connections = 1").start();
+    let get = request(daemon.vend_address(), "GET", PATH, &[]).repeat(1_000);
+    let mut greedy = std::net::TcpStream::connect(daemon.vend_address()).expect("a connection");
+    greedy
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .expect("a timeout");
+    while greedy.write_all(get.as_bytes()).is_ok() {}
+    daemon.vended("orders");
+}
+
+#[test]
+fn two_addresses_share_one_place() {
+    let sts = FakeSts::start();
+    let other = Port::reserve();
+    let daemon = one_role(&sts)
+        .also_listen(&other.address.to_string())
+        .server("max_connections = 1")
+        .start();
+    daemon.vended("orders");
+    for address in [daemon.vend_address(), other.address].repeat(3) {
+        let mut connection = Connection::to(address);
+        connection.send(request(address, "GET", PATH, &[]).as_bytes());
+        assert_eq!(connection.answer().status, 401);
+    }
 }
 
 // === many ===

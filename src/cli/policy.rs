@@ -1,0 +1,246 @@
+//! `roletap policy`
+
+use std::path::Path;
+
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use clap::{Args, ValueEnum};
+
+use super::{ExitStatus, Failure, load, print, role, tell};
+use crate::config::Config;
+use crate::issuer::sts::identity::caller_identity;
+use crate::policy::{Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames};
+use crate::role::{Principal, Refused, Role};
+use crate::source::Source;
+
+/// What `policy` is told.
+#[derive(Debug, Args)]
+pub struct PolicyArguments {
+    /// A role of the configuration
+    #[arg(required_unless_present = "all")]
+    role: Option<String>,
+    /// All roles, with --kind caller
+    #[arg(long, conflicts_with = "role")]
+    all: bool,
+    /// What the policy says
+    #[arg(long, value_enum, default_value_t)]
+    kind: PolicyKind,
+    /// In which language
+    #[arg(long, value_enum, default_value_t)]
+    format: PolicyFormat,
+    /// Who signs: a user or role; without it STS is asked who we are (trust), or nobody is named (caller)
+    #[arg(long, value_name = "ARN")]
+    principal: Option<String>,
+    /// Let in only sessions of these names, such as 'orders-*' (trust)
+    #[arg(long, value_name = "PATTERN")]
+    session_name: Option<String>,
+    /// The bucket (s3)
+    #[arg(long, value_name = "BUCKET")]
+    bucket: Option<String>,
+    /// Only what lies below this (s3)
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// The key that objects are encrypted with, where it is one of the owner's (s3)
+    #[arg(long, value_name = "ARN")]
+    kms_key: Option<String>,
+    /// Read, but neither write nor delete (s3)
+    #[arg(long)]
+    read_only: bool,
+}
+
+/// What a policy says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum PolicyKind {
+    /// Who may assume the role: for its owner
+    #[default]
+    Trust,
+    /// Which roles our own identity may assume: for whoever owns that
+    Caller,
+    /// What the role may do in a bucket: for its owner
+    S3,
+}
+
+/// How a policy is written.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum PolicyFormat {
+    /// As the AWS CLI takes it
+    #[default]
+    Json,
+    /// A data source
+    Terraform,
+    /// A template
+    #[value(name = "cloudformation")]
+    CloudFormation,
+}
+
+/// Prints a policy, and says on standard error what to do with it.
+pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure> {
+    check_combination(arguments)?;
+    let loaded = load(config, "no policy was printed")?;
+    let config = &loaded.config;
+    let named = arguments.role.as_deref();
+    let roles: Vec<&Role> = match named {
+        Some(name) => vec![role(config, name)?],
+        None => config.roles.values().map(AsRef::as_ref).collect(),
+    };
+    let relaxed = config.sts.endpoint_url(&config.sts.region).is_some();
+    let given = parsed(arguments.principal.as_deref(), "--principal", |text| {
+        Principal::parse(text, relaxed)
+    })?;
+    let language = match arguments.format {
+        PolicyFormat::Json => Language::Json,
+        PolicyFormat::Terraform => Language::Terraform,
+        PolicyFormat::CloudFormation => Language::CloudFormation,
+    };
+    let write = |policy: Policy<'_>| {
+        print(&policy.text(language))?;
+        tell(&policy.words(language));
+        Ok(())
+    };
+    match (arguments.kind, roles.as_slice()) {
+        (PolicyKind::Caller, roles) => {
+            for role in roles {
+                check_partition(given.as_ref(), role)?;
+            }
+            write(Policy::Caller {
+                roles: roles.to_vec(),
+                principal: given.as_ref(),
+            })
+        }
+        (PolicyKind::Trust, [role]) => {
+            let session_names = parsed(
+                arguments.session_name.as_deref(),
+                "--session-name",
+                SessionNames::parse,
+            )?;
+            let (principal, asked) = match given {
+                Some(principal) => (principal, false),
+                None => (who_signs(config)?, true),
+            };
+            check_partition(Some(&principal), role)?;
+            write(Policy::Trust {
+                role,
+                principal: &principal,
+                session_names: session_names.as_ref(),
+                own: config.sts.is_foreign(role.request.role_arn.account_id()) == Some(false),
+            })?;
+            if asked {
+                tell(&format!(
+                    "note: STS says that we are {principal}, by what this shell signs with. If the daemon signs as \
+                     another, pass --principal.\n"
+                ));
+            }
+            Ok(())
+        }
+        (PolicyKind::S3, [role]) => {
+            let bucket = bucket(arguments, role)?;
+            write(Policy::Bucket {
+                role,
+                bucket: &bucket,
+            })
+        }
+        (PolicyKind::Trust | PolicyKind::S3, _) => Err(usage(
+            "--all is for --kind caller: each role has a trust policy and permissions of its own",
+        )),
+    }
+}
+
+/// What says nothing must not look as if it did.
+fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
+    use PolicyKind::{Caller, S3, Trust};
+    let belongs: [(&str, bool, &[PolicyKind], &str); 6] = [
+        (
+            "--principal",
+            arguments.principal.is_some(),
+            &[Trust, Caller],
+            "trust or caller",
+        ),
+        (
+            "--session-name",
+            arguments.session_name.is_some(),
+            &[Trust],
+            "trust",
+        ),
+        ("--bucket", arguments.bucket.is_some(), &[S3], "s3"),
+        ("--prefix", arguments.prefix.is_some(), &[S3], "s3"),
+        ("--kms-key", arguments.kms_key.is_some(), &[S3], "s3"),
+        ("--read-only", arguments.read_only, &[S3], "s3"),
+    ];
+    for (name, given, kinds, words) in belongs {
+        if given && !kinds.contains(&arguments.kind) {
+            return Err(usage(format!("{name} is for --kind {words}")));
+        }
+    }
+    Ok(())
+}
+
+fn bucket(arguments: &PolicyArguments, role: &Role) -> Result<Bucket, Failure> {
+    let name = parsed(arguments.bucket.as_deref(), "--bucket", BucketName::parse)?
+        .ok_or_else(|| usage("--kind s3 needs --bucket, and mostly --prefix"))?;
+    let partition = role.request.role_arn.partition();
+    Ok(Bucket {
+        name,
+        prefix: parsed(arguments.prefix.as_deref(), "--prefix", Prefix::parse)?,
+        kms_key: parsed(arguments.kms_key.as_deref(), "--kms-key", |text| {
+            KmsKey::parse(text, partition)
+        })?,
+        access: match arguments.read_only {
+            true => Access::ReadOnly,
+            false => Access::ReadWrite,
+        },
+    })
+}
+
+fn check_partition(principal: Option<&Principal>, role: &Role) -> Result<(), Failure> {
+    let Some(principal) = principal else {
+        return Ok(());
+    };
+    let partition = role.request.role_arn.partition();
+    if principal.partition() == partition {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "{principal} is of the partition `{}`, and role {} of `{partition}`: no session crosses partitions",
+        principal.partition(),
+        role.name
+    )))
+}
+
+/// Whom STS takes us for.
+fn who_signs(config: &Config) -> Result<Principal, Failure> {
+    let cannot = |what: &dyn std::fmt::Display| {
+        Failure::new(
+            ExitStatus::Unavailable,
+            format!(
+                "cannot ask STS who we are: {what}; pass --principal ARN, the user or role that roletap signs as"
+            ),
+        )
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| cannot(&error))?;
+    let clock = SharedTimeSource::new(SystemTimeSource::new());
+    runtime.block_on(async {
+        let source = Source::default_chain(&config.sts.region, clock.clone());
+        let base = source.credentials().await.map_err(|error| cannot(&error))?;
+        let identity = caller_identity(&config.sts, base, clock).await;
+        Ok(identity
+            .map_err(|error| cannot(&error))?
+            .principal()
+            .clone())
+    })
+}
+
+fn parsed<T>(
+    text: Option<&str>,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, Refused>,
+) -> Result<Option<T>, Failure> {
+    text.map(parse)
+        .transpose()
+        .map_err(|refused| usage(format!("{name} {refused}")))
+}
+
+fn usage(message: impl std::fmt::Display) -> Failure {
+    Failure::new(ExitStatus::Usage, message)
+}

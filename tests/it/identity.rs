@@ -1,0 +1,109 @@
+//! Who are we? GetCallerIdentity over a socket, and what is made of answers that are none.
+
+use aws_credential_types::Credentials;
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use roletap::config::{Config, FixedHost, Source, Sts};
+use roletap::issuer::sts::identity::{IdentityError, caller_identity};
+use roletap::role::CallerIdentity;
+
+use crate::support::sts::{FakeSts, Fault};
+
+const KEY: &str = "AKIAIDENTITYTEST0001";
+const USER: &str = "arn:aws:iam::444455556666:user/team/sinks";
+
+fn settings(endpoint: &str, keys: &str) -> Sts {
+    let text = format!(
+        "sts = {{ region = \"eu-central-1\", endpoint_url = \"{endpoint}\", {keys} }}\n\
+         [role.orders]\nrole_arn = \"arn:aws:iam::111122223333:role/orders\"\n"
+    );
+    Config::parse(
+        vec![Source::text("roletap.toml", &text)],
+        &FixedHost::default(),
+    )
+    .unwrap_or_else(|report| panic!("{}", report.render("", false)))
+    .config
+    .sts
+}
+
+fn ask(sts: &Sts) -> Result<CallerIdentity, IdentityError> {
+    let base = Credentials::new(KEY, "secret-sentinel", None, None, "test");
+    let clock = SharedTimeSource::new(SystemTimeSource::new());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(caller_identity(sts, base, clock))
+}
+
+#[test]
+fn sts_says_who_we_are() {
+    let sts = FakeSts::start()
+        .with_base_key(KEY)
+        .with_region("eu-central-1")
+        .with_base_arn(USER);
+    let identity = ask(&settings(&sts.endpoint_url(), "")).unwrap();
+    assert_eq!(identity.arn(), USER);
+    assert_eq!(identity.account_id(), "444455556666");
+    assert_eq!(identity.principal().arn(), USER);
+    let received = sts.requests();
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0].action, "GetCallerIdentity");
+    assert_eq!(received[0].access_key_id.as_deref(), Some(KEY));
+}
+
+#[test]
+fn a_role_of_ours_is_trusted_by_its_own_arn() {
+    let sts = FakeSts::start().with_base_arn("arn:aws:sts::444455556666:assumed-role/Sinks/i-0abc");
+    let identity = ask(&settings(&sts.endpoint_url(), "")).unwrap();
+    assert_eq!(
+        identity.principal().arn(),
+        "arn:aws:iam::444455556666:role/Sinks"
+    );
+    assert!(identity.is_role_session());
+}
+
+#[test]
+fn another_region_is_asked_only_where_home_is_silent() {
+    let sts = FakeSts::start().with_base_arn(USER);
+    let settings = settings(
+        &sts.regional_endpoint_url(),
+        "fallback_regions = [\"eu-west-1\"]",
+    );
+    sts.region("eu-central-1").always(Fault::Reset);
+    assert_eq!(ask(&settings).unwrap().arn(), USER);
+    sts.region("eu-central-1")
+        .always(Fault::error(403, "InvalidClientTokenId", "no such key"));
+    let error = ask(&settings).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("InvalidClientTokenId"));
+    assert!(error.request_id.is_some());
+    sts.region("eu-west-1").always(Fault::Reset);
+    sts.region("eu-central-1").always(Fault::Reset);
+    let error = ask(&settings).unwrap_err();
+    assert_eq!((error.status, error.code.as_deref()), (None, None));
+    assert!(error.what.contains("/eu-central-1"), "{error}");
+}
+
+#[test]
+fn who_does_not_know_the_operation_says_so_in_words() {
+    let sts = FakeSts::start();
+    for (fault, status, what) in [
+        (
+            Fault::error(405, "MethodNotAllowed", "no\nsuch"),
+            405,
+            "answered MethodNotAllowed: no",
+        ),
+        (Fault::status(404), 404, "answered HTTP 404"),
+    ] {
+        sts.any().always(fault);
+        let error = ask(&settings(&sts.endpoint_url(), "")).unwrap_err();
+        assert_eq!(error.status, Some(status));
+        assert!(error.what.contains(what), "{error}");
+        assert!(!format!("{error:?}").contains("sentinel"));
+    }
+    let sts = FakeSts::start().with_base_arn("nonsense");
+    let error = ask(&settings(&sts.endpoint_url(), "")).unwrap_err();
+    assert!(
+        error.what.contains("is not the ARN of a principal"),
+        "{error}"
+    );
+}

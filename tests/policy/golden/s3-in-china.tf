@@ -1,0 +1,54 @@
+data "aws_iam_policy_document" "orders_s3" {
+  statement {
+    sid    = "Objects"
+    effect = "Allow"
+
+    actions = [
+      "s3:PutObject",
+      "s3:GetObject",
+      "s3:GetObjectVersion",
+      "s3:DeleteObject",
+      "s3:DeleteObjectVersion",
+      "s3:AbortMultipartUpload",
+      "s3:ListMultipartUploadParts",
+    ]
+
+    resources = ["arn:aws-cn:s3:::acme-exports/orders/*"]
+  }
+
+  statement {
+    sid       = "List"
+    effect    = "Allow"
+    actions   = ["s3:ListBucket"]
+    resources = ["arn:aws-cn:s3:::acme-exports"]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+
+      values = [
+        "orders/",
+        "orders/*",
+      ]
+    }
+  }
+
+  statement {
+    sid       = "Location"
+    effect    = "Allow"
+    actions   = ["s3:GetBucketLocation"]
+    resources = ["arn:aws-cn:s3:::acme-exports"]
+  }
+
+  statement {
+    sid    = "Key"
+    effect = "Allow"
+
+    actions = [
+      "kms:GenerateDataKey",
+      "kms:Decrypt",
+    ]
+
+    resources = ["arn:aws-cn:kms:cn-north-1:111122223333:key/0f1e2d3c"]
+  }
+}
