@@ -17,6 +17,7 @@ mod lint;
 mod listen;
 mod load;
 mod named;
+mod operation;
 mod policy;
 mod problem;
 mod reading;

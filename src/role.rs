@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use arn::RoleArn;
-pub use base::{Base, CommandLine, Origin, Source, SourceName, WebIdentity};
+pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
@@ -31,6 +31,8 @@ pub struct Role {
     pub on_denied: OnDenied,
     /// Whether the answer carries `AccountId`, which makes some SDKs use account-based DynamoDB hosts.
     pub account_id: bool,
+    /// Pads the session token, to see whether what carries it carries a large one.
+    pub minimum_session_token_size: Option<u32>,
     /// Whether it may be assumed by a session of itself.
     pub allow_self_assume: bool,
     /// How a caller proves that it may have this role.

@@ -11,7 +11,7 @@ use super::tags::same_key;
 use super::value::At;
 use super::{Config, lint};
 use crate::lifecycle::refresh_lead;
-use crate::role::{Base, Role, RoleName, Source, SourceName};
+use crate::role::{Base, Role, RoleName, Source, SourceName, TokenIdentity};
 
 /// AWS's own cap for a role that is assumed by a role.
 pub(super) const LONGEST_CHAINED: u32 = 3600;
@@ -26,6 +26,8 @@ pub(super) struct Draft {
     pub(super) role: Role,
     /// `source`, as written.
     pub(super) source: Option<At<String>>,
+    /// A token in place of a source.
+    pub(super) token: Option<TokenIdentity>,
 }
 
 /// What is known while roles are tied.
@@ -86,6 +88,15 @@ impl Tying<'_> {
             reading.problem(too_long(name, at));
             self.drafts.remove(name);
             return None;
+        }
+        if self.drafts.get(name)?.token.is_some() {
+            let Draft {
+                mut role, token, ..
+            } = self.drafts.remove(name)?;
+            role.request.base = Base::Token(token?);
+            let role = Arc::new(role);
+            self.tied.insert(name.clone(), role.clone());
+            return Some(role);
         }
         let source = match self.drafts.get(name)?.source.clone() {
             None => At {
@@ -215,6 +226,7 @@ fn duration(role: &Role, reading: &mut Reading<'_>) {
     let by = match &role.request.base {
         Base::Role(parent) => format!("by the role {}", parent.name),
         Base::Source(source) => format!("by a role, that of the source {}", source.name),
+        Base::Token(_) => return,
     };
     report(
         role,
@@ -291,7 +303,7 @@ fn itself(role: &Role, reading: &mut Reading<'_>) {
         Base::Source(source) if source.origin.role_arn() == Some(arn) => {
             Some(format!("the source {}", source.name))
         }
-        Base::Source(_) | Base::Role(_) => None,
+        Base::Source(_) | Base::Role(_) | Base::Token(_) => None,
     };
     if let Some(by) = by_parent.or(by_source) {
         report(
@@ -386,7 +398,8 @@ pub(super) fn unused(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
     let used: BTreeSet<&SourceName> = config
         .roles
         .values()
-        .map(|role| &role.request.base.source().name)
+        .filter_map(|role| role.request.base.source())
+        .map(|source| &source.name)
         .collect();
     // An empty [source.default] says what is true anyway.
     let default = Source::default_chain();

@@ -130,6 +130,7 @@ fn signed_by(base: &Base) -> String {
         Base::Role(parent) => format!(", signed by the role {}", parent.name),
         Base::Source(source) if source.origin == Origin::Chain => String::new(),
         Base::Source(source) => format!(", signed by {}", source.origin),
+        Base::Token(identity) => format!(", with the token in {}", identity.token_file.display()),
     }
 }
 

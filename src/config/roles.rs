@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
-use super::{files, lint, policy, session_name, tags};
+use super::{files, lint, operation, policy, session_name, tags};
 use crate::role::{
     AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
     SessionName, Source, SourceIdentity, TokenSource,
@@ -61,7 +61,7 @@ pub(super) fn read(
     let policy_arns = read_policy_arns(role_arn, section, reading);
     let tags = tags::read(section, reading);
     let transitive_tag_keys = tags::read_transitive(section, &tags, reading);
-    let source = section.text("source", reading, not_blank);
+    let (source, base_token) = operation::read(section, policy.as_deref(), &policy_arns, reading);
     let required = section
         .boolean("required", reading)
         .is_none_or(|found| found.value);
@@ -79,6 +79,9 @@ pub(super) fn read(
     let account_id = read_account_id(role_arn, section, reading);
     let token = read_token(section, reading);
     lint::read_accepted(name, section, reading);
+    let minimum_session_token_size = section
+        .integer("minimum_session_token_size", reading, token_size)
+        .map(|found| found.value);
     let allow_self_assume = section
         .boolean("allow_self_assume", reading)
         .is_some_and(|found| found.value);
@@ -99,10 +102,15 @@ pub(super) fn read(
         required,
         on_denied,
         account_id,
+        minimum_session_token_size,
         allow_self_assume,
         token,
     };
-    Some(Draft { role, source })
+    Some(Draft {
+        role,
+        source,
+        token: base_token,
+    })
 }
 
 fn read_arn(
@@ -351,7 +359,16 @@ fn group_name(text: &str) -> Result<String, Refused> {
     }
 }
 
-fn not_blank(text: &str) -> Result<String, Refused> {
+/// `minimumSessionTokenSizeType`.
+fn token_size(bytes: i64) -> Result<u32, Refused> {
+    const MOST: i64 = 4096;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|_| bytes <= MOST)
+        .ok_or_else(|| Refused::new(format!("is {bytes}"), format!("expected 0 to {MOST} bytes")))
+}
+
+pub(super) fn not_blank(text: &str) -> Result<String, Refused> {
     if text.trim().is_empty() {
         return Err(Refused::new("is empty", "fill it in, or leave the key out"));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Class;
 use super::obstacle::Obstacle;
-use crate::role::Role;
+use crate::role::{Base, Role};
 
 /// What is known about a failed attempt.
 #[derive(Debug, Clone, Copy, Default)]
@@ -125,6 +125,14 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> String {
         (Class::Source, "SignatureDoesNotMatch") => {
             "the secret key of the base credentials does not belong to its key id (a stray newline in the file?), or a proxy \
              rewrites requests"
+                .to_owned()
+        }
+        (Class::Source, _) if role.request.base.parent().is_some() => {
+            let parent = role.request.base.to_string();
+            format!("this host signs with what it holds for {parent}: mend that one first, and this one follows by itself")
+        }
+        (Class::Source, _) if matches!(role.request.base, Base::Token(_)) => {
+            "whoever writes the token file on this host has stopped, or writes it elsewhere: ask them, and see who may read it"
                 .to_owned()
         }
         (Class::Source, _) => {

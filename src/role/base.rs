@@ -16,6 +16,17 @@ pub enum Base {
     Source(Arc<Source>),
     /// The request is signed with what is in hand for another role: a chain.
     Role(Arc<Role>),
+    /// Nobody signs: the request shows a token.
+    Token(TokenIdentity),
+}
+
+/// A token of an identity provider that a role is assumed with: `operation = "assume_role_with_web_identity"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIdentity {
+    /// Read anew for each attempt: whoever runs the provider rewrites it.
+    pub token_file: PathBuf,
+    /// The provider of a token of OAuth 2.0, which does not name it itself.
+    pub provider_id: Option<String>,
 }
 
 impl Base {
@@ -25,7 +36,8 @@ impl Base {
         match (self, other) {
             (Self::Source(one), Self::Source(other)) => one.origin == other.origin,
             (Self::Role(one), Self::Role(other)) => one.same_request(other),
-            (Self::Source(_) | Self::Role(_), _) => false,
+            (Self::Token(one), Self::Token(other)) => one == other,
+            (Self::Source(_) | Self::Role(_) | Self::Token(_), _) => false,
         }
     }
 
@@ -33,15 +45,16 @@ impl Base {
     pub fn parent(&self) -> Option<&Arc<Role>> {
         match self {
             Self::Role(parent) => Some(parent),
-            Self::Source(_) => None,
+            Self::Source(_) | Self::Token(_) => None,
         }
     }
 
-    /// The source at the beginning of it all.
-    pub fn source(&self) -> &Arc<Source> {
+    /// The source at the beginning of it all, if there is one.
+    pub fn source(&self) -> Option<&Arc<Source>> {
         match self {
-            Self::Source(source) => source,
+            Self::Source(source) => Some(source),
             Self::Role(parent) => parent.request.base.source(),
+            Self::Token(_) => None,
         }
     }
 
@@ -50,6 +63,8 @@ impl Base {
         match self {
             Self::Role(_) => true,
             Self::Source(source) => source.origin.role_arn().is_some(),
+            // A token is no role: what it is traded for may last as long as any.
+            Self::Token(_) => false,
         }
     }
 }
@@ -60,6 +75,7 @@ impl fmt::Display for Base {
         match self {
             Self::Source(source) => write!(f, "{}", source.name),
             Self::Role(parent) => write!(f, "role.{}", parent.name),
+            Self::Token(_) => f.write_str("web identity"),
         }
     }
 }

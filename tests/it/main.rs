@@ -20,6 +20,7 @@ mod readme;
 mod regions;
 mod reload;
 mod secrets;
+mod sources;
 mod support;
 mod tidy;
 mod vend;

@@ -1,5 +1,6 @@
 //! What the tests share.
 pub mod harness;
+pub mod signature;
 pub mod sts;
 pub mod tls;
 pub mod witness;

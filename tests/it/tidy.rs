@@ -92,6 +92,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lifecycle",
             "metrics",
             "role",
+            "slots",
             "source",
         ],
     ),
@@ -113,9 +114,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("issuer", &["credentials", "role"]),
     ("credentials", &["role"]),
     ("clock", &[]),
+    ("source", &["role"]),
     ("role", &[]),
     ("signals", &[]),
-    ("source", &[]),
     ("systemd", &[]),
 ];
 
@@ -128,7 +129,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "aws_config",
-        &["source.rs"],
+        &["source"],
         "one place decides where the base identity comes from",
     ),
     (
@@ -168,6 +169,16 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         ".document()",
         &["server/reply.rs"],
         "secrets leave through one door",
+    ),
+    (
+        ".for_signing(",
+        &["issuer/sts/signer.rs"],
+        "what signs for a chained role leaves through one door",
+    ),
+    (
+        ".reveal()",
+        &["issuer/sts/web_identity.rs"],
+        "a web identity token is shown to STS alone",
     ),
     (
         ".expose()",
