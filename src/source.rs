@@ -84,6 +84,8 @@ struct Keeper {
     status: ArcSwapOption<Status>,
     /// An operator asked: the next look loads anew.
     rebuild: AtomicBool,
+    /// How many loads have ended, either way.
+    concluded: AtomicU64,
     /// The number of the load whose credentials STS refused.
     refused: AtomicU64,
     wake: Notify,
@@ -94,7 +96,7 @@ struct Keeper {
 struct State {
     held: Option<Held>,
     failed: Option<Failed>,
-    /// Counts loads.
+    /// Counts loads that brought something.
     loads: u64,
     /// How often in a row STS refused a key that a new load brought again, and until when it is not asked again.
     refusals: u32,
@@ -256,6 +258,7 @@ impl Keeper {
             in_hand: ArcSwapOption::empty(),
             status: ArcSwapOption::empty(),
             rebuild: AtomicBool::new(false),
+            concluded: AtomicU64::new(0),
             // Loads are counted from 1, so this is none.
             refused: AtomicU64::new(u64::MAX),
             wake: Notify::new(),
@@ -306,7 +309,19 @@ impl Keeper {
             Ok(state) => state,
             Err(_) => match self.in_hand() {
                 Some(in_hand) => return Ok(in_hand),
-                None => self.state.lock().await,
+                None => {
+                    let before = self.concluded.load(Ordering::Acquire);
+                    let state = self.state.lock().await;
+                    // What was waited for is the answer: a hundred roles must not load in turn.
+                    if self.concluded.load(Ordering::Acquire) != before {
+                        let error = state.failed.as_ref().map(|failed| failed.error.clone());
+                        let usable = self.usable(&state, self.clock.now());
+                        if let Some(answer) = usable.map(Ok).or(error.map(Err)) {
+                            return answer;
+                        }
+                    }
+                    state
+                }
             },
         };
         let now = self.clock.now();
@@ -412,6 +427,7 @@ impl Keeper {
         };
         let held = state.held.as_ref().map(|held| &held.in_hand);
         self.in_hand.store(held.cloned());
+        self.concluded.fetch_add(1, Ordering::AcqRel);
         self.status.store(Some(Arc::new(Status {
             held: outcome.is_ok(),
             expires_at: held.and_then(|held| held.credentials.expiry()),

@@ -37,7 +37,7 @@ use crate::config::Sts;
 use crate::credentials::{Credentials, Grant, Secret, Unusable};
 use crate::lifecycle::Jitter;
 use crate::metrics::Metrics;
-use crate::role::{Base, Role, RoleName, TokenIdentity};
+use crate::role::{Base, Role, RoleName, Source, TokenIdentity};
 use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
 
@@ -196,17 +196,10 @@ impl StsIssuer {
                     Some(in_hand) => Ok(in_hand),
                     None => self.sources.credentials(source).await,
                 };
-                let in_hand = in_hand.map_err(|error| {
-                    SourceError::new(format!(
-                        "no base credentials from the source {} ({}): {error}",
-                        source.name, source.origin
-                    ))
-                })?;
+                let in_hand = in_hand.map_err(|error| from_source(source, &error))?;
                 Ok(Signer::of_source(source.clone(), in_hand))
             }
-            Base::Role(parent) => {
-                Signer::of_role(parent, &self.slots, self.server_time.now())
-            }
+            Base::Role(parent) => Signer::of_role(parent, &self.slots, self.server_time.now()),
             Base::Token(_) => Err(SourceError::new("nobody signs for a token")),
         }
     }
@@ -393,31 +386,26 @@ impl StsIssuer {
 impl Issuer for StsIssuer {
     async fn prepare(&self, role: &Role) -> Result<(), IssueError> {
         let patience = LOAD_TIMEOUT + self.attempt_timeout;
-        let signer = async {
-            match &role.request.base {
-                Base::Source(source) => {
-                    // An error comes from the signer below, in its own words.
-                    let _ = self.sources.credentials(source).await;
-                }
-                Base::Role(parent) => {
-                    if let Some(slot) = self.slots.find(parent.name.as_str()) {
-                        slot.left_pending().await;
-                    }
-                }
-                Base::Token(_) => {}
+        let prepared = match &role.request.base {
+            Base::Source(source) => {
+                let loaded = self.sources.credentials(source);
+                let loaded = tokio::time::timeout(patience, loaded).await;
+                let late = || SourceError::new(format!("nothing within {} s", patience.as_secs()));
+                let loaded = loaded.unwrap_or_else(|_| Err(late()));
+                loaded
+                    .map(|_| ())
+                    .map_err(|error| from_source(source, &error))
             }
-        };
-        let _ = tokio::time::timeout(patience, signer).await;
-        match &role.request.base {
+            Base::Role(parent) => {
+                if let Some(slot) = self.slots.find(parent.name.as_str()) {
+                    let _ = tokio::time::timeout(patience, slot.left_pending()).await;
+                }
+                self.signer(role).await.map(|_| ())
+            }
             // Read for the attempt itself, so that it is the newest.
             Base::Token(_) => Ok(()),
-            Base::Source(_) | Base::Role(_) => {
-                let signer = self.signer(role).await;
-                signer
-                    .map(|_| ())
-                    .map_err(|error| self.unsigned(role, &error))
-            }
-        }
+        };
+        prepared.map_err(|error| self.unsigned(role, &error))
     }
 
     async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
@@ -498,6 +486,13 @@ fn now() -> std::time::Instant {
 
 fn draw() -> Jitter {
     Jitter::new(fastrand::f64())
+}
+
+fn from_source(source: &Source, error: &SourceError) -> SourceError {
+    SourceError::new(format!(
+        "no base credentials from the source {} ({}): {error}",
+        source.name, source.origin
+    ))
 }
 
 fn policy_arns(role: &Role) -> Option<Vec<PolicyDescriptorType>> {

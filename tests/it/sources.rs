@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -85,8 +84,14 @@ fn a_profile_in_files_of_its_own() {
             "profile = \"legacy\"\nconfig_file = \"config\"\nshared_credentials_file = \"credentials\"",
         )
         .role_with("orders", "source = \"legacy\"");
-    write(&setup.home().join("config"), "[profile legacy]\nregion = eu-west-1\n");
-    write(&setup.home().join("credentials"), &profile_text(KEY, SECRET));
+    write(
+        &setup.home().join("config"),
+        "[profile legacy]\nregion = eu-west-1\n",
+    );
+    write(
+        &setup.home().join("credentials"),
+        &profile_text(KEY, SECRET),
+    );
     let daemon = setup.start();
     daemon.vended("orders");
     assert_signed(&sent(&sts, "orders"), KEY, SECRET, None);
@@ -116,7 +121,10 @@ fn a_profile_that_assumes_a_role_first() {
     let line = daemon.logged("itself an assumed role");
     assert!(line.contains("7200"), "{line}");
     let source = &daemon.overview()["sources"][0];
-    assert!(text(&source["identity"]).contains(":assumed-role/hop/"), "{source}");
+    assert!(
+        text(&source["identity"]).contains(":assumed-role/hop/"),
+        "{source}"
+    );
 }
 
 #[test]
@@ -124,7 +132,10 @@ fn a_profile_that_runs_a_command_and_one_that_runs_it_for_another() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .env("AWS_ENDPOINT_URL_STS", &sts.endpoint_url())
-        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/loop")
+        .env(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "http://127.0.0.1:1/loop",
+        )
         .source("direct", "profile = \"direct\"\nconfig_file = \"config\"")
         .source("behind", "profile = \"behind\"\nconfig_file = \"config\"")
         .role_with("orders", "source = \"direct\"")
@@ -151,7 +162,7 @@ fn a_profile_that_runs_a_command_and_one_that_runs_it_for_another() {
     assert_signed(&sent(&sts, "behind"), KEY, SECRET, None);
     let seen = std::fs::read_to_string(seen).expect("what it saw");
     assert!(seen.contains("PATH="), "{seen}");
-    assert!(!seen.contains("AWS_CONTAINER"), "it could ask us: {seen}");
+    assert!(!seen.contains("\nAWS_CONTAINER"), "it could ask us: {seen}");
 }
 
 #[test]
@@ -160,7 +171,10 @@ fn a_container_endpoint_is_never_asked() {
     // Whoever listens here would be ourselves.
     let trap = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     trap.set_nonblocking(true).expect("to set");
-    let uri = format!("http://{}/v1/credentials/orders", trap.local_addr().expect("an address"));
+    let uri = format!(
+        "http://{}/v1/credentials/orders",
+        trap.local_addr().expect("an address")
+    );
     let setup = setup(&sts)
         .without_base()
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
@@ -175,9 +189,16 @@ fn a_container_endpoint_is_never_asked() {
     let daemon = setup.start();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("never asks a container endpoint"), "{message}");
+    assert!(
+        message.contains("never asks a container endpoint"),
+        "{message}"
+    );
     daemon.failed("plain", "source");
-    assert!(daemon.log().contains("removed AWS_CONTAINER_CREDENTIALS_FULL_URI"));
+    assert!(
+        daemon
+            .log()
+            .contains("removed AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    );
     assert!(trap.accept().is_err(), "somebody came");
     assert!(sts.requests().is_empty());
 }
@@ -213,11 +234,26 @@ fn a_web_identity_token_is_traded_trimmed_and_read_anew() {
     assert_eq!(trade.access_key_id, None, "nobody signs it");
     let issued = &sts.issued()[0];
     let token = Some(issued.session_token.as_str());
-    assert_signed(&sent(&sts, "orders"), &issued.access_key_id, &issued.secret_access_key, token);
-    let labels = [("operation", "AssumeRoleWithWebIdentity"), ("outcome", "issued")];
-    assert_eq!(daemon.metric("roletap_sts_requests_total", &labels), Some(1.0));
+    assert_signed(
+        &sent(&sts, "orders"),
+        &issued.access_key_id,
+        &issued.secret_access_key,
+        token,
+    );
+    let labels = [
+        ("operation", "AssumeRoleWithWebIdentity"),
+        ("outcome", "issued"),
+    ];
+    assert_eq!(
+        daemon.metric("roletap_sts_requests_total", &labels),
+        Some(1.0)
+    );
     let labels = [("source", "cluster")];
-    assert!(daemon.metric("roletap_source_expiry_timestamp_seconds", &labels).is_some());
+    assert!(
+        daemon
+            .metric("roletap_source_expiry_timestamp_seconds", &labels)
+            .is_some()
+    );
     // Whoever rotates the token is noticed.
     write(&path, &jwt("two"));
     assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
@@ -238,7 +274,10 @@ fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
     let setup = setup(&sts)
         .source(
             "cluster",
-            &format!("web_identity_token_file = \"token\"\nrole_arn = \"{}\"", arn("cluster")),
+            &format!(
+                "web_identity_token_file = \"token\"\nrole_arn = \"{}\"",
+                arn("cluster")
+            ),
         )
         .role_with("orders", "source = \"cluster\"");
     write(&setup.home().join("token"), &jwt("system:serviceaccount:x"));
@@ -256,18 +295,25 @@ fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
     ] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
-    assert!(!daemon.log().contains("c2lnbmF0dXJl"), "the token is a secret");
+    assert!(
+        !daemon.log().contains("c2lnbmF0dXJl"),
+        "the token is a secret"
+    );
 }
 
 #[test]
 fn a_command_of_its_own() {
     let sts = FakeSts::start();
-    let output = printed(KEY, SECRET, ",\"SessionToken\":\"tok\",\"Expiration\":\"2999-01-01T00:00:00Z\"");
+    let output = printed(
+        KEY,
+        SECRET,
+        ",\"SessionToken\":\"tok\",\"Expiration\":\"2999-01-01T00:00:00Z\"",
+    );
     let daemon = setup(&sts)
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "x")
         .source(
             "helper",
-            &format!("credential_process = '''echo complaint >&2; env | grep -q AWS_CONTAINER && exit 9; echo '{output}' '''"),
+            &format!("credential_process = '''echo complaint >&2; env | grep -q ^AWS_CONTAINER && exit 9; echo '{output}' '''"),
         )
         .role_with("orders", "source = \"helper\"")
         .start();
@@ -348,7 +394,10 @@ fn keys_in_files_and_their_rotation() {
 fn a_broken_source_touches_no_role_of_another_and_is_mended_without_a_signal() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
-        .source("files", "access_key_id_file = \"id\"\nsecret_access_key_file = \"secret\"")
+        .source(
+            "files",
+            "access_key_id_file = \"id\"\nsecret_access_key_file = \"secret\"",
+        )
         .role_with("orders", "source = \"files\"")
         .role("other");
     let home = setup.home().to_owned();
@@ -356,12 +405,23 @@ fn a_broken_source_touches_no_role_of_another_and_is_mended_without_a_signal() {
     daemon.vended("other");
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("the source files") && message.contains("id does not exist"), "{message}");
-    assert_eq!(daemon.get("orders").json()["code"], "CredentialsUnavailable");
-    assert_eq!((source_up(&daemon, "files"), source_up(&daemon, "default")), (Some(0.0), Some(1.0)));
+    assert!(
+        message.contains("the source files") && message.contains("id does not exist"),
+        "{message}"
+    );
+    assert_eq!(
+        daemon.get("orders").json()["code"],
+        "CredentialsUnavailable"
+    );
+    assert_eq!(
+        (source_up(&daemon, "files"), source_up(&daemon, "default")),
+        (Some(0.0), Some(1.0))
+    );
     let overview = daemon.overview();
     let source = overview["sources"].as_array().into_iter().flatten();
-    let errors: Vec<bool> = source.map(|source| source["last_error"].is_null()).collect();
+    let errors: Vec<bool> = source
+        .map(|source| source["last_error"].is_null())
+        .collect();
     assert_eq!(errors, [true, false]);
     write(&home.join("secret"), SECRET);
     write(&home.join("id"), KEY);
@@ -377,7 +437,10 @@ fn a_refused_key_is_loaded_again_at_once_and_not_for_every_role() {
     let setup = setup(&sts);
     let runs = setup.home().join("runs");
     let output = printed(KEY, SECRET, "");
-    let command = format!("credential_process = '''echo x >> {}; echo '{output}' '''", runs.display());
+    let command = format!(
+        "credential_process = '''echo x >> {}; echo '{output}' '''",
+        runs.display()
+    );
     let mut setup = setup.source("helper", &command);
     for number in 0..30 {
         setup = setup.role_with(&format!("r{number}"), "source = \"helper\"");
@@ -387,10 +450,19 @@ fn a_refused_key_is_loaded_again_at_once_and_not_for_every_role() {
         daemon.failed(&format!("r{number}"), "source");
     }
     assert_eq!(source_up(&daemon, "helper"), Some(0.0));
-    let count = || std::fs::read_to_string(&runs).expect("runs").lines().count();
+    let count = || {
+        std::fs::read_to_string(&runs)
+            .expect("runs")
+            .lines()
+            .count()
+    };
     let refused = sts.requests().len();
     assert!(refused >= 30, "{refused} refusals");
-    assert!((2..15).contains(&count()), "{} runs for {refused} refusals", count());
+    assert!(
+        (2..15).contains(&count()),
+        "{} runs for {refused} refusals",
+        count()
+    );
 }
 
 // === instance metadata ===
@@ -470,20 +542,30 @@ fn instance_metadata() {
     let (sts, metadata) = (FakeSts::start(), Metadata::start());
     let daemon = setup(&sts)
         .without_env("AWS_EC2_METADATA_DISABLED")
-        .source("instance", &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()))
+        .source(
+            "instance",
+            &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()),
+        )
         .role_with("orders", "source = \"instance\"")
         .start();
     daemon.vended("orders");
     let token = Some("instance-token");
     assert_signed(&sent(&sts, "orders"), "AKIAINSTANCE00000000", SECRET, token);
-    assert!(metadata.seen()[0].starts_with("PUT /latest/api/token"), "version 2 only");
+    assert!(
+        metadata.seen()[0].starts_with("PUT /latest/api/token"),
+        "version 2 only"
+    );
     // A reload loads anew, and a role that asks for the same keeps what it has.
     metadata.serial.store(1, Ordering::Relaxed);
     daemon.reload();
     assert_eq!(sts.requests().len(), 1);
-    assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
-    let log = sts.wait_for(|log| log.len() == 2, PATIENCE);
-    assert_signed(&log[1], "AKIAINSTANCE00000001", SECRET, token);
+    let last = daemon.wait_until("a request is signed with the new key", |daemon| {
+        assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
+        let last = sts.requests().pop().expect("a request");
+        let key = last.access_key_id.clone().unwrap_or_default();
+        (key == "AKIAINSTANCE00000001").then_some(last).ok_or(key)
+    });
+    assert_signed(&last, "AKIAINSTANCE00000001", SECRET, token);
 }
 
 #[test]
@@ -497,7 +579,12 @@ fn the_chain_goes_on_from_what_is_not_there_and_stops_at_what_is_broken() {
         .role("orders")
         .start();
     daemon.vended("orders");
-    assert_signed(&sent(&sts, "orders"), "AKIAINSTANCE00000000", SECRET, Some("instance-token"));
+    assert_signed(
+        &sent(&sts, "orders"),
+        "AKIAINSTANCE00000000",
+        SECRET,
+        Some("instance-token"),
+    );
     drop(daemon);
 
     // A token that cannot be read: going on would be to sign as somebody else.
@@ -513,7 +600,10 @@ fn the_chain_goes_on_from_what_is_not_there_and_stops_at_what_is_broken() {
         .start();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("web identity: /nonexistent/token does not exist"), "{message}");
+    assert!(
+        message.contains("web identity: /nonexistent/token does not exist"),
+        "{message}"
+    );
     assert!(sts.requests().is_empty());
 }
 
@@ -539,7 +629,8 @@ fn a_profile_that_needs_sso_names_the_feature() {
 #[test]
 fn another_source_starts_its_roles_anew_and_another_name_does_not() {
     let sts = FakeSts::start();
-    let files = |id: &str| format!("access_key_id_file = \"{id}\"\nsecret_access_key_file = \"secret\"");
+    let files =
+        |id: &str| format!("access_key_id_file = \"{id}\"\nsecret_access_key_file = \"secret\"");
     let setup = setup(&sts)
         .source("files", &files("one"))
         .role_with("orders", "source = \"files\"")
@@ -553,10 +644,15 @@ fn another_source_starts_its_roles_anew_and_another_name_does_not() {
     daemon.text.sources = format!("[source.renamed]\n{}\n", files("one"));
     daemon.text.set_role("orders", "source = \"renamed\"");
     daemon.reload();
-    assert_eq!((daemon.key("orders"), daemon.key("other")), (orders.clone(), other.clone()));
+    assert_eq!(
+        (daemon.key("orders"), daemon.key("other")),
+        (orders.clone(), other.clone())
+    );
     assert_eq!(source_up(&daemon, "files"), None);
     daemon.wait_until("the renamed source is up", |daemon| {
-        source_up(daemon, "renamed").filter(|up| *up == 1.0).ok_or("not yet".to_owned())
+        source_up(daemon, "renamed")
+            .filter(|up| *up == 1.0)
+            .ok_or("not yet".to_owned())
     });
     assert_eq!(sts.requests().len(), 2);
     // Another file may be another identity: what was issued to the first is not vended any more.
@@ -577,7 +673,10 @@ fn another_source_starts_its_roles_anew_and_another_name_does_not() {
 fn a_role_is_assumed_by_another_whatever_their_order() {
     let sts = FakeSts::start();
     let daemon = setup(&sts)
-        .role_with("a-child", "source = \"role.b-parent\"\nsource_identity = \"me\"")
+        .role_with(
+            "a-child",
+            "source = \"role.b-parent\"\nsource_identity = \"me\"",
+        )
         .role_with("b-parent", "source = \"role.c-root\"")
         .role("c-root")
         .start();
@@ -586,18 +685,28 @@ fn a_role_is_assumed_by_another_whatever_their_order() {
     }
     let issued = |role: &str| {
         let all = sts.issued();
-        all.into_iter().find(|issued| issued.role_arn == arn(role)).expect("an issue")
+        all.into_iter()
+            .find(|issued| issued.role_arn == arn(role))
+            .expect("an issue")
     };
     assert_signed(&sent(&sts, "c-root"), BASE_KEY, BASE_SECRET, None);
     for (child, parent) in [("b-parent", "c-root"), ("a-child", "b-parent")] {
         let by = issued(parent);
         let token = Some(by.session_token.as_str());
-        assert_signed(&sent(&sts, child), &by.access_key_id, &by.secret_access_key, token);
+        assert_signed(
+            &sent(&sts, child),
+            &by.access_key_id,
+            &by.secret_access_key,
+            token,
+        );
     }
     assert_eq!(source_up(&daemon, "role.b-parent"), Some(1.0));
     assert_eq!(source_up(&daemon, "role.a-child"), None);
     assert_eq!(daemon.role("a-child")["source"], "role.b-parent");
-    assert!(!daemon.log().contains(" ERROR "), "nobody failed at the start");
+    assert!(
+        !daemon.log().contains(" ERROR "),
+        "nobody failed at the start"
+    );
 }
 
 #[test]
@@ -610,7 +719,10 @@ fn a_child_waits_for_its_parent_in_words_and_follows_it_at_once() {
         .start();
     let role = daemon.failed("child", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.starts_with("the role parent has nothing in hand: "), "{message}");
+    assert!(
+        message.starts_with("the role parent has nothing in hand: "),
+        "{message}"
+    );
     assert!(message.contains("AccessDenied"), "{message}");
     let advice = text(&role["last_error"]["advice"]);
     assert!(advice.contains("mend that one first"), "{advice}");
@@ -632,9 +744,15 @@ fn a_parent_that_changes_takes_its_children_with_it() {
     let (parent, child) = (daemon.key("parent"), daemon.key("child"));
     daemon.text.set_role("parent", "duration_seconds = 7200");
     daemon.reload();
-    assert_eq!((daemon.key("parent"), daemon.key("child")), (parent.clone(), child.clone()));
+    assert_eq!(
+        (daemon.key("parent"), daemon.key("child")),
+        (parent.clone(), child.clone())
+    );
     // What is inherited from the parent's session is not what it was.
-    daemon.text.set_role("parent", "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]");
+    daemon.text.set_role(
+        "parent",
+        "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]",
+    );
     daemon.reload();
     assert_ne!(daemon.key("parent"), parent);
     assert_ne!(daemon.key("child"), child);
@@ -646,8 +764,6 @@ fn a_parent_that_changes_takes_its_children_with_it() {
 fn a_source_that_gives_back_what_we_vend_is_refused() {
     let sts = FakeSts::start();
     let setup = setup(&sts);
-    let uri = format!("http://{}/v1/credentials/orders", setup.vend_address());
-    let token = setup.home().join("tokens/orders");
     // As with a DNAT of a metadata address: the way back to us is not to be seen from here.
     let command = format!(
         "credential_process = '''exec {} credential-process orders'''",
@@ -661,11 +777,13 @@ fn a_source_that_gives_back_what_we_vend_is_refused() {
         .role_with("ledger", "source = \"loop\"")
         .start();
     daemon.vended("orders");
-    let _ = (uri, token);
     assert_eq!(daemon.run(&["refresh", "ledger"]).code, Some(0));
     let role = daemon.failed("ledger", "misconfigured");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("gives back what roletap itself vends for the role orders"), "{message}");
+    assert!(
+        message.contains("gives back what roletap itself vends for the role orders"),
+        "{message}"
+    );
     assert_eq!(sts.count(&arn("ledger")), 0);
 }
 
@@ -682,7 +800,10 @@ fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
         .env("AWS_SECRET_ACCESS_KEY", &part("SecretAccessKey"))
         .env("AWS_SESSION_TOKEN", &part("Token"))
         .role("orders")
-        .role_with("meant", &format!("role_arn = \"{}\"\nallow_self_assume = true", arn("orders")))
+        .role_with(
+            "meant",
+            &format!("role_arn = \"{}\"\nallow_self_assume = true", arn("orders")),
+        )
         .role("ledger")
         .start();
     let role = daemon.failed("orders", "misconfigured");
@@ -690,5 +811,4 @@ fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
     assert!(message.contains("allow_self_assume"), "{message}");
     daemon.vended("meant");
     daemon.vended("ledger");
-    let _ = Duration::ZERO;
 }

@@ -1,5 +1,7 @@
 //! Whether a request that FakeSts received was signed with a secret: a library signs it again.
 
+#![allow(unreachable_pub, reason = "as its neighbours")]
+
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -35,8 +37,7 @@ fn authorization(request: &Received, id: &str, secret: &str, token: Option<&str>
     let date = request.signed_date.as_deref().expect("a date");
     let date = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date).expect("a date");
     let time = jiff::tz::Offset::UTC.to_timestamp(date).expect("a time");
-    let identity =
-        Credentials::new(id, secret, token.map(str::to_owned), None, "a test").into();
+    let identity = Credentials::new(id, secret, token.map(str::to_owned), None, "a test").into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(request.region.as_deref().expect("a region"))
@@ -55,7 +56,9 @@ fn authorization(request: &Received, id: &str, secret: &str, token: Option<&str>
         SignableBody::Bytes(&request.body),
     )
     .expect("a request");
-    let (instructions, _) = sign(signable, &parameters).expect("a signature").into_parts();
+    let (instructions, _) = sign(signable, &parameters)
+        .expect("a signature")
+        .into_parts();
     let (headers, _) = instructions.into_parts();
     headers
         .iter()
