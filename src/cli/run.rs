@@ -1,26 +1,21 @@
 //! `roletap run`: everything that can fail at start fails here, before anything is issued.
 
 use std::io::IsTerminal;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use nix::sys::{prctl, resource};
 
-use super::{CONTAINER_VARIABLES, ExitStatus, Failure, load};
+use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::daemon::{Daemon, Prepared};
 use crate::server::bind_all;
 use crate::signals;
 use crate::tokens::{TokenProblem, Tokens};
 
-/// Names what [`scrub`] removed, for the process that it became.
-const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
-
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    scrub()?;
+    surroundings::make_safe()?;
     close_to_onlookers();
     let loaded = load(path, "nothing was started")?;
     let config = &loaded.config;
@@ -29,7 +24,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let (audit, _audit_guard) = Audit::open(&config.log.audit)
         .map_err(|error| Failure::io(&error, "cannot open the audit log (`log.audit`)"))?;
     let _log_guard = crate::log::start(&config.log);
-    if let Ok(names) = std::env::var(REMOVED) {
+    if let Some(names) = surroundings::removed() {
         tracing::warn!(
             "removed {names} from our own environment: the daemon must not fetch from itself"
         );
@@ -86,35 +81,6 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         daemon.run(events).await;
         Ok(())
     })
-}
-
-/// Without our own endpoint in our environment: else the daemon, or a helper it starts, would assume roles with what it
-/// vends. Becoming oneself anew is the one way to change an environment that is safe beside threads.
-fn scrub() -> Result<(), Failure> {
-    let present: Vec<&str> = CONTAINER_VARIABLES
-        .into_iter()
-        .filter(|name| std::env::var_os(name).is_some())
-        .collect();
-    if present.is_empty() {
-        return Ok(());
-    }
-    let cannot = |error| {
-        Failure::io(
-            &error,
-            format!(
-                "cannot remove {} from our own environment: unset them",
-                present.join(", ")
-            ),
-        )
-    };
-    let mut again = Command::new(std::env::current_exe().map_err(cannot)?);
-    again
-        .args(std::env::args_os().skip(1))
-        .env(REMOVED, present.join(", "));
-    for name in &present {
-        again.env_remove(name);
-    }
-    Err(cannot(again.exec()))
 }
 
 /// No core dumps, and no memory for other processes of our user to read. Best effort: a container may forbid it.

@@ -99,6 +99,11 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> String {
     if let (Class::Network, Some(obstacle)) = (class, failure.obstacle) {
         return obstacle.advice().to_owned();
     }
+    if let Base::Token(_) = role.request.base
+        && let Some(advice) = about_a_token(class, failure.code.unwrap_or_default(), role)
+    {
+        return advice;
+    }
     match (class, failure.code.unwrap_or_default()) {
         (Class::Denied, _) => denied(role, message),
         (Class::Throttled, _) => {
@@ -190,6 +195,28 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> String {
         (Class::Network, _) => {
             "nothing to do if it passes; else check DNS, egress, the VPC endpoint and HTTPS_PROXY of this host".to_owned()
         }
+    }
+}
+
+/// What a refused web identity token means. What the token says of itself stands in the message.
+fn about_a_token(class: Class, code: &str, role: &Role) -> Option<String> {
+    let arn = &role.request.role_arn;
+    let account = arn.account_id();
+    match (class, code) {
+        (Class::Denied, _) => Some(format!(
+            "AWS does not say why. Most likely one of: the trust policy of {arn} does not name the token's issuer as its \
+             federated principal; its conditions on aud and sub do not match what the token says; the role does not exist. \
+             Ask the owner of account {account} to compare"
+        )),
+        (Class::Misconfigured, "InvalidIdentityToken") => Some(format!(
+            "ask the owner of account {account} whether IAM has an OpenID Connect provider for the token's issuer, with the \
+             token's aud among its audiences"
+        )),
+        (Class::Misconfigured, "IDPRejectedClaim") => Some(
+            "the token is over or was revoked: ask whoever writes it on this host for a new one"
+                .to_owned(),
+        ),
+        _ => None,
     }
 }
 

@@ -159,7 +159,7 @@ mod tests {
                 "is no time",
             ),
             ("echo sentinel >&2; exit 3", "ended with exit status: 3"),
-            ("/nonexistent/sentinel-free", "ended with exit status: 127"),
+            ("/nonexistent/program", "ended with exit status: 127"),
             ("cat /dev/zero", "printed far too much"),
         ] {
             let error = ran(command).await.unwrap_err().to_string();

@@ -15,6 +15,7 @@ use crate::support::harness::{
 };
 use crate::support::signature::assert_signed;
 use crate::support::sts::{FakeSts, Fault, Received};
+use crate::support::tls::{Authority, Flaw, TlsFront};
 
 const KEY: &str = "AKIASOURCEKEY2222222";
 const SECRET: &str = "sSource5ecretOf+the/wire0tier1234567890a";
@@ -811,4 +812,294 @@ fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
     assert!(message.contains("allow_self_assume"), "{message}");
     daemon.vended("meant");
     daemon.vended("ledger");
+}
+
+// === a token in place of a signature ===
+
+#[test]
+fn a_role_for_a_token() {
+    let sts = FakeSts::start();
+    let setup = setup(&sts).without_base().role_with(
+        "orders",
+        "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"\nrole_session_name = \"by-token\"\nduration_seconds = 7200\npolicy_arns = [\"arn:aws:iam::aws:policy/ReadOnlyAccess\"]\nminimum_session_token_size = 2048\npolicy = '{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Action\":\"*\",\"Resource\":\"*\"}]}'",
+    )
+    .role_with("child", "source = \"role.orders\"");
+    let path = setup.home().join("token");
+    write(&path, &format!("{}\n", jwt("one")));
+    let daemon = setup.start();
+    daemon.vended("orders");
+    let first = sent(&sts, "orders");
+    assert_eq!(first.action, "AssumeRoleWithWebIdentity");
+    assert_eq!(first.web_identity_token.as_deref(), Some(&*jwt("one")));
+    assert_eq!(first.session_name.as_deref(), Some("by-token"));
+    assert_eq!(first.duration_seconds, Some(7200));
+    assert_eq!(
+        first.policy_arns,
+        ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+    );
+    assert_eq!(first.minimum_session_token_size, Some(2048));
+    assert!(first.policy.is_some_and(|policy| policy.contains("Deny")));
+    assert_eq!((first.access_key_id, first.provider_id), (None, None));
+    daemon.vended("child");
+    let issued = &sts.issued()[0];
+    let token = Some(issued.session_token.as_str());
+    assert_signed(
+        &sent(&sts, "child"),
+        &issued.access_key_id,
+        &issued.secret_access_key,
+        token,
+    );
+    // There is no source to speak of, and the token of each attempt is the newest.
+    assert_eq!(source_up(&daemon, "default"), None);
+    write(&path, &jwt("two"));
+    assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
+    let log = sts.wait_for(
+        |log| {
+            log.iter()
+                .filter(|request| request.web_identity_token.is_some())
+                .count()
+                == 2
+        },
+        PATIENCE,
+    );
+    let tokens: Vec<&str> = log
+        .iter()
+        .filter_map(|request| request.web_identity_token.as_deref())
+        .collect();
+    assert_eq!(tokens, [jwt("one"), jwt("two")]);
+    let labels = [
+        ("operation", "AssumeRoleWithWebIdentity"),
+        ("outcome", "issued"),
+    ];
+    assert_eq!(
+        daemon.metric("roletap_sts_requests_total", &labels),
+        Some(2.0)
+    );
+    assert_eq!(daemon.role("orders")["source"], "web identity");
+}
+
+#[test]
+fn what_is_refused_of_a_token_has_its_class_and_its_words() {
+    let sts = FakeSts::start();
+    let rows = [
+        ("invalid", 400, "InvalidIdentityToken", "misconfigured"),
+        ("claim", 403, "IDPRejectedClaim", "misconfigured"),
+        ("provider", 400, "IDPCommunicationError", "network"),
+        ("expired", 400, "ExpiredTokenException", "source"),
+        ("denied", 403, "AccessDenied", "denied"),
+    ];
+    let mut setup = setup(&sts);
+    write(&setup.home().join("token"), &jwt("system:serviceaccount:x"));
+    for (role, status, code, _) in rows {
+        sts.role(&arn(role))
+            .always(Fault::error(status, code, "as scripted"));
+        setup = setup.role_with(
+            role,
+            "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
+        );
+    }
+    let setup = setup
+        .role_with(
+            "absent",
+            "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"nothing-here\"",
+        )
+        .role_with(
+            "oauth",
+            "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"\nprovider_id = \"www.amazon.com\"",
+        );
+    let daemon = setup.start();
+    for (role, _, code, class) in rows {
+        let error = &daemon.failed(role, class)["last_error"];
+        let message = text(&error["message"]);
+        assert_eq!(error["code"], code);
+        for part in [
+            code,
+            "token, written at 20",
+            "sub `system:serviceaccount:x`",
+            "aud `sts.amazonaws.com`",
+        ] {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+        assert!(!message.contains("c2lnbmF0dXJl"), "{message}");
+    }
+    let message = text(&daemon.failed("absent", "source")["last_error"]["message"]);
+    assert!(message.contains("nothing-here does not exist"), "{message}");
+    let message = text(&daemon.failed("oauth", "misconfigured")["last_error"]["message"]);
+    assert!(message.contains("leave `provider_id` out"), "{message}");
+    assert_eq!(sts.count(&arn("oauth")), 0);
+}
+
+#[test]
+fn an_opaque_token_goes_with_its_provider() {
+    let sts = FakeSts::start();
+    let setup = setup(&sts).role_with(
+        "orders",
+        "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"\nprovider_id = \"www.amazon.com\"",
+    );
+    write(
+        &setup.home().join("token"),
+        "Atza|opaque-token-of-an-old-provider",
+    );
+    let daemon = setup.start();
+    daemon.vended("orders");
+    let sent = sent(&sts, "orders");
+    assert_eq!(sent.provider_id.as_deref(), Some("www.amazon.com"));
+    assert_eq!(
+        sent.web_identity_token.as_deref(),
+        Some("Atza|opaque-token-of-an-old-provider")
+    );
+}
+
+#[test]
+fn a_padded_session_token_is_asked_for() {
+    let sts = FakeSts::start();
+    let daemon = setup(&sts)
+        .role_with("orders", "minimum_session_token_size = 4096")
+        .role("plain")
+        .start();
+    daemon.vended("orders");
+    daemon.vended("plain");
+    assert_eq!(sent(&sts, "orders").minimum_session_token_size, Some(4096));
+    assert_eq!(sent(&sts, "plain").minimum_session_token_size, None);
+}
+
+// === proxies ===
+
+/// An HTTP proxy on loopback: where it was asked to connect to, and everything it connects to is `behind`.
+struct Proxy {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    fn start(behind: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let seen = seen.clone();
+                std::thread::spawn(move || tunnel(stream, behind, &seen));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("the log").clone()
+    }
+}
+
+fn tunnel(mut client: TcpStream, behind: SocketAddr, seen: &Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match std::io::Read::read(&mut client, &mut byte) {
+            Ok(1) => head.push(byte[0]),
+            Ok(_) | Err(_) => return,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let line = head.lines().next().unwrap_or_default().to_owned();
+    let is_tunnel = line.starts_with("CONNECT ");
+    seen.lock().expect("the log").push(line);
+    if !is_tunnel || client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").is_err() {
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(behind) else {
+        return;
+    };
+    let (mut up, mut down) = (
+        client.try_clone().expect("a clone"),
+        server.try_clone().expect("a clone"),
+    );
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut up, &mut server);
+        let _ = server.shutdown(std::net::Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut down, &mut client);
+}
+
+/// STS is reached through a proxy, behind a certificate of a private authority, by a name that resolves nowhere.
+#[test]
+fn sts_is_asked_through_a_proxy_and_a_private_authority_is_trusted() {
+    let sts = FakeSts::start();
+    let authority = Authority::new();
+    let front = TlsFront::start(&authority, Flaw::OtherName, sts.address());
+    let proxy = Proxy::start(front.address);
+    let setup = setup(&sts)
+        .endpoint("https://elsewhere.example.com")
+        .role("orders");
+    let roots = setup.home().join("roots.pem");
+    authority.write_to(&roots);
+    let daemon = setup
+        .env("HTTPS_PROXY", &proxy.url())
+        .env("SSL_CERT_FILE", &roots.display().to_string())
+        .start();
+    daemon.vended("orders");
+    assert_signed(&sent(&sts, "orders"), BASE_KEY, BASE_SECRET, None);
+    assert!(
+        proxy.asked()[0].starts_with("CONNECT elsewhere.example.com:443 "),
+        "{:?}",
+        proxy.asked()
+    );
+    // Our own commands ask the daemon itself.
+    assert_eq!(daemon.run(&["status"]).code, Some(0));
+    assert_eq!(daemon.run(&["credential-process", "orders"]).code, Some(0));
+    assert!(
+        proxy
+            .asked()
+            .iter()
+            .all(|line| line.contains("elsewhere.example.com"))
+    );
+}
+
+#[test]
+fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
+    let (sts, metadata) = (FakeSts::start(), Metadata::start());
+    let authority = Authority::new();
+    let front = TlsFront::start(&authority, Flaw::None, sts.address());
+    let proxy = Proxy::start(front.address);
+    let setup = setup(&sts)
+        .without_env("AWS_EC2_METADATA_DISABLED")
+        .endpoint(&front.url())
+        .source(
+            "instance",
+            &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()),
+        )
+        .role_with("orders", "source = \"instance\"");
+    let roots = setup.home().join("roots.pem");
+    authority.write_to(&roots);
+    let mut setup = setup.env("SSL_CERT_FILE", &roots.display().to_string());
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+    ] {
+        setup = setup.env(name, &proxy.url());
+    }
+    let daemon = setup.env("NO_PROXY", "intra.example").start();
+    daemon.vended("orders");
+    assert_eq!(daemon.run(&["status"]).code, Some(0));
+    assert_eq!(daemon.run(&["credential-process", "orders"]).code, Some(0));
+    assert_eq!(proxy.asked(), Vec::<String>::new());
+    drop(daemon);
+
+    // The operator's own list holds beside ours.
+    let daemon = self::setup(&sts)
+        .endpoint("https://sts.intra.example")
+        .env("HTTPS_PROXY", &proxy.url())
+        .env("NO_PROXY", "intra.example")
+        .env("RES_OPTIONS", "timeout:1 attempts:1")
+        .role("orders")
+        .start();
+    daemon.failed("orders", "network");
+    assert_eq!(proxy.asked(), Vec::<String>::new());
 }

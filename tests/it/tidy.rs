@@ -129,7 +129,8 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "aws_config",
-        &["source"],
+        // The log leaves its lines out.
+        &["source", "log.rs"],
         "one place decides where the base identity comes from",
     ),
     (
