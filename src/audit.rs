@@ -1,6 +1,6 @@
 //! The audit log: who was given which credentials, and who was refused.
 //!
-//! One JSON object a line. Every change is written, repeats are counted: a line for each result of each role when the
+//! One JSON object a line, or fields for journald. Every change is written, repeats are counted: a line for each result of each role when the
 //! credentials it names are new, and else at most one a minute, with the number of requests since the last. A
 //! flood of bad tokens cannot flood the log. The access key id joins a line with CloudTrail.
 
@@ -19,6 +19,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::config::AuditSink;
 use crate::credentials::rfc3339;
+use crate::journal::{Entry, Journal, Priority, SOCKET};
 use crate::log::WAITING_LINES;
 use crate::role::RoleName;
 use crate::slots::{Tally, VendResult};
@@ -32,6 +33,8 @@ const USER_AGENT_LIMIT: usize = 120;
 #[derive(Clone)]
 pub struct Audit {
     writer: Option<NonBlocking>,
+    /// Lines are fields for journald.
+    fields: bool,
     reopen: Arc<AtomicBool>,
 }
 
@@ -49,19 +52,26 @@ impl Audit {
         let (writer, guard) = match sink {
             AuditSink::Off => (None, None),
             AuditSink::Stderr => open(Sink::Stderr(io::stderr())),
+            AuditSink::Journald => open(Sink::Journald(Journal::open(Path::new(SOCKET))?)),
             AuditSink::File(path) => open(Sink::File {
                 file: append(path)?,
                 path: path.clone(),
                 reopen: reopen.clone(),
             }),
         };
-        Ok((Self { writer, reopen }, guard))
+        let audit = Self {
+            writer,
+            fields: *sink == AuditSink::Journald,
+            reopen,
+        };
+        Ok((audit, guard))
     }
 
     /// An audit log that writes nothing.
     pub fn off() -> Self {
         Self {
             writer: None,
+            fields: false,
             reopen: Arc::default(),
         }
     }
@@ -91,19 +101,81 @@ impl Audit {
         let user_agent = head
             .headers
             .get(header::USER_AGENT)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .map(|text| text.chars().take(USER_AGENT_LIMIT).collect());
+        let line = Line {
+            time: rfc3339(now),
+            role: role.map(RoleName::as_str),
+            result,
+            access_key_id: credentials.map(|(id, _)| id),
+            expires_at: credentials.map(|(_, expires_at)| rfc3339(expires_at)),
+            requests,
+            peer: peer.to_string(),
+            user_agent,
+        };
+        let mut writer = writer.clone();
+        let _ = if self.fields {
+            writer.write_all(line.entry().as_bytes())
+        } else {
+            writer.write_all(line.json().as_bytes())
+        };
+    }
+}
+
+/// What is written down.
+struct Line<'a> {
+    time: String,
+    role: Option<&'a str>,
+    result: VendResult,
+    access_key_id: Option<&'a str>,
+    expires_at: Option<String>,
+    requests: u64,
+    peer: String,
+    user_agent: Option<String>,
+}
+
+impl Line<'_> {
+    fn json(&self) -> String {
         let line = serde_json::json!({
-            "time": rfc3339(now),
+            "time": self.time,
             "audit": "vend",
-            "role": role.map(RoleName::as_str),
-            "result": result.as_str(),
-            "access_key_id": credentials.map(|(id, _)| id),
-            "expires_at": credentials.map(|(_, expires_at)| rfc3339(expires_at)),
-            "requests_since_last_line": requests,
-            "peer": peer.to_string(),
-            "user_agent": user_agent.map(|text| text.chars().take(USER_AGENT_LIMIT).collect::<String>()),
+            "role": self.role,
+            "result": self.result.as_str(),
+            "access_key_id": self.access_key_id,
+            "expires_at": self.expires_at,
+            "requests_since_last_line": self.requests,
+            "peer": self.peer,
+            "user_agent": self.user_agent,
         });
-        let _ = writer.clone().write_all(format!("{line}\n").as_bytes());
+        format!("{line}\n")
+    }
+
+    fn entry(&self) -> Entry {
+        let message = format!(
+            "audit: {} {} to {}, {} since the last line",
+            self.result.as_str(),
+            self.access_key_id.or(self.role).unwrap_or("-"),
+            self.peer,
+            self.requests
+        );
+        let requests = self.requests.to_string();
+        let fields = [
+            ("AUDIT", Some("vend")),
+            ("ROLE", self.role),
+            ("RESULT", Some(self.result.as_str())),
+            ("ACCESS_KEY_ID", self.access_key_id),
+            ("EXPIRES_AT", self.expires_at.as_deref()),
+            ("REQUESTS_SINCE_LAST_LINE", Some(&requests)),
+            ("PEER", Some(&self.peer)),
+            ("USER_AGENT", self.user_agent.as_deref()),
+        ];
+        let entry = Entry::new(Priority::Info, &message);
+        fields
+            .into_iter()
+            .fold(entry, |entry, (name, value)| match value {
+                Some(value) => entry.with(name, value),
+                None => entry,
+            })
     }
 }
 
@@ -131,6 +203,7 @@ impl Tally {
 
 enum Sink {
     Stderr(io::Stderr),
+    Journald(Journal),
     File {
         file: File,
         path: PathBuf,
@@ -142,6 +215,7 @@ impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stderr(stderr) => stderr.write(line),
+            Self::Journald(journal) => journal.write(line),
             Self::File { file, path, reopen } => {
                 // Until it can be opened anew, the old one serves.
                 if reopen.load(Ordering::Acquire)
@@ -158,6 +232,7 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stderr(stderr) => stderr.flush(),
+            Self::Journald(journal) => journal.flush(),
             Self::File { file, .. } => file.flush(),
         }
     }

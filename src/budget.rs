@@ -275,7 +275,8 @@ impl Budget {
         Turn::Of(position)
     }
 
-    /// A call has concluded, which got its turn at `begun`.
+    /// A call has concluded, which got its turn at `begun`. The role's own retry has to be drawn with the same `jitter`: then
+    /// the role that failed last is the next probe, and a host with one role waits no longer than that role would.
     pub fn conclude(&mut self, answer: Answer, begun: Instant, now: Instant, jitter: Jitter) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match answer {
@@ -301,7 +302,7 @@ impl Budget {
                     .unreachable
                     .map_or(1, |before| before.in_a_row.saturating_add(1));
                 let ceiling = PROBE_BASE
-                    .saturating_mul(1 << in_a_row.min(8))
+                    .saturating_mul(1 << (in_a_row - 1).min(8))
                     .min(PROBE_CAP);
                 self.unreachable = Some(Unreachable {
                     at: now,
@@ -686,8 +687,8 @@ mod tests {
         let waiting = [failed(ASKED), failed(EMPTY)];
         assert_eq!(budget.turn(&[ASKED], now), Turn::Of(0));
         budget.conclude(Answer::Unreachable, now, now, LATER);
-        now += Duration::from_millis(500);
-        for wait in [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
+        now += Duration::from_millis(250);
+        for wait in [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
             assert!(matches!(budget.turn(&waiting, now), Turn::Of(_)));
             // Nobody else while the probe is under way.
             assert!(matches!(budget.turn(&waiting, now), Turn::NotBefore(_)));
@@ -728,7 +729,7 @@ mod tests {
         budget.conclude(Answer::Throttled(None), now, now, LATER);
         let now = now + seconds(1);
         budget.conclude(Answer::Unreachable, now, now, LATER);
-        let probe = now + Duration::from_millis(500);
+        let probe = now + Duration::from_millis(250);
         let waiting = [UNASKED, failed(EMPTY)];
         assert_eq!(budget.turn(&waiting, now), Turn::NotBefore(probe));
         assert_eq!(budget.turn(&waiting, probe), Turn::Of(1));
@@ -746,15 +747,15 @@ mod tests {
             now += Duration::from_millis(1);
             budget.conclude(Answer::Unreachable, begun, now, LATER);
         }
-        let first = begun + Duration::from_millis(501);
+        let first = begun + Duration::from_millis(251);
         assert_eq!(
             budget.turn(&[failed(ASKED)], now),
             Turn::NotBefore(first),
-            "half a second after the first of them"
+            "a quarter of a second after the first of them"
         );
         assert_eq!(budget.turn(&[failed(ASKED)], first), Turn::Of(0));
         budget.conclude(Answer::Unreachable, first, first, LATER);
-        let second = first + seconds(1);
+        let second = first + Duration::from_millis(500);
         assert_eq!(
             budget.turn(&[failed(ASKED)], first),
             Turn::NotBefore(second)

@@ -14,6 +14,7 @@ pub mod consumer;
 pub mod credential_process;
 pub mod exec;
 pub mod fetch;
+mod limits;
 pub mod man;
 pub mod policy;
 pub mod refresh;

@@ -54,6 +54,17 @@ impl Skew {
         (millis != i64::MIN).then_some(millis as f64 / 1e3)
     }
 
+    /// By the last grant, milliseconds: what the next process has to know to read the expiries of this one.
+    pub fn granted_millis(&self) -> Option<i64> {
+        Some(self.granted.load(Ordering::Relaxed)).filter(|millis| *millis != i64::MIN)
+    }
+
+    /// Goes on from what an earlier process had measured.
+    pub fn take_over(&self, granted_millis: i64) {
+        self.millis.store(granted_millis, Ordering::Relaxed);
+        self.granted.store(granted_millis, Ordering::Relaxed);
+    }
+
     /// Whether it is more than `limit`, either way.
     pub fn is_over(&self, limit: Duration) -> bool {
         self.seconds()

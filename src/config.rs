@@ -108,6 +108,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Fields, sent to journald.
+    Journald,
 }
 
 /// The least level that is written.
@@ -126,6 +128,8 @@ pub enum LogLevel {
 pub enum AuditSink {
     /// With the logs.
     Stderr,
+    /// As fields to journald.
+    Journald,
     /// Appended to this file.
     File(PathBuf),
     /// Nowhere.

@@ -182,6 +182,28 @@ impl Credentials {
         sign(&self.access_key_id, secret, token)
     }
 
+    /// The rendered secrets, for the next process of ours and nobody else. **Secret**: see `keep.rs`.
+    pub(crate) fn handed_over(&self) -> &[u8] {
+        self.document.get(..self.document_head).unwrap_or_default()
+    }
+
+    /// What an earlier process handed over, examined as if STS had just sent it.
+    pub(crate) fn taken_over(
+        rendered: &[u8],
+        issued_at: SystemTime,
+        session_token_utilization: Option<u8>,
+        role: &Role,
+    ) -> Result<Self, Unusable> {
+        let mut grant = parse(rendered).ok_or(Unusable::Missing("a field"))?;
+        grant.session_token_utilization = session_token_utilization;
+        let credentials = Self::new(&grant, role, issued_at)?;
+        if credentials.handed_over() == rendered {
+            Ok(credentials)
+        } else {
+            Err(Unusable::Malformed("the document"))
+        }
+    }
+
     /// Not a secret: AWS prints it in CloudTrail.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
@@ -248,6 +270,24 @@ fn check(field: &'static str, value: &str, allowed: impl Fn(&u8) -> bool) -> Res
 
 fn quoted(text: &str) -> Zeroizing<String> {
     Zeroizing::new(format!("\"{text}\""))
+}
+
+/// The inverse of rendering: no value holds a quote, so the text between two names is the value.
+fn parse(rendered: &[u8]) -> Option<Grant> {
+    let rest = std::str::from_utf8(rendered).ok()?;
+    let rest = rest.strip_prefix(r#"{"Code":"Success","RoleArn":""#)?;
+    let (_, rest) = rest.split_once(r#"","AccessKeyId":""#)?;
+    let (access_key_id, rest) = rest.split_once(r#"","SecretAccessKey":""#)?;
+    let (secret_access_key, rest) = rest.split_once(r#"","Token":""#)?;
+    let (session_token, rest) = rest.split_once(r#"","Expiration":""#)?;
+    let expires_at: jiff::Timestamp = rest.strip_suffix('"')?.parse().ok()?;
+    Some(Grant {
+        access_key_id: access_key_id.to_owned(),
+        secret_access_key: Secret::new(secret_access_key.to_owned()),
+        session_token: Secret::new(session_token.to_owned()),
+        expires_at: Some(expires_at.into()),
+        session_token_utilization: None,
+    })
 }
 
 fn account_id(role: &Role) -> Option<&str> {
@@ -408,6 +448,53 @@ mod tests {
         };
         let held = Credentials::new(&odd, &role("a", 3600), at(0)).unwrap();
         held.for_signing(|_, secret, token| assert_eq!((secret, token), ("Token", "Success")));
+    }
+
+    #[test]
+    fn what_is_handed_over_is_taken_over_as_it_was() {
+        let role = role("a", 3600);
+        let issued_at = at(0) + Duration::from_nanos(123_456_789);
+        let held = Credentials::new(&grant(7, Some(at(3600))), &role, issued_at).unwrap();
+        let again =
+            Credentials::taken_over(held.handed_over(), issued_at, Some(25), &role).unwrap();
+        assert_eq!(again.document(), held.document());
+        assert_eq!(again.access_key_id(), held.access_key_id());
+        assert_eq!(again.issued_at(), held.issued_at());
+        assert_eq!(again.expires_at(), held.expires_at());
+        assert_eq!(again.lifetime(), held.lifetime());
+        assert_eq!(again.session_token_bytes(), held.session_token_bytes());
+        assert_eq!(again.session_token_utilization(), Some(25));
+    }
+
+    #[test]
+    fn what_is_handed_over_is_examined_like_an_answer() {
+        let ours = role("a", 3600);
+        let held = Credentials::new(&grant(7, Some(at(3600))), &ours, at(0)).unwrap();
+        let rendered = held.handed_over();
+        for end in 0..rendered.len() {
+            assert!(Credentials::taken_over(&rendered[..end], at(0), None, &ours).is_err());
+        }
+        let other = role("b", 3600);
+        assert!(Credentials::taken_over(rendered, at(0), None, &other).is_err());
+        let text = std::str::from_utf8(rendered).unwrap();
+        for (from, to) in [
+            ("ASIA0000000000000007", ""),
+            ("ASIA0000000000000007", "ASIA\\u0041"),
+            ("Success", "Failure"),
+            ("\"Token\"", "\"token\""),
+            ("Z\"", "+00:00\""),
+        ] {
+            let wrong = text.replacen(from, to, 1);
+            assert_ne!(wrong, text);
+            assert!(
+                Credentials::taken_over(wrong.as_bytes(), at(0), None, &ours).is_err(),
+                "{from} {to}"
+            );
+        }
+        // Issued after its own end, or for longer than STS grants.
+        assert!(Credentials::taken_over(rendered, at(3600), None, &ours).is_err());
+        let long_ago = at(0) - Duration::from_secs(50_000);
+        assert!(Credentials::taken_over(rendered, long_ago, None, &ours).is_err());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Two threads matter. The serving thread answers workloads and does nothing else. The control thread refreshes, serves
 //! the admin endpoint and takes events. They share the slots and nothing that can be waited for.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,7 +19,9 @@ use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
 use crate::fleet::Fleet;
 use crate::issuer::sts::StsIssuer;
+use crate::keep::Kept;
 use crate::lifecycle::Phase;
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::refresher::{Progress, Surroundings};
 use crate::role::Source;
@@ -30,15 +31,24 @@ use crate::server::{self, Drained, Limits, serve};
 use crate::signals::Event;
 use crate::slots::Slots;
 use crate::source::{LOAD_TIMEOUT, Sources};
+use crate::store::Store;
 use crate::systemd;
 use crate::tokens::Tokens;
 
+mod keeping;
+mod orphans;
 mod reload;
+
+use self::keeping::Keeping;
 
 /// How often readiness is looked at until it is there.
 const READINESS_TICK: Duration = Duration::from_millis(20);
 /// Connections to the admin endpoint at once: Prometheus, a probe, a person or two.
 const ADMIN_CONNECTIONS: usize = 64;
+/// How often `systemctl status` is told, if the watchdog does not want to hear more often.
+const STATUS_EVERY: Duration = Duration::from_secs(30);
+/// Beyond `shutdown_grace`, for all that is not draining.
+const LAST_STEPS: Duration = Duration::from_secs(5);
 /// Every refresher makes a turn at least every nap of 30 s; when none does for this long, scheduling is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
@@ -50,15 +60,21 @@ pub struct Prepared {
     /// Where it was read from, and is read again on reload.
     pub path: PathBuf,
     /// The credentials endpoint.
-    pub credentials: Vec<TcpListener>,
+    pub credentials: Listeners,
+    /// For how many connections to it there is room.
+    pub max_connections: usize,
     /// The admin endpoint.
-    pub admin: Vec<TcpListener>,
+    pub admin: Listeners,
     /// The valid tokens.
     pub tokens: Tokens,
     /// The audit log.
     pub audit: Audit,
     /// The local clock.
     pub clock: SharedTimeSource,
+    /// What the process before this one left.
+    pub kept: Option<Kept>,
+    /// Where to leave it for the next, if there is such a place.
+    pub store: Option<Store>,
 }
 
 /// A running daemon.
@@ -80,8 +96,10 @@ pub struct Daemon {
     vend: Arc<Vend>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
+    keeping: Option<Keeping>,
     reading: reload::Reading,
     serving: Option<JoinHandle<Drained>>,
+    administrating: tokio::task::JoinHandle<Drained>,
     stop_serving: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
 }
@@ -93,10 +111,13 @@ impl Daemon {
             loaded,
             path,
             credentials,
+            max_connections,
             admin,
             tokens,
             audit,
             clock: local,
+            kept,
+            store,
         } = prepared;
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
@@ -105,6 +126,7 @@ impl Daemon {
         let skew = Arc::new(Skew::new());
         let slots = Arc::new(Slots::default());
         let queue = Queue::new(limits(&config.sts));
+        let progress = Arc::new(Progress::default());
         let shared = Shared {
             sources: sources.clone(),
             slots: slots.clone(),
@@ -112,10 +134,16 @@ impl Daemon {
             skew: skew.clone(),
             metrics: metrics.clone(),
         };
-        let around = surroundings(&config.sts, shared, queue.clone());
+        let around = surroundings(&config.sts, shared, queue.clone(), progress.clone());
         sources.reshape(used_sources(config));
         let clock = around.clock.clone();
         let mut fleet = Fleet::new(around, slots.clone());
+        if let Some(kept) = kept {
+            if let Some(millis) = kept.skew_millis {
+                skew.take_over(millis);
+            }
+            fleet.inherit(keeping::inherit(&kept, &config.roles, clock.now()));
+        }
         fleet.reshape(&config.roles, &tokens, None);
         let vend = Arc::new(Vend::new(
             slots.clone(),
@@ -124,12 +152,12 @@ impl Daemon {
             audit.clone(),
             &config.server.listen,
             config.server.pending_wait,
-            (config.server.max_connections / 2).max(1),
+            (max_connections / 2).max(1),
         ));
         let readiness = Arc::new(Readiness::new());
         let (stop_serving, stopping) = watch::channel(false);
         let limits = Limits {
-            connections: Arc::new(Semaphore::new(config.server.max_connections)),
+            connections: Arc::new(Semaphore::new(max_connections)),
             open: metrics.connections("credentials"),
         };
         let serving = server::serve_on_own_thread(
@@ -158,18 +186,21 @@ impl Daemon {
             connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             open: metrics.connections("admin"),
         };
-        let admin = admin
-            .into_iter()
-            .map(tokio::net::TcpListener::from_std)
-            .collect::<Result<Vec<_>, _>>()?;
-        tokio::spawn(serve(
-            admin,
+        let administrating = tokio::spawn(serve(
+            admin.into_tokio()?,
             desk,
             limits,
             stopping,
             Duration::from_millis(200),
         ));
         let serving = Some(serving);
+        if orphans::fall_to_us() {
+            tokio::spawn(orphans::bury());
+        }
+        let keeping = store.map(|store| {
+            let (slots, tokens) = (slots.clone(), tokens.clone());
+            Keeping::start(store, slots, tokens, skew.clone(), progress)
+        });
         Ok(Self {
             loaded,
             path,
@@ -185,8 +216,10 @@ impl Daemon {
             vend,
             audit,
             fleet,
+            keeping,
             reading: reload::Reading::default(),
             serving,
+            administrating,
             stop_serving,
             stop_admin,
         })
@@ -195,13 +228,15 @@ impl Daemon {
     /// Takes events until one of them is [`Event::Shutdown`].
     pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Drained {
         let watchdog = systemd::watchdog().map(|timeout| timeout / 3);
+        let rest = watchdog.unwrap_or(STATUS_EVERY).min(STATUS_EVERY);
         let mut vigil = Vigil {
             turns: 0,
             since: Instant::now(),
         };
+        let mut told: Option<Instant> = None;
         loop {
             let pause = if self.ready {
-                watchdog
+                systemd::is_there().then_some(rest)
             } else {
                 Some(READINESS_TICK)
             };
@@ -226,9 +261,12 @@ impl Daemon {
                         tracing::info!(summary, "ready");
                         systemd::ready(&summary);
                     }
-                    let progress = self.fleet.surroundings().progress.turns();
-                    if watchdog.is_some() && vigil.is_moving(progress) {
-                        systemd::feed_watchdog();
+                    if told.is_none_or(|at| at.elapsed() >= rest) {
+                        told = Some(Instant::now());
+                        let progress = self.fleet.surroundings().progress.turns();
+                        if watchdog.is_some() && vigil.is_moving(progress) {
+                            systemd::feed_watchdog();
+                        }
                         systemd::status(&self.summary());
                     }
                 }
@@ -246,7 +284,7 @@ impl Daemon {
     }
 
     async fn shut_down(mut self) -> Drained {
-        systemd::stopping();
+        systemd::stopping(self.loaded.config.server.shutdown_grace + LAST_STEPS);
         self.readiness.stop();
         tracing::info!("stopping: no new connections, open ones are drained");
         self.stop_serving.send_replace(true);
@@ -255,6 +293,10 @@ impl Daemon {
             tokio::task::spawn_blocking(move || serving.and_then(|serving| serving.join().ok()))
                 .await;
         self.stop_admin.send_replace(true);
+        if let Some(keeping) = self.keeping.take() {
+            keeping.finish().await;
+        }
+        let _ = self.administrating.await;
         let drained = drained.ok().flatten().unwrap_or(Drained { cut: 0 });
         match drained.cut {
             0 => tracing::info!("drained"),
@@ -312,7 +354,12 @@ struct Shared {
 }
 
 /// What refreshers share, for these settings of `[sts]`.
-fn surroundings(sts: &Sts, shared: Shared, queue: Queue) -> Surroundings<StsIssuer> {
+fn surroundings(
+    sts: &Sts,
+    shared: Shared,
+    queue: Queue,
+    progress: Arc<Progress>,
+) -> Surroundings<StsIssuer> {
     let Shared {
         sources,
         slots,
@@ -333,7 +380,7 @@ fn surroundings(sts: &Sts, shared: Shared, queue: Queue) -> Surroundings<StsIssu
         queue,
         clock: ServerTime::shared(local, skew),
         metrics,
-        progress: Arc::new(Progress::default()),
+        progress,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod role;
 // What is in hand, and what follows from it. Pure.
 pub mod budget;
 pub mod credentials;
+pub mod keep;
 pub mod lifecycle;
 pub mod reload;
 
@@ -25,15 +26,18 @@ pub mod policy;
 
 // How workloads get them.
 pub mod audit;
+pub mod listeners;
 pub mod server;
 pub mod tokens;
 
 // The process.
 pub mod cli;
 pub mod daemon;
+pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod signals;
+pub mod store;
 pub mod systemd;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
@@ -42,6 +43,7 @@ pub struct Surroundings<I> {
 pub struct Progress {
     turns: AtomicU64,
     began: Instant,
+    news: Notify,
 }
 
 impl Progress {
@@ -50,6 +52,7 @@ impl Progress {
         Self {
             turns: AtomicU64::new(0),
             began: Instant::now(),
+            news: Notify::new(),
         }
     }
 
@@ -61,6 +64,16 @@ impl Progress {
     /// The beat: how long ago it began.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Something has changed that the next process of ours should know.
+    pub fn concluded(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits for that. For one waiter.
+    pub async fn news(&self) {
+        self.news.notified().await;
     }
 
     fn turn(&self, slot: &Slot) {
@@ -88,6 +101,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         wait_until_due(&mut writer, &around).await;
         let role = writer.slot().role.clone();
         let mut started = Instant::now();
+        let jitter = Jitter::new(fastrand::f64());
         let outcome = match prepared(&mut writer, &around).await {
             Err(error) => Err(error),
             Ok(()) => {
@@ -96,7 +110,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
                 around.progress.turn(writer.slot());
                 started = Instant::now();
                 let outcome = attempt(&role, &around).await;
-                permit.conclude(&outcome, draw());
+                permit.conclude(&outcome, jitter);
                 outcome
             }
         };
@@ -104,7 +118,8 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         around
             .metrics
             .attempt_concluded(&writer.slot().counts, class, started.elapsed());
-        conclude(&mut writer, outcome, around.clock.now());
+        conclude(&mut writer, outcome, around.clock.now(), jitter);
+        around.progress.concluded();
     }
 }
 
@@ -174,10 +189,15 @@ async fn attempt<I: Issuer>(
     }
 }
 
-fn conclude(writer: &mut Writer, outcome: Result<Credentials, IssueError>, now: SystemTime) {
+fn conclude(
+    writer: &mut Writer,
+    outcome: Result<Credentials, IssueError>,
+    now: SystemTime,
+    jitter: Jitter,
+) {
     let before = RoleState::clone(&writer.slot().state());
     let role = writer.slot().role.clone();
-    let after = before.clone().after(outcome, role.on_denied, now, draw());
+    let after = before.clone().after(outcome, role.on_denied, now, jitter);
     tell(&role, &before, &after, now);
     writer.publish(after);
 }
@@ -246,8 +266,4 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
             }
         }
     }
-}
-
-fn draw() -> Jitter {
-    Jitter::new(fastrand::f64())
 }

@@ -5,6 +5,7 @@
 
 mod arn;
 mod base;
+mod identity;
 mod principal;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use arn::RoleArn;
 pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
+pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.

@@ -9,25 +9,26 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, net};
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use self::reply::Reply;
+use crate::listeners::Listeners;
 use crate::metrics::Connections;
 
 pub mod admin;
@@ -37,22 +38,21 @@ pub mod vend;
 
 /// A head has this long to arrive, from the connection's start or the last answer.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// A client that takes no answers while it goes on asking is cut off after this long, milliseconds. The kernel sees to it:
-/// a timer of ours would have to be set for every answer.
-const WRITE_TIMEOUT: u32 = 5_000;
 /// A head is at most this large.
 const HEAD_LIMIT: usize = 16 * 1024;
 /// And has at most this many fields.
 const FIELDS_LIMIT: usize = 64;
-/// Connections that wait to be accepted. With 16, a burst of 500 costs its losers a second.
-const BACKLOG: u32 = 1024;
 /// After a shutdown began, connections that were accepted and have sent nothing yet may still speak for this long.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// While a listener that outlives us is drained, whoever connects is answered; then this long is left for the last of them.
+const HANDOVER: Duration = Duration::from_millis(500);
 /// After an accept that failed for want of file descriptors.
 const BREATHER: Duration = Duration::from_millis(50);
+/// That it failed is said this often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// What answers requests on a listener.
-pub trait Endpoint: Clone + Send + Unpin + 'static {
+pub trait Endpoint: Clone + Send + Sync + Unpin + 'static {
     /// The answer, now or later.
     fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering;
 }
@@ -81,76 +81,36 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Binds, so that a taken port is found before anything is issued.
-pub fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?.into_std()?;
-    tune(&listener)?;
-    Ok(listener)
-}
-
-/// What accepted sockets inherit: no delay, the write timeout, and on loopback a time to live of one hop, so that nothing
-/// can leave this host by a mistaken route.
-fn tune(listener: &net::TcpListener) -> io::Result<()> {
-    setsockopt(listener, sockopt::TcpNoDelay, &true)?;
-    setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;
-    if listener.local_addr()?.ip().is_loopback() {
-        listener.set_ttl(1)?;
-    }
-    Ok(())
-}
-
-/// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
-pub fn bind_all(
-    addresses: &[SocketAddr],
-) -> Result<Vec<net::TcpListener>, (SocketAddr, io::Error)> {
-    let mut listeners = Vec::new();
-    let mut absent = None;
-    for address in addresses {
-        match bind(*address) {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if address.is_ipv6() && is_absent_family(&error) => {
-                tracing::warn!(%address, %error, "this host has no IPv6; not listening there");
-                absent = Some((*address, error));
-            }
-            Err(error) => return Err((*address, error)),
-        }
-    }
-    match absent {
-        Some(absent) if listeners.is_empty() => Err(absent),
-        _ => Ok(listeners),
-    }
-}
-
-fn is_absent_family(error: &io::Error) -> bool {
-    use io::ErrorKind;
-    error.kind() == ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
-}
-
 /// Serves until `stopping` turns true, then drains for at most `grace`. What is open then is cut when the runtime ends.
+///
+/// Listeners that outlive us accept until the connections of before have ended: who connects meanwhile need not wait for
+/// the next process, and who connects after that is answered by it.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Listeners<TcpListener>,
     endpoint: impl Endpoint,
     limits: Limits,
     mut stopping: watch::Receiver<bool>,
     grace: Duration,
 ) -> Drained {
     let places = limits.connections.available_permits();
-    let mut accepting = tokio::spawn(accept(
-        listeners,
+    let (leave, leaving) = watch::channel(false);
+    let (present, mut ended) = mpsc::channel(1);
+    let acceptor = Acceptor {
         endpoint,
-        limits.clone(),
-        stopping.clone(),
-    ));
+        limits: limits.clone(),
+        stopping: stopping.clone(),
+        present: present.downgrade(),
+    };
+    let outlived = !listeners.lasting.is_empty();
+    let mut accepting = tokio::spawn(acceptor.accept(listeners, leaving));
     let _ = stopping.wait_for(|stopping| *stopping).await;
-    let deadline = tokio::time::Instant::now() + grace;
+    let mut deadline = Instant::now() + grace;
+    drop(present);
+    if outlived {
+        let _ = tokio::time::timeout_at(deadline, ended.recv()).await;
+        deadline = Instant::now() + HANDOVER;
+    }
+    leave.send_replace(true);
     if tokio::time::timeout_at(deadline, &mut accepting)
         .await
         .is_err()
@@ -167,7 +127,7 @@ pub async fn serve(
 
 /// As [`serve`], on a thread and a runtime that do nothing else.
 pub fn serve_on_own_thread(
-    listeners: Vec<net::TcpListener>,
+    listeners: Listeners,
     endpoint: impl Endpoint,
     limits: Limits,
     stopping: watch::Receiver<bool>,
@@ -178,65 +138,129 @@ pub fn serve_on_own_thread(
         .build()?;
     let listeners = {
         let _inside = runtime.enter();
-        listeners
-            .into_iter()
-            .map(TcpListener::from_std)
-            .collect::<Result<Vec<_>, _>>()?
+        listeners.into_tokio()?
     };
     std::thread::Builder::new()
         .name("serve".to_owned())
         .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, stopping, grace)))
 }
 
-/// Accepts until shutdown. Connections are tasks of their own, and each holds a place until it is closed.
-async fn accept(
-    listeners: Vec<TcpListener>,
-    endpoint: impl Endpoint,
+/// Accepts, on all listeners in one loop: a place is taken before a connection is, and two loops would keep two.
+struct Acceptor<E> {
+    endpoint: E,
     limits: Limits,
     stopping: watch::Receiver<bool>,
-) {
-    let mut stop = stopping.clone();
-    let mut stop = std::pin::pin!(stop.wait_for(|stopping| *stopping));
-    let mut stopped = false;
-    let mut first = 0;
-    loop {
-        let accepted = async {
-            // A closed semaphore does not happen: nobody closes it.
-            let permit = limits.connections.clone().acquire_owned().await.ok();
-            (permit, next(&listeners, &mut first).await)
-        };
-        let (permit, accepted) = if stopped {
-            // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
-            match tokio::time::timeout(Duration::from_millis(1), accepted).await {
-                Ok(accepted) => accepted,
-                Err(_) => return,
-            }
-        } else {
+    /// Held by the connections of before the shutdown.
+    present: mpsc::WeakSender<Infallible>,
+}
+
+impl<E: Endpoint> Acceptor<E> {
+    /// Accepts until the shutdown, on listeners that outlive us until `leaving`.
+    async fn accept(self, listeners: Listeners<TcpListener>, leaving: watch::Receiver<bool>) {
+        let Listeners { own, lasting } = listeners;
+        let mut first = 0;
+        let mut complaints = Complaints::default();
+        let all: Vec<&TcpListener> = own.iter().chain(&lasting).collect();
+        self.accept_until(self.stopping.clone(), &all, &mut first, &mut complaints)
+            .await;
+        // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
+        let own: Vec<&TcpListener> = own.iter().collect();
+        while let Ok((permit, accepted)) =
+            tokio::time::timeout(Duration::from_millis(1), self.accepted(&own, &mut first)).await
+        {
+            self.begin(permit, accepted, &mut complaints).await;
+        }
+        drop(all);
+        // And of these it is the next process's.
+        let lasting: Vec<&TcpListener> = lasting.iter().collect();
+        self.accept_until(leaving, &lasting, &mut first, &mut complaints)
+            .await;
+    }
+
+    async fn accept_until(
+        &self,
+        mut over: watch::Receiver<bool>,
+        listeners: &[&TcpListener],
+        first: &mut usize,
+        complaints: &mut Complaints,
+    ) {
+        let mut over = std::pin::pin!(async { drop(over.wait_for(|over| *over).await) });
+        loop {
             tokio::select! {
-                accepted = accepted => accepted,
-                _ = &mut stop => { stopped = true; continue }
+                (permit, accepted) = self.accepted(listeners, first) => {
+                    self.begin(permit, accepted, complaints).await;
+                }
+                () = &mut over => return,
             }
-        };
+        }
+    }
+
+    async fn accepted(&self, listeners: &[&TcpListener], first: &mut usize) -> Accepted {
+        // A closed semaphore does not happen: nobody closes it.
+        let permit = self.limits.connections.clone().acquire_owned().await.ok();
+        (permit, next(listeners, first).await)
+    }
+
+    /// Connections are tasks of their own, and each holds a place until it is closed.
+    async fn begin(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        complaints: &mut Complaints,
+    ) {
         match accepted {
             Ok((stream, peer)) => {
-                let (endpoint, open, stopping) =
-                    (endpoint.clone(), limits.open.clone(), stopping.clone());
+                let (endpoint, open) = (self.endpoint.clone(), self.limits.open.clone());
+                let stopping = self.stopping.clone();
+                let before = !*stopping.borrow();
+                let present = before.then(|| self.present.upgrade());
                 tokio::spawn(async move {
                     let _counted = open.open();
                     converse(stream, peer, endpoint, stopping).await;
-                    drop(permit);
+                    drop((permit, present));
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                complaints.add(&error);
                 tokio::time::sleep(BREATHER).await;
             }
         }
     }
 }
 
+type Accepted = (
+    Option<OwnedSemaphorePermit>,
+    io::Result<(TcpStream, SocketAddr)>,
+);
+
+/// Accepts that failed. Where descriptors have run out, they fail twenty times a second.
+#[derive(Default)]
+struct Complaints {
+    unsaid: u64,
+    said_at: Option<Instant>,
+}
+
+impl Complaints {
+    fn add(&mut self, error: &io::Error) {
+        self.unsaid += 1;
+        if self.said_at.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+            return;
+        }
+        self.said_at = Some(Instant::now());
+        let since_last_line = std::mem::take(&mut self.unsaid);
+        tracing::warn!(
+            %error,
+            since_last_line,
+            "connections could not be accepted; they wait"
+        );
+    }
+}
+
 /// The next connection on any of them. They take turns, so that a busy one starves no other.
-async fn next(listeners: &[TcpListener], first: &mut usize) -> io::Result<(TcpStream, SocketAddr)> {
+async fn next(
+    listeners: &[&TcpListener],
+    first: &mut usize,
+) -> io::Result<(TcpStream, SocketAddr)> {
     poll_fn(|context| {
         let in_turn = listeners.iter().enumerate().cycle().skip(*first);
         for (place, listener) in in_turn.take(listeners.len()) {

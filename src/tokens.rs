@@ -75,6 +75,16 @@ impl Digest {
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
+
+    /// As it was kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// To be kept.
+    pub fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
 }
 
 impl Hash for Digest {

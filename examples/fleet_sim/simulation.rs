@@ -375,16 +375,16 @@ impl World {
             (Answer::Throttled(_), Control::NoPause) => Answer::Unknown,
             (answer, _) => answer,
         };
-        let (one, other) = (self.draw(), self.draw());
+        let jitter = self.draw();
         let (begun, monotonic) = (self.monotonic(begun), self.monotonic(now));
         let on_denied = self.role.on_denied;
         let host = &mut self.hosts[number as usize];
-        host.budget.conclude(answer, begun, monotonic, one);
+        host.budget.conclude(answer, begun, monotonic, jitter);
         let before = std::mem::take(&mut host.roles[usize::from(role)].state);
         if outcome.is_ok() {
             self.measure(&before, number, role, now);
         }
-        let after = before.after(outcome, on_denied, wall(now), other);
+        let after = before.after(outcome, on_denied, wall(now), jitter);
         let due = after.next_attempt(wall(now));
         let due_at = micros(due).max(now);
         let role_at = &mut self.hosts[number as usize].roles[usize::from(role)];

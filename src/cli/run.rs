@@ -1,29 +1,40 @@
 //! `roletap run`: everything that can fail at start fails here, before anything is issued.
 
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
-use nix::sys::{prctl, resource};
 
+use super::limits::{close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::daemon::{Daemon, Prepared};
-use crate::server::bind_all;
+use crate::keep::Kept;
+use crate::listeners::{self, Listeners};
 use crate::signals;
+use crate::store::Store;
+use crate::systemd;
 use crate::tokens::{TokenProblem, Tokens};
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
     surroundings::make_safe()?;
     close_to_onlookers();
+    let mut handed = systemd::handed_over()
+        .map_err(|error| Failure::io(&error, "cannot take over what systemd hands us"))?;
     let loaded = load(path, "nothing was started")?;
     let config = &loaded.config;
     let events =
         signals::listen().map_err(|error| Failure::io(&error, "cannot listen to signals"))?;
     let (audit, _audit_guard) = Audit::open(&config.log.audit)
         .map_err(|error| Failure::io(&error, "cannot open the audit log (`log.audit`)"))?;
-    let _log_guard = crate::log::start(&config.log);
+    let _log_guard = crate::log::start(&config.log).map_err(|error| {
+        Failure::io(
+            &error,
+            "cannot reach journald (`log.format`): is it running? else use \"text\"",
+        )
+    })?;
     if let Some(names) = surroundings::removed() {
         tracing::warn!(
             "removed {names} from our own environment: the daemon must not fetch from itself"
@@ -39,23 +50,26 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     let _inside = runtime.enter();
-    let bind = |key, addresses| {
-        bind_all(addresses).map_err(|(address, error)| {
-            Failure::io(
-                &error,
-                format!("cannot listen on {address} (`{key}`): is another roletap running there?"),
-            )
-        })
+    let mut open = |name, key, addresses| {
+        Listeners::open(key, addresses, listeners::named(name, &mut handed)).map_err(
+            |(address, error)| {
+                Failure::io(
+                    &error,
+                    format!(
+                        "cannot listen on {address} (`{key}`): is another roletap running there?"
+                    ),
+                )
+            },
+        )
     };
-    let credentials = bind("server.listen", &config.server.listen)?;
-    let admin = bind("admin.listen", &config.admin.listen)?;
-    let tokens = Tokens::prepare(config, &Tokens::default(), clock.now())
+    let credentials = open("credentials", "server.listen", &config.server.listen)?;
+    let admin = open("admin", "admin.listen", &config.admin.listen)?;
+    let (store, kept) = kept(&mut handed);
+    let before = kept.as_ref().map(|kept| kept.tokens.clone());
+    let tokens = Tokens::prepare(config, &before.unwrap_or_default(), clock.now())
         .map_err(|problems| no_tokens(&problems))?;
-    for (listener, what) in credentials
-        .iter()
-        .map(|l| (l, "credentials"))
-        .chain(admin.iter().map(|l| (l, "admin")))
-    {
+    let all = credentials.iter().map(|listener| (listener, "credentials"));
+    for ((listener, lasting), what) in all.chain(admin.iter().map(|listener| (listener, "admin"))) {
         let address = listener
             .local_addr()
             .map(|address| address.to_string())
@@ -63,16 +77,20 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address,
+            held_by_systemd = lasting,
             "listening for {what}"
         );
     }
     let prepared = Prepared {
+        max_connections: room_for(config.server.max_connections),
         path: path.to_owned(),
         credentials,
         admin,
         tokens,
         audit,
         clock,
+        kept,
+        store,
         loaded,
     };
     runtime.block_on(async {
@@ -83,10 +101,27 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// No core dumps, and no memory for other processes of our user to read. Best effort: a container may forbid it.
-fn close_to_onlookers() {
-    let _ = resource::setrlimit(resource::Resource::RLIMIT_CORE, 0, 0);
-    let _ = prctl::set_dumpable(false);
+/// What the process before this one left, and where to leave it for the next. What else systemd hands over is not ours.
+fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
+    let (store, kept) = Store::open(handed);
+    for (name, _) in handed.drain(..) {
+        tracing::warn!(
+            name,
+            "systemd handed over `{name}`, which is none of `credentials`, `admin` and what we keep there; it is closed"
+        );
+    }
+    if !systemd::is_there() {
+        tracing::info!(
+            "not started by systemd with Type=notify: after a restart every role is assumed anew"
+        );
+        return (None, None);
+    }
+    if kept.is_none() && !systemd::has_store() {
+        tracing::info!(
+            "systemd does not say that it keeps descriptors (it does from 254 on, where FileDescriptorStoreMax= is set):              if it keeps none, every role is assumed anew after a restart"
+        );
+    }
+    (Some(store), kept)
 }
 
 fn no_tokens(problems: &[TokenProblem]) -> Failure {

@@ -85,10 +85,8 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
     let format = section.text("format", reading, |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
-        "journald" => Err(not_yet(
-            "use \"text\": journald takes standard error as it is",
-        )),
-        other => Err(not_one_of(other, "\"text\" or \"json\"")),
+        "journald" => Ok(LogFormat::Journald),
+        other => Err(not_one_of(other, "\"text\", \"json\" or \"journald\"")),
     });
     let level = section.text("level", reading, |text| match text {
         "error" => Ok(LogLevel::Error),
@@ -104,13 +102,11 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
     let audit = section.text("audit", reading, |text| match text {
         "stderr" => Ok(AuditSink::Stderr),
         "off" => Ok(AuditSink::Off),
-        "journald" => Err(not_yet(
-            "use \"stderr\": journald takes standard error as it is",
-        )),
+        "journald" => Ok(AuditSink::Journald),
         path if Path::new(path).is_absolute() => absolute_path(path).map(AuditSink::File),
         other => Err(not_one_of(
             other,
-            "\"stderr\", \"off\" or the absolute path of a file",
+            "\"stderr\", \"journald\", \"off\" or the absolute path of a file",
         )),
     });
     section.finish(reading);
@@ -338,13 +334,6 @@ fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
         ));
     }
     Ok(path.to_owned())
-}
-
-fn not_yet(instead: &str) -> Refused {
-    Refused::new(
-        "is \"journald\", which is not available yet",
-        format!("until then {instead}"),
-    )
 }
 
 fn not_one_of(found: &str, expected: &str) -> Refused {

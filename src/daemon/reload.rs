@@ -104,7 +104,8 @@ impl Daemon {
 
     fn apply(&mut self, new: Loaded, tokens: Tokens) -> reload::Plan {
         let around = (self.loaded.config.sts != new.config.sts).then(|| {
-            let queue = self.fleet.surroundings().queue.clone();
+            let running = self.fleet.surroundings();
+            let (queue, progress) = (running.queue.clone(), running.progress.clone());
             queue.limit(limits(&new.config.sts));
             let shared = Shared {
                 sources: self.sources.clone(),
@@ -113,12 +114,15 @@ impl Daemon {
                 skew: self.skew.clone(),
                 metrics: self.metrics.clone(),
             };
-            surroundings(&new.config.sts, shared, queue)
+            surroundings(&new.config.sts, shared, queue, progress)
         });
         // Before the roles: those that are new sign with what is new.
         self.sources.reshape(used_sources(&new.config));
         let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
         self.vend.set_pending_wait(new.config.server.pending_wait);
+        if let Some(keeping) = &self.keeping {
+            keeping.reshaped(tokens.clone());
+        }
         self.loaded = new;
         self.tokens = tokens;
         plan

@@ -162,6 +162,9 @@ fn every_policy_is_as_it_was() {
             let done = policy(config, &[arguments, &["--format", format][..]].concat());
             assert_eq!(done.code, Some(0), "{name}: {}", done.stderr);
             check(format!("{name}.{extension}"), &done.stdout);
+            for id in ["ws-7f3a", "acme:ws/90c1"] {
+                assert!(!done.stderr.contains(id), "{name}: an external id in words");
+            }
             words += &format!("--format {format}\n{}\n", done.stderr);
         }
         check(format!("{name}.txt"), &words);

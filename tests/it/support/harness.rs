@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 use super::sts::FakeSts;
+use super::supervisor::Supervisor;
 
 /// What signs requests to STS.
 pub const BASE_KEY: &str = "AKIAROLETAPBASEKEY22";
@@ -218,6 +219,23 @@ impl Setup {
         self.vend.address
     }
 
+    /// Under a supervisor that takes notifications, keeps descriptors and holds both sockets open.
+    pub fn supervised(self) -> Supervised {
+        let (vend, admin) = (self.vend.address, self.admin.address);
+        let mut supervised = self.notified();
+        supervised.supervisor.listen("credentials", vend);
+        supervised.supervisor.listen("admin", admin);
+        supervised
+    }
+
+    /// The same, but the daemon binds its sockets itself.
+    pub fn notified(self) -> Supervised {
+        Supervised {
+            supervisor: Supervisor::start(self.home()),
+            daemon: self.prepare(),
+        }
+    }
+
     /// Starts the binary, and waits until it serves.
     pub fn start(self) -> Daemon {
         let mut daemon = self.prepare();
@@ -307,6 +325,53 @@ pub struct Daemon {
     endpoint: String,
 }
 
+/// A daemon and its supervisor.
+#[derive(Debug)]
+pub struct Supervised {
+    pub daemon: Daemon,
+    pub supervisor: Supervisor,
+}
+
+impl Supervised {
+    /// Starts the binary with all that the supervisor has for it, and waits until it serves.
+    pub fn launch(&mut self) {
+        let command = self.supervisor.supervise(&self.daemon.command(&["run"]));
+        self.daemon.spawn_as(command);
+        self.daemon.wait_until_serving();
+    }
+}
+
+/// The command in namespaces of its own, after this script; `None`, said aloud, where the machine allows none.
+pub fn unshared(namespaces: &[&str], script: &str, command: &Command) -> Option<Command> {
+    let unshare = |tail: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(namespaces);
+        if !nix::unistd::Uid::effective().is_root() {
+            unshare.arg("--map-root-user");
+        }
+        unshare.args(["sh", "-c"]).args(tail);
+        unshare
+    };
+    let probe = unshare(&[&format!("set -e\n{script}")])
+        .stdin(Stdio::null())
+        .output();
+    if !probe.as_ref().is_ok_and(|probe| probe.status.success()) {
+        println!("SKIPPED: this machine allows no `unshare {namespaces:?}`: {probe:?}");
+        return None;
+    }
+    let mut unshared = unshare(&[&format!("set -e\n{script}\nexec \"$@\""), "sh"]);
+    unshared
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    Some(unshared)
+}
+
 /// What a finished command left behind.
 #[derive(Debug)]
 pub struct Finished {
@@ -321,6 +386,11 @@ impl Daemon {
     /// Starts the binary, and waits until it serves.
     pub fn launch(&mut self) {
         self.spawn();
+        self.wait_until_serving();
+    }
+
+    /// Waits until it serves.
+    pub fn wait_until_serving(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while self
             .admin_if_up("/livez")
@@ -334,7 +404,11 @@ impl Daemon {
 
     /// Starts the binary, and waits for nothing.
     pub fn spawn(&mut self) {
-        let mut command = self.command(&["run"]);
+        self.spawn_as(self.command(&["run"]));
+    }
+
+    /// The same, started by this.
+    pub fn spawn_as(&mut self, mut command: Command) {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -379,6 +453,12 @@ impl Daemon {
         };
         let pid = Pid::from_raw(i32::try_from(running.child.id()).expect("a pid"));
         kill(pid, signal).expect("to signal our own child");
+    }
+
+    /// Of the process that was started.
+    pub fn pid(&self) -> i32 {
+        let running = self.child.as_ref().expect("a running daemon");
+        i32::try_from(running.child.id()).expect("a pid")
     }
 
     /// Waits until the process ends by itself, and gives its exit code. All of its log is in then.

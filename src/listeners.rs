@@ -1,0 +1,239 @@
+//! Where an endpoint listens: on sockets that systemd holds open over restarts, and on those that we bind ourselves.
+//!
+//! The configuration says where, whoever opens the socket: an address that it names is taken from systemd if systemd has
+//! it, and bound if not; an address that only a socket unit names is served by nobody, since nobody has checked it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use nix::sys::socket::{SockType, getsockopt, setsockopt, sockopt};
+use tokio::net::TcpSocket;
+
+/// Connections that wait to be accepted. With 16, a burst of 500 costs its losers a second.
+const BACKLOG: u32 = 1024;
+/// A client that takes no answers while it goes on asking is cut off after this long, milliseconds. The kernel sees to it:
+/// a timer of ours would have to be set for every answer.
+const WRITE_TIMEOUT: u32 = 5_000;
+
+/// The sockets of one endpoint.
+#[derive(Debug)]
+pub struct Listeners<L = TcpListener> {
+    /// Bound by us; closed when we end.
+    pub own: Vec<L>,
+    /// Held by systemd too: whoever connects while we are away waits there for the next process.
+    pub lasting: Vec<L>,
+}
+
+impl Listeners {
+    /// Opens every one of `addresses`, so that a taken port is found before anything is issued. What was handed over for
+    /// this endpoint is in `handed`; `key` names the setting in what is said about it.
+    pub fn open(
+        key: &str,
+        addresses: &[SocketAddr],
+        handed: Vec<TcpListener>,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
+        let mut lasting = Vec::new();
+        for listener in handed {
+            match listener.local_addr() {
+                Ok(address) if addresses.contains(&address) => {
+                    tune(&listener)
+                        .and_then(|()| listener.set_nonblocking(true))
+                        .map_err(|error| (address, error))?;
+                    lasting.push(listener);
+                }
+                Ok(address) => tracing::warn!(
+                    %address,
+                    "systemd holds {address} open for us, but `{key}` does not name it, so nobody answers there: \
+                     change ListenStream= of the socket unit, or `{key}`"
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, "systemd handed over a socket without an address for `{key}`; it is not used");
+                }
+            }
+        }
+        let held: Vec<SocketAddr> = lasting
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect();
+        let missing: Vec<SocketAddr> = addresses
+            .iter()
+            .copied()
+            .filter(|address| !held.contains(address))
+            .collect();
+        let own = bind_all(&missing, !held.is_empty())?;
+        if !held.is_empty() {
+            for address in missing {
+                tracing::warn!(
+                    %address,
+                    "systemd does not hold {address} open, so connections there are refused during a restart: add \
+                     ListenStream={address} to the socket unit"
+                );
+            }
+        }
+        Ok(Self { own, lasting })
+    }
+
+    /// The same for the runtime that this is called in.
+    pub fn into_tokio(self) -> io::Result<Listeners<tokio::net::TcpListener>> {
+        let all = |listeners: Vec<TcpListener>| {
+            let each = listeners.into_iter();
+            each.map(tokio::net::TcpListener::from_std)
+                .collect::<io::Result<Vec<_>>>()
+        };
+        Ok(Listeners {
+            own: all(self.own)?,
+            lasting: all(self.lasting)?,
+        })
+    }
+
+    /// All of them, and whether each is held by systemd too.
+    pub fn iter(&self) -> impl Iterator<Item = (&TcpListener, bool)> {
+        let own = self.own.iter().map(|listener| (listener, false));
+        own.chain(self.lasting.iter().map(|listener| (listener, true)))
+    }
+}
+
+/// Those of what systemd handed over that bear this name, if they are what we can accept connections on.
+pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener> {
+    let (ours, others) = std::mem::take(handed)
+        .into_iter()
+        .partition(|(known, _)| known == name);
+    *handed = others;
+    let listening = |(_, socket): (String, OwnedFd)| {
+        let stream = getsockopt(&socket, sockopt::SockType) == Ok(SockType::Stream);
+        let accepts = getsockopt(&socket, sockopt::AcceptConn) == Ok(true);
+        if !(stream && accepts) {
+            tracing::warn!(
+                name,
+                "what systemd handed over as `{name}` is no listening TCP socket; it is not used"
+            );
+            return None;
+        }
+        Some(TcpListener::from(socket))
+    };
+    ours.into_iter().filter_map(listening).collect()
+}
+
+/// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
+fn bind_all(
+    addresses: &[SocketAddr],
+    others_remain: bool,
+) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let mut listeners = Vec::new();
+    let mut absent = None;
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.is_ipv6() && is_absent_family(&error) => {
+                tracing::warn!(%address, %error, "this host has no IPv6; not listening there");
+                absent = Some((*address, error));
+            }
+            Err(error) => return Err((*address, error)),
+        }
+    }
+    match absent {
+        Some(absent) if listeners.is_empty() && !others_remain => Err(absent),
+        _ => Ok(listeners),
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?.into_std()?;
+    tune(&listener)?;
+    Ok(listener)
+}
+
+/// What accepted sockets inherit: no delay, the write timeout, and on loopback a time to live of one hop, so that nothing
+/// can leave this host by a mistaken route.
+fn tune(listener: &TcpListener) -> io::Result<()> {
+    setsockopt(listener, sockopt::TcpNoDelay, &true)?;
+    setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;
+    let address = listener.local_addr()?.ip();
+    if address.is_loopback() {
+        if address.is_ipv4() {
+            listener.set_ttl(1)?;
+        } else {
+            setsockopt(listener, sockopt::Ipv6Ttl, &1)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_absent_family(error: &io::Error) -> bool {
+    use io::ErrorKind;
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    fn free(address: impl Into<std::net::IpAddr>) -> SocketAddr {
+        SocketAddr::new(address.into(), 0)
+    }
+
+    /// How many hops a packet of an accepted connection may make.
+    fn hops(listener: &TcpListener) -> u32 {
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(getsockopt(&accepted, sockopt::TcpNoDelay), Ok(true));
+        if address.is_ipv4() {
+            accepted.ttl().unwrap()
+        } else {
+            u32::try_from(getsockopt(&accepted, sockopt::Ipv6Ttl).unwrap()).unwrap()
+        }
+    }
+
+    // tokio's sockets want a runtime.
+    #[tokio::test]
+    async fn what_is_accepted_on_loopback_cannot_leave_the_host() {
+        let handed = TcpListener::bind(free(Ipv4Addr::LOCALHOST)).unwrap();
+        let address = handed.local_addr().unwrap();
+        let all = Listeners::open(
+            "server.listen",
+            &[address, free(Ipv4Addr::LOCALHOST)],
+            vec![handed],
+        )
+        .unwrap();
+        assert_eq!((all.own.len(), all.lasting.len()), (1, 1));
+        for (listener, _) in all.iter() {
+            assert_eq!(hops(listener), 1);
+        }
+        // Where there is IPv6.
+        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST)) {
+            assert_eq!(hops(&six), 1);
+        }
+        let wide = bind(free(Ipv4Addr::UNSPECIFIED)).unwrap();
+        let port = wide.local_addr().unwrap().port();
+        let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        wide.set_nonblocking(false).unwrap();
+        assert!(wide.accept().unwrap().0.ttl().unwrap() > 1);
+    }
+
+    #[test]
+    fn only_listening_sockets_of_the_name_are_taken() {
+        let listener = || OwnedFd::from(TcpListener::bind(free(Ipv4Addr::LOCALHOST)).unwrap());
+        let named_so = |name: &str, descriptor| (name.to_owned(), descriptor);
+        let mut handed = vec![
+            named_so("admin", listener()),
+            named_so("credentials", listener()),
+            named_so("credentials", io::pipe().unwrap().0.into()),
+        ];
+        assert_eq!(named("credentials", &mut handed).len(), 1);
+        assert_eq!(handed.len(), 1);
+        assert_eq!(handed[0].0, "admin");
+    }
+}
