@@ -61,7 +61,7 @@ pub struct Slot {
     wake: Notify,
     concluded: Notify,
     /// Roles that are signed with what is in hand here.
-    followers: ArcSwap<Vec<Weak<Slot>>>,
+    followers: ArcSwap<Vec<Weak<Self>>>,
 }
 
 /// The right to publish into one slot. There is one, and it cannot be cloned.

@@ -19,7 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// What tells one state of some files from another: of each its device, inode, size and time of change.
-pub(super) type Stamps = Vec<Option<(u64, u64, u64, i64, i64)>>;
+pub(super) type Stamps = Vec<Option<Stamp>>;
+
+/// Of one file.
+pub(super) type Stamp = (u64, u64, u64, i64, i64);
 
 /// Looks at every file that a source of this origin is known to be read from.
 pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
@@ -94,15 +97,18 @@ pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> SourceError {
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => "does not exist".to_owned(),
-        io::ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
-        _ => format!("cannot be read: {error}"),
+    let is = |kind| error.kind() == kind;
+    let why = if is(io::ErrorKind::NotFound) {
+        "does not exist".to_owned()
+    } else if is(io::ErrorKind::PermissionDenied) {
+        "may not be read by this user".to_owned()
+    } else {
+        format!("cannot be read: {error}")
     };
     SourceError::new(format!("{} {why}", path.display()))
 }
 
-fn stamp(path: &Path) -> Result<Option<(u64, u64, u64, i64, i64)>, SourceError> {
+fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     match std::fs::metadata(path) {
         // Reading a pipe that nobody writes to would wait for ever.
         Ok(found) if found.file_type().is_fifo() => Err(SourceError::new(format!(

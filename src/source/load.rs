@@ -140,13 +140,7 @@ async fn profile(
     }
     match provider.build().provide_credentials().await {
         Ok(credentials) => Ok(credentials),
-        Err(error) => {
-            let reason = told(&error);
-            Err(match error {
-                CredentialsError::CredentialsNotLoaded(_) => Miss::Absent(reason),
-                _ => Miss::Failed(reason),
-            })
-        }
+        Err(error) => Err(missed(&error)),
     }
 }
 
@@ -196,13 +190,7 @@ async fn metadata(config: &ProviderConfig, endpoint: Option<&str>) -> Result<Cre
     }
     match provider.build().provide_credentials().await {
         Ok(credentials) => Ok(credentials),
-        Err(error) => {
-            let reason = told(&error);
-            Err(match error {
-                CredentialsError::CredentialsNotLoaded(_) => Miss::Absent(reason),
-                _ => Miss::Failed(reason),
-            })
-        }
+        Err(error) => Err(missed(&error)),
     }
 }
 
@@ -235,6 +223,15 @@ async fn trade(
 ) -> Result<Credentials, SourceError> {
     let token = Token::read(&identity.token_file).await?;
     outside.trade(token, identity).await
+}
+
+fn missed(error: &CredentialsError) -> Miss {
+    let reason = told(error);
+    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+        Miss::Absent(reason)
+    } else {
+        Miss::Failed(reason)
+    }
 }
 
 /// What the SDK says, without what is not for logs, and in our words where it speaks of itself.
