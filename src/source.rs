@@ -4,7 +4,7 @@
 //! it holds, and never reads a profile file twice.
 //!
 //! Each source is kept by itself: one load at a time, bounded by [`LOAD_TIMEOUT`], and whoever needs another source does
-//! not wait for it. It is looked at whenever somebody signs with it and every [`NAP`], so a file that changed is read
+//! not wait for it. It is looked at whenever somebody signs with it and every 30 seconds, so a file that changed is read
 //! within seconds. A failed load keeps what is held until it ends. However many roles complain, a source is loaded at
 //! most as often as its own back-off allows.
 
