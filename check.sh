@@ -45,5 +45,7 @@ if [ "$clients" = yes ]; then
   tests/clients/run --roletap target/debug/roletap
   step "policies, tried in an IAM"
   tests/policy/run --roletap target/debug/roletap
+  step "onboarding, as its page says"
+  tests/onboarding/run --roletap target/debug/roletap
 fi
 step "all is well"

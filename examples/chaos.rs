@@ -25,12 +25,16 @@ mod load;
 mod mischief;
 #[path = "chaos/oracle.rs"]
 mod oracle;
+#[path = "../tests/it/support/patience.rs"]
+mod patience;
 #[path = "chaos/report.rs"]
 mod report;
 #[path = "chaos/sdk.rs"]
 mod sdk;
 #[path = "../tests/it/support/sts.rs"]
 mod sts;
+#[path = "../tests/it/support/supervisor.rs"]
+mod supervisor;
 #[path = "chaos/watch.rs"]
 mod watch;
 
@@ -265,6 +269,7 @@ fn prepare(
         arguments.roletap.clone(),
         text.path(),
         home.join("stderr.log"),
+        text.vend,
         text.admin,
     );
     Ok(Conductor {

@@ -12,6 +12,7 @@ pub mod check;
 pub mod completions;
 pub mod consumer;
 pub mod credential_process;
+pub mod doctor;
 pub mod exec;
 pub mod fetch;
 mod limits;
@@ -116,6 +117,10 @@ pub enum Command {
     ///
     /// Standard output holds nothing but the document; whose it is and how to apply it is told on standard error.
     Policy(policy::PolicyArguments),
+    /// Look at everything between a workload and its credentials, and say what to do
+    ///
+    /// Assumes each role once, for real. Works whether the daemon runs or not. Exits 0 if nothing fails, else 69.
+    Doctor(doctor::DoctorArguments),
     /// Print a completion script
     Completions {
         /// The shell
@@ -231,6 +236,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Refresh { role } => refresh::refresh(config, &role),
         Command::Policy(arguments) => policy::policy(config, &arguments),
+        Command::Doctor(arguments) => doctor::doctor(config, &arguments),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),
     }

@@ -43,6 +43,7 @@ pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
 pub use host::{FixedHost, Host, ThisHost};
 pub use load::Loaded;
 pub use problem::{Problem, Report, Severity};
+pub use secret::redacted;
 
 use crate::role::{Role, RoleName, SourceName};
 

@@ -232,6 +232,7 @@ mod tests {
     use crate::budget::Limits;
     use crate::budget::queue::Queue;
     use crate::issuer::{Class, IssueError};
+    use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
     use crate::refresher::Progress;
@@ -265,6 +266,30 @@ mod tests {
                 Duration::from_millis(50),
                 script,
             ));
+            let roles = config(names, duration, "").roles;
+            Self::with(wall, issuer, &roles, BTreeMap::new())
+        }
+
+        /// What a later process makes of what this one has in hand.
+        fn restarted(self, names: &[&str], duration: u32) -> Self {
+            let image = keep::image(&self.slots.load(), &Tokens::default(), None, 1);
+            let kept = keep::Kept::read(&image).unwrap();
+            let roles = config(names, duration, "").roles;
+            let now = self.clock.now();
+            let inherited = roles
+                .iter()
+                .filter_map(|(name, role)| Some((name.clone(), kept.inherit(role, now)?.ok()?)))
+                .collect();
+            Self::with(self.wall, self.issuer, &roles, inherited)
+        }
+
+        fn with(
+            wall: Wall,
+            issuer: Arc<Scripted>,
+            roles: &BTreeMap<RoleName, Arc<Role>>,
+            inherited: BTreeMap<RoleName, Inherited>,
+        ) -> Self {
+            let clock = wall.shared();
             let around = Surroundings {
                 issuer: issuer.clone(),
                 attempt_deadline: Duration::from_secs(16),
@@ -275,7 +300,8 @@ mod tests {
             };
             let slots = Arc::new(Slots::default());
             let mut fleet = Fleet::new(around, slots.clone());
-            fleet.reshape(&config(names, duration, "").roles, &Tokens::default(), None);
+            fleet.inherit(inherited);
+            fleet.reshape(roles, &Tokens::default(), None);
             Self {
                 wall,
                 clock,
@@ -474,6 +500,72 @@ mod tests {
         }
         assert_eq!(world.phase("a"), Phase::Fresh);
         assert!(world.fleet.surroundings().metrics.refresher_restarts() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn restarts_move_no_call_and_add_none() {
+        let names = ["a", "b", "c"];
+        let calls = |world: &World| world.issuer.calls.lock().unwrap().clone();
+        fastrand::seed(7);
+        let mut steady = World::new(&names, 3600, hourly);
+        steady.pass(60).await;
+        let due: Vec<_> = names
+            .map(|name| steady.slots.find(name).unwrap())
+            .map(|slot| slot.state().next_attempt(steady.clock.now()))
+            .into();
+        let before = calls(&steady).len();
+        let mut world = steady;
+        // One every minute, up to the first refresh.
+        loop {
+            let soonest = due.iter().min().unwrap();
+            if *soonest < world.clock.now() + Duration::from_secs(90) {
+                break;
+            }
+            world = world.restarted(&names, 3600);
+            for (name, due) in names.iter().zip(&due) {
+                let slot = world.slots.find(name).unwrap();
+                assert_eq!(slot.state().next_attempt(world.clock.now()), *due);
+            }
+            world.pass(60).await;
+        }
+        assert_eq!(calls(&world).len(), before);
+        world.pass(HOUR).await;
+        for name in names {
+            assert_eq!(world.phase(name), Phase::Fresh, "{name}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_tries_at_once_only_what_waited_for_a_person() {
+        let mut world = World::new(&["waits", "denied"], 3600, |role, now| {
+            if now < 60 {
+                return Ok(Duration::from_secs(HOUR));
+            }
+            Err(error(if role.name.as_str() == "denied" {
+                Class::Denied
+            } else {
+                Class::Source
+            }))
+        });
+        world.pass(60).await;
+        // Until both have failed often, and wait for long.
+        world.pass(HOUR - 600).await;
+        let count = |world: &World, role: &str| {
+            let calls = world.issuer.calls.lock().unwrap();
+            calls.iter().filter(|(name, _)| name == role).count()
+        };
+        let due = |world: &World, role: &str| {
+            let slot = world.slots.find(role).unwrap();
+            slot.state().next_attempt(world.clock.now())
+        };
+        let waits = due(&world, "waits");
+        assert!(waits > world.clock.now() + Duration::from_secs(1));
+        let before = (count(&world, "waits"), count(&world, "denied"));
+        let mut world = world.restarted(&["waits", "denied"], 3600);
+        assert_eq!(due(&world, "waits"), waits);
+        let _ = tokio::time::timeout(Duration::from_millis(900), world.fleet.mend()).await;
+        let after = (count(&world, "waits"), count(&world, "denied"));
+        assert_eq!(after, (before.0, before.1 + 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use self::explain::Advice;
 use crate::credentials::Credentials;
 use crate::role::Role;
 
@@ -38,8 +39,8 @@ pub struct IssueError {
     pub request_id: Option<String>,
     /// What happened: a lower-case fragment that fits after "failed to assume the role: ".
     pub what: String,
-    /// What it most likely means, whom to ask and for what.
-    pub advice: String,
+    /// What it means, whom to ask and for what.
+    pub advice: Box<Advice>,
     /// How long STS asked us to stay away.
     pub retry_after: Option<Duration>,
 }

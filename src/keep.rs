@@ -7,13 +7,17 @@
 //!
 //! A role without unexpired credentials is not taken over: pending, it waits for its first attempt and answers then.
 
+mod bytes;
+
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use self::bytes::{Packed, Reader};
 use crate::credentials::Credentials;
+use crate::issuer::explain::Advice;
 use crate::issuer::{Class, IssueError};
 use crate::lifecycle::{Failures, RoleState};
 use crate::role::{RequestIdentity, Role, RoleName};
@@ -268,65 +272,7 @@ fn checksum_of(length: u64, payload: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Bytes as they are written. Grows without leaving a copy behind that nobody wipes.
-struct Packed(Image);
-
 impl Packed {
-    fn with_capacity(bytes: usize) -> Self {
-        Self(Zeroizing::new(Vec::with_capacity(bytes)))
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        let needed = self.0.len() + bytes.len();
-        if needed > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
-            larger.extend_from_slice(&self.0);
-            self.0 = larger;
-        }
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn u32(&mut self, number: u32) {
-        self.bytes(&number.to_le_bytes());
-    }
-
-    fn u64(&mut self, number: u64) {
-        self.bytes(&number.to_le_bytes());
-    }
-
-    fn count(&mut self, count: usize) {
-        self.u32(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    fn flag(&mut self, flag: bool) {
-        self.bytes(&[u8::from(flag)]);
-    }
-
-    fn blob(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.bytes(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.blob(text.as_bytes());
-    }
-
-    fn duration(&mut self, duration: Duration) {
-        self.u64(duration.as_secs());
-        self.u32(duration.subsec_nanos());
-    }
-
-    fn time(&mut self, time: SystemTime) {
-        self.duration(time.duration_since(UNIX_EPOCH).unwrap_or_default());
-    }
-
-    fn option<T>(&mut self, value: Option<T>, some: impl FnOnce(&mut Self, T)) {
-        self.flag(value.is_some());
-        if let Some(value) = value {
-            some(self, value);
-        }
-    }
-
     fn failures(&mut self, failures: &Failures) {
         let error = &failures.error;
         self.text(error.class.as_str());
@@ -334,7 +280,10 @@ impl Packed {
         self.option(error.status, |out, status| out.u32(status.into()));
         self.option(error.request_id.as_deref(), Self::text);
         self.text(&error.what);
-        self.text(&error.advice);
+        let advice = &error.advice;
+        for part in [&advice.meaning, &advice.ask, &advice.change] {
+            self.text(part);
+        }
         self.option(error.retry_after, Self::duration);
         self.u32(failures.count);
         self.u32(failures.of_this_class);
@@ -360,13 +309,7 @@ impl Packed {
     }
 }
 
-/// Bytes as they are read; `None` where they end or mean nothing.
-struct Reader<'a> {
-    rest: &'a [u8],
-    length: usize,
-}
-
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn kept(&mut self) -> Option<Kept> {
         let serial = self.u64()?;
         let skew_millis = self.option(|reader| Some(i64::from_le_bytes(reader.array()?)))?;
@@ -410,7 +353,11 @@ impl<'a> Reader<'a> {
             status: self.option(|reader| u16::try_from(reader.u32()?).ok())?,
             request_id: self.option(Self::owned)?,
             what: self.owned()?,
-            advice: self.owned()?,
+            advice: Box::new(Advice {
+                meaning: self.owned()?,
+                ask: self.owned()?,
+                change: self.owned()?,
+            }),
             retry_after: self.option(Self::duration)?,
         };
         Some(Failures {
@@ -430,66 +377,6 @@ impl<'a> Reader<'a> {
         }
         Some(RoleTokens { current, previous })
     }
-
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        match self.array()? {
-            [0] => Some(false),
-            [1] => Some(true),
-            _ => None,
-        }
-    }
-
-    fn blob(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.u32()?).ok()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.blob()?).ok()
-    }
-
-    fn owned(&mut self) -> Option<String> {
-        self.text().map(str::to_owned)
-    }
-
-    fn name(&mut self) -> Option<RoleName> {
-        RoleName::parse(self.text()?).ok()
-    }
-
-    fn duration(&mut self) -> Option<Duration> {
-        let (seconds, nanos) = (self.u64()?, self.u32()?);
-        (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
-    }
-
-    fn time(&mut self) -> Option<SystemTime> {
-        UNIX_EPOCH.checked_add(self.duration()?)
-    }
-
-    fn option<T>(&mut self, some: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        if self.flag()? {
-            some(self).map(Some)
-        } else {
-            Some(None)
-        }
-    }
 }
 
 impl std::fmt::Debug for Rendered {
@@ -501,6 +388,7 @@ impl std::fmt::Debug for Rendered {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::lifecycle::Jitter;
@@ -775,21 +663,5 @@ mod tests {
         for secret in ["wJalr", "FwoG"] {
             assert!(!printed.contains(secret), "{printed}");
         }
-    }
-
-    #[test]
-    fn a_buffer_that_grows_holds_what_was_put_in() {
-        let mut out = Packed::with_capacity(0);
-        for number in 0..1000 {
-            out.u32(number);
-        }
-        let mut reader = Reader {
-            rest: &out.0,
-            length: out.0.len(),
-        };
-        for number in 0..1000 {
-            assert_eq!(reader.u32(), Some(number));
-        }
-        assert!(reader.rest.is_empty());
     }
 }

@@ -33,6 +33,7 @@ pub mod tokens;
 // The process.
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod journal;
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
 use crate::credentials::{Credentials, rfc3339};
+use crate::issuer::explain::{self, Failure};
+use crate::issuer::obstacle::Obstacle;
 use crate::issuer::{Class, IssueError, Issuer};
 use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
@@ -177,15 +179,26 @@ async fn attempt<I: Issuer>(
 ) -> Result<Credentials, IssueError> {
     match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(IssueError {
-            class: Class::Network,
-            code: None,
-            status: None,
-            request_id: None,
-            what: format!("the attempt did not end within {} s", around.attempt_deadline.as_secs()),
-            advice: "nothing to do if it passes; else check DNS, egress and instance metadata of this host".to_owned(),
-            retry_after: None,
-        }),
+        Err(_) => {
+            let what = format!(
+                "the attempt did not end within {} s",
+                around.attempt_deadline.as_secs()
+            );
+            let failure = Failure {
+                what: &what,
+                obstacle: Some(&Obstacle::NoAnswer),
+                ..Failure::default()
+            };
+            Err(IssueError {
+                class: Class::Network,
+                code: None,
+                status: None,
+                request_id: None,
+                advice: explain::advice(role, Class::Network, &failure),
+                what,
+                retry_after: None,
+            })
+        }
     }
 }
 
@@ -252,7 +265,7 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
                     request_id = error.request_id.as_deref().unwrap_or("-"),
                     credentials_in_hand_until = in_hand.as_deref().unwrap_or("none"),
                     next_attempt = rfc3339(failures.retry_at),
-                    advice = error.advice,
+                    advice = error.advice.to_string(),
                     "failed to assume the role: {error}"
                 );
             } else {

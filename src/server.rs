@@ -161,19 +161,25 @@ impl<E: Endpoint> Acceptor<E> {
         let mut first = 0;
         let mut complaints = Complaints::default();
         let all: Vec<&TcpListener> = own.iter().chain(&lasting).collect();
-        self.accept_until(self.stopping.clone(), &all, &mut first, &mut complaints)
-            .await;
+        self.accept_until(
+            self.stopping.clone(),
+            &all,
+            Some(&self.present),
+            &mut first,
+            &mut complaints,
+        )
+        .await;
         // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
         let own: Vec<&TcpListener> = own.iter().collect();
         while let Ok((permit, accepted)) =
             tokio::time::timeout(Duration::from_millis(1), self.accepted(&own, &mut first)).await
         {
-            self.begin(permit, accepted, &mut complaints).await;
+            self.begin(permit, accepted, None, &mut complaints).await;
         }
         drop(all);
         // And of these it is the next process's.
         let lasting: Vec<&TcpListener> = lasting.iter().collect();
-        self.accept_until(leaving, &lasting, &mut first, &mut complaints)
+        self.accept_until(leaving, &lasting, None, &mut first, &mut complaints)
             .await;
     }
 
@@ -181,6 +187,7 @@ impl<E: Endpoint> Acceptor<E> {
         &self,
         mut over: watch::Receiver<bool>,
         listeners: &[&TcpListener],
+        present: Option<&mpsc::WeakSender<Infallible>>,
         first: &mut usize,
         complaints: &mut Complaints,
     ) {
@@ -188,7 +195,7 @@ impl<E: Endpoint> Acceptor<E> {
         loop {
             tokio::select! {
                 (permit, accepted) = self.accepted(listeners, first) => {
-                    self.begin(permit, accepted, complaints).await;
+                    self.begin(permit, accepted, present, complaints).await;
                 }
                 () = &mut over => return,
             }
@@ -206,14 +213,14 @@ impl<E: Endpoint> Acceptor<E> {
         &self,
         permit: Option<OwnedSemaphorePermit>,
         accepted: io::Result<(TcpStream, SocketAddr)>,
+        present: Option<&mpsc::WeakSender<Infallible>>,
         complaints: &mut Complaints,
     ) {
         match accepted {
             Ok((stream, peer)) => {
                 let (endpoint, open) = (self.endpoint.clone(), self.limits.open.clone());
                 let stopping = self.stopping.clone();
-                let before = !*stopping.borrow();
-                let present = before.then(|| self.present.upgrade());
+                let present = present.and_then(mpsc::WeakSender::upgrade);
                 tokio::spawn(async move {
                     let _counted = open.open();
                     converse(stream, peer, endpoint, stopping).await;

@@ -75,7 +75,7 @@ pub(crate) fn error(class: Class) -> IssueError {
         status: answered.then_some(403),
         request_id: None,
         what: "as scripted".to_owned(),
-        advice: "none".to_owned(),
+        advice: Box::default(),
         retry_after: None,
     }
 }

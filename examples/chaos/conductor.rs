@@ -282,7 +282,7 @@ impl Conductor {
     pub(crate) fn restart(&mut self, is_kill: bool) -> Result<(), Failed> {
         let world = self.world.clone();
         let oracle = &world.oracle;
-        oracle.restart_begins();
+        oracle.restart_begins(is_kill);
         let begun = Instant::now();
         if is_kill {
             oracle.count("restarts by SIGKILL");

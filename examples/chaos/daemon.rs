@@ -1,4 +1,4 @@
-//! The daemon as a child process, and its admin endpoint.
+//! The daemon as a child process under a supervisor that keeps its sockets open and its store, and its admin endpoint.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use crate::Failed;
 use crate::client::Connection;
 use crate::pause;
+use crate::supervisor::Supervisor;
 
 /// The argument that makes the example the daemon.
 pub(crate) const ARGUMENT: &str = "daemon";
@@ -28,6 +29,7 @@ pub(crate) struct Daemon {
     config: PathBuf,
     stderr: PathBuf,
     admin: SocketAddr,
+    supervisor: Supervisor,
     child: Option<Child>,
 }
 
@@ -36,13 +38,19 @@ impl Daemon {
         binary: Option<PathBuf>,
         config: PathBuf,
         stderr: PathBuf,
+        vend: SocketAddr,
         admin: SocketAddr,
     ) -> Self {
+        let home = config.parent().unwrap_or(Path::new("."));
+        let mut supervisor = Supervisor::start(home);
+        supervisor.listen("credentials", vend);
+        supervisor.listen("admin", admin);
         Self {
             binary,
             config,
             stderr,
             admin,
+            supervisor,
             child: None,
         }
     }
@@ -65,13 +73,16 @@ impl Daemon {
             .create(true)
             .append(true)
             .open(&self.stderr)?;
-        let child = command
+        command
             .arg(&self.config)
-            .env_clear()
             .env("AWS_ACCESS_KEY_ID", BASE_KEY)
             .env("AWS_SECRET_ACCESS_KEY", BASE_SECRET)
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("HOME", "/nonexistent")
+            .env("HOME", "/nonexistent");
+        // With no environment but this.
+        let child = self
+            .supervisor
+            .supervise(&command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -188,11 +188,14 @@ impl Oracle {
         *lock(&self.shift) = (seconds, seconds);
     }
 
-    /// The process is about to be replaced: what it has in hand is lost.
-    pub(crate) fn restart_begins(&self) {
+    /// The process is about to be replaced. What it has in hand goes to the next one; only what was issued just before a
+    /// kill may be lost.
+    pub(crate) fn restart_begins(&self, is_kill: bool) {
         self.restarts.fetch_add(1, Ordering::SeqCst);
-        for role in &self.roles {
-            role.facts().in_hand = None;
+        if is_kill {
+            for role in &self.roles {
+                role.facts().in_hand = None;
+            }
         }
     }
 

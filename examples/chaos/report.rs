@@ -102,7 +102,7 @@ pub(crate) fn print(
         oracle.slowest().as_secs_f64() * 1e3
     ));
     say(&format!(
-        "{} reloads, {} restarts; the endpoint was away for {:.0} ms at the longest (no socket activation)",
+        "{} reloads, {} restarts; from a signal to the next process that answers {:.0} ms at the longest, with sockets that stay open",
         sum("reloads "),
         sum("restarts "),
         world.longest_down().as_secs_f64() * 1e3

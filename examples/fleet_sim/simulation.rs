@@ -496,7 +496,7 @@ fn error(class: Class) -> IssueError {
         status: None,
         request_id: None,
         what: String::new(),
-        advice: String::new(),
+        advice: Box::default(),
         retry_after: None,
     }
 }

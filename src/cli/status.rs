@@ -118,13 +118,15 @@ fn render(overview: &Value) -> String {
         }
         let _ = writeln!(
             out,
-            "\n{} has failed {} times since {} ({}):\n  {}\n  {}",
+            "\n{} has failed {} times since {} ({}):\n  {}\n  means:  {}\n  ask:    {}\n  change: {}",
             text(&role["name"]),
             error["failed_attempts"],
             text(&error["failing_since"]),
             text(&error["class"]),
             text(&error["message"]),
-            text(&error["advice"]),
+            text(&error["meaning"]),
+            text(&error["ask"]),
+            text(&error["change"]),
         );
         if let Some(id) = error["request_id"].as_str() {
             let _ = writeln!(out, "  request id {id}");

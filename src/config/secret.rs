@@ -52,6 +52,17 @@ pub(super) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
         .collect()
 }
 
+/// A configuration as it may be shown to others.
+pub fn redacted(text: &str) -> String {
+    text.split_inclusive('\n')
+        .zip(hidden_lines(text))
+        .map(|(line, shown)| match shown {
+            None => line.to_owned(),
+            Some(shown) => format!("{}[hidden]\n", line.get(..shown).unwrap_or_default()),
+        })
+        .collect()
+}
+
 /// The part of a line up to and with the `=` of its first secret key.
 fn shown_part(line: &str) -> Option<usize> {
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! What stood in the way to STS or back, in words, and what to look at. Pure.
+//! What stood in the way to STS or back, in words. Pure.
 //!
 //! The SDK, its HTTP client and its TLS library each wrap the error of the one below, and their words are for those who
 //! wrote them. Here the chain is read once and told by what an operator can check. The class does not depend on it.
@@ -128,60 +128,24 @@ impl Obstacle {
         }
     }
 
-    /// What to look at.
-    pub fn advice(&self) -> &'static str {
+    /// In the table of explanations.
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Name(_) => {
-                "check the DNS of this host (/etc/resolv.conf), the spelling of `sts.region` and `sts.endpoint_url`, and \
-                 private DNS if there is a VPC endpoint for STS"
-            }
-            Self::Refused => {
-                "nothing listens there, or a firewall says so in its place: check `sts.endpoint_url`, HTTPS_PROXY and the \
-                 egress rules of this host"
-            }
-            Self::NoConnection => {
-                "packets are dropped on the way: ask the network team of this host for egress to STS, by a route, a security \
-                 group or a VPC endpoint"
-            }
-            Self::NoRoute(_) => "check the network and the routes of this host",
-            Self::Untrusted => {
-                "set SSL_CERT_FILE in the daemon's environment to a bundle with the private CA (AWS_CA_BUNDLE is not read); if \
-                 there should be none, ask the network team of this host what intercepts TLS"
-            }
-            Self::CertificateTime => {
-                "check the clock of this host; if it is right, the owner of the endpoint has to renew its certificate"
-            }
-            Self::CertificateName => {
-                "check `sts.endpoint_url` and the DNS of this host: what answers is another server, or a proxy that intercepts TLS"
-            }
-            Self::NotTls => {
-                "check scheme and port of `sts.endpoint_url`, and whether a proxy answers for this host: see HTTPS_PROXY and NO_PROXY"
-            }
-            Self::Tls(_) => {
-                "ask the network team of this host whether a proxy intercepts TLS; SSL_CERT_FILE names a private CA (AWS_CA_BUNDLE is \
-                 not read)"
-            }
-            Self::Proxy(_) => {
-                "check HTTPS_PROXY in the daemon's environment, user name and password included, or name the endpoint in NO_PROXY; \
-                 else ask whoever runs the proxy of this host"
-            }
-            Self::CutOff => {
-                "nothing to do if it passes; else ask the network team of this host which proxy, firewall or load balancer ends \
-                 connections on the way to STS"
-            }
-            Self::TooLong => {
-                "what answers is not STS but a proxy, a portal or another server: check `sts.endpoint_url`, HTTPS_PROXY and NO_PROXY \
-                 of this host"
-            }
-            Self::NotHttp => {
-                "something else listens there: check `sts.endpoint_url`, HTTPS_PROXY and NO_PROXY of this host"
-            }
-            Self::NoAnswer => {
-                "nothing to do if it passes; else check egress, the VPC endpoint and HTTPS_PROXY of this host"
-            }
-            Self::Other(_) => {
-                "nothing to do if it passes; else check DNS, egress, the VPC endpoint and HTTPS_PROXY of this host"
-            }
+            Self::Name(_) => "name",
+            Self::Refused => "refused",
+            Self::NoConnection => "no connection",
+            Self::NoRoute(_) => "no route",
+            Self::Untrusted => "untrusted",
+            Self::CertificateTime => "certificate time",
+            Self::CertificateName => "certificate name",
+            Self::NotTls => "not tls",
+            Self::Tls(_) => "tls",
+            Self::Proxy(_) => "proxy",
+            Self::CutOff => "cut off",
+            Self::TooLong => "too long",
+            Self::NotHttp => "not http",
+            Self::NoAnswer => "no answer",
+            Self::Other(_) => "other",
         }
     }
 }

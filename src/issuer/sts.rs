@@ -6,6 +6,7 @@
 //! text serves to explain.
 
 mod classify;
+mod date;
 mod endpoints;
 mod for_sources;
 pub mod identity;
@@ -16,18 +17,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
-use aws_sdk_sts::config::{
-    BehaviorVersion, ConfigBag, IdentityCache, Intercept, RuntimeComponents,
-};
+use aws_sdk_sts::config::{BehaviorVersion, IdentityCache};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 
 use super::bounded::Bounded;
 use super::explain::{self, Failure};
@@ -42,6 +38,7 @@ use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
 
 use classify::Told;
+use date::DateWitness;
 use endpoints::{Endpoint, Endpoints};
 pub use for_sources::ForSources;
 pub use signer::Signer;
@@ -134,6 +131,24 @@ impl StsIssuer {
         outcome
     }
 
+    /// One call for a role, and before it one for each role it is chained to: for commands that run without a daemon.
+    pub async fn issue_along(&self, role: &Role) -> Result<Credentials, IssueError> {
+        let mut ancestors: Vec<&Role> = role.ancestors().map(AsRef::as_ref).collect();
+        ancestors.reverse();
+        let mut signer: Option<Signer> = None;
+        for hop in ancestors {
+            let issued = match &signer {
+                None => self.issue(hop).await,
+                Some(signer) => self.issue_signed_by(hop, signer).await,
+            };
+            signer = Some(Signer::of_issued(&issued?));
+        }
+        match &signer {
+            None => self.issue(role).await,
+            Some(signer) => self.issue_signed_by(role, signer).await,
+        }
+    }
+
     async fn issue_for_token(
         &self,
         role: &Role,
@@ -178,7 +193,7 @@ impl StsIssuer {
                 let told = self
                     .told(endpoint, &error)
                     .about(&web_identity::described(&token));
-                Err(self.classified(role, &told))
+                Err(self.classified(endpoint, role, &told))
             }
         };
         let class = outcome.as_ref().err().map(|error| error.class);
@@ -299,7 +314,7 @@ impl StsIssuer {
                 let utilization = answer.session_token_utilization();
                 self.examined(endpoint, role, answer.credentials(), utilization)
             }
-            Err(error) => Err(self.classified(role, &self.told(endpoint, &error))),
+            Err(error) => Err(self.classified(endpoint, role, &self.told(endpoint, &error))),
         }
     }
 
@@ -366,8 +381,9 @@ impl StsIssuer {
         Told::of(error, &endpoint.name, self.attempt_timeout, &self.skew)
     }
 
-    fn classified(&self, role: &Role, told: &Told) -> IssueError {
-        self.error(role, told.class, &told.failure(self.skew.seconds()))
+    fn classified(&self, endpoint: &Endpoint, role: &Role, told: &Told) -> IssueError {
+        let failure = told.failure(&endpoint.region, self.skew.seconds());
+        self.error(role, told.class, &failure)
     }
 
     fn error(&self, role: &Role, class: Class, failure: &Failure<'_>) -> IssueError {
@@ -442,41 +458,6 @@ fn configured(sts: &Sts, clock: SharedTimeSource) -> aws_sdk_sts::config::Builde
         .identity_cache(IdentityCache::no_cache())
         .time_source(clock)
         .interceptor(Bounded)
-}
-
-/// Reads the `Date` of every answer, of errors too.
-#[derive(Debug)]
-struct DateWitness {
-    skew: Arc<Skew>,
-    clock: SharedTimeSource,
-}
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for DateWitness {
-    fn name(&self) -> &'static str {
-        "DateWitness"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), aws_smithy_runtime_api::box_error::BoxError> {
-        let headers = context.response().headers();
-        // A captive portal has a date of its own; what STS answers bears a request id.
-        if headers.get(REQUEST_ID).is_none() {
-            return Ok(());
-        }
-        let date = headers
-            .get("date")
-            .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
-        if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            let granted = context.response().status().is_success();
-            self.skew.measure(server, self.clock.now(), granted);
-        }
-        Ok(())
-    }
 }
 
 fn now() -> std::time::Instant {

@@ -135,7 +135,11 @@ struct ErrorView {
     http_status: Option<u16>,
     request_id: Option<String>,
     message: String,
+    /// The three parts below in one line.
     advice: String,
+    meaning: String,
+    ask: String,
+    change: String,
     failed_attempts: u32,
     failing_since: String,
 }
@@ -310,7 +314,10 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
             http_status: failures.error.status,
             request_id: failures.error.request_id.clone(),
             message: failures.error.what.clone(),
-            advice: failures.error.advice.clone(),
+            advice: failures.error.advice.to_string(),
+            meaning: failures.error.advice.meaning.clone(),
+            ask: failures.error.advice.ask.clone(),
+            change: failures.error.advice.change.clone(),
             failed_attempts: failures.count,
             failing_since: rfc3339(failures.since),
         }),

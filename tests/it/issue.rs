@@ -79,7 +79,6 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
     });
     let page = daemon.admin("/metrics").text();
     let overview = daemon.overview();
-    let log = daemon.log();
     let mut misses = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let name = format!("r{at}");
@@ -110,6 +109,9 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
         }
         misses.extend(schedule_miss(row, role, &overview["time"]));
         let line = format!("role=\"{name}\" class=\"{}\"", row.class);
+        // Lines are written by a thread of their own: this one may be on its way.
+        daemon.logged(&line);
+        let log = daemon.log();
         let logged = log.lines().filter(|found| found.contains(&line));
         let logged: Vec<&str> = logged.filter(|found| found.contains(" ERROR ")).collect();
         if logged.len() != 1

@@ -8,6 +8,8 @@
 )]
 
 mod config;
+mod doctor;
+mod errors;
 mod fake_sts;
 mod fleet;
 mod host;

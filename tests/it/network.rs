@@ -1,13 +1,14 @@
 //! What can go wrong between this host and STS, below HTTP and around it: the class, the words, the schedule, the
 //! metric and the log, through the real binary.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::support::harness::{Daemon, PATIENCE, Setup, text, with};
+use crate::support::silence::FullBacklog;
 use crate::support::sts::{FakeSts, Fault};
 use crate::support::tls::{Authority, Flaw, TlsFront};
 
@@ -141,28 +142,12 @@ fn a_port_that_refuses() {
     daemon.vended("orders");
 }
 
-/// A host that drops our packets, without leaving loopback: the kernel ignores who comes to a full backlog.
 #[test]
 fn a_connection_that_nobody_answers() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let _within = runtime.enter();
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-        .expect("a port");
-    let listener = socket.listen(1).expect("to listen");
-    let address = listener.local_addr().expect("an address");
-    let mut held = Vec::new();
-    while let Ok(connection) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
-        held.push(connection);
-        assert!(held.len() < 100, "the backlog does not fill");
-    }
+    let silent = FullBacklog::new();
     let sts = FakeSts::start();
     for scheme in ["http", "https"] {
-        let url = format!("{scheme}://{address}");
+        let url = silent.url(scheme);
         let daemon = setup(&sts).endpoint(&url).start();
         assert_told(
             &daemon,
@@ -297,7 +282,7 @@ fn cut_off_at_every_stage() {
                 assert_fault_is_told(
                     fault,
                     &["cut the connection off"],
-                    &["nothing to do if it passes", "the network team"],
+                    &["nobody if it passes", "the network team"],
                 );
             });
         }

@@ -618,7 +618,7 @@ fn status_shows_what_the_daemon_holds() {
     assert!(table.contains("orders") && table.contains(&key), "{table}");
     assert!(table.contains("AccessDenied"), "{table}");
     assert!(
-        table.contains("Ask the owner of account 111122223333"),
+        table.contains("ask:    the owner of account 111122223333"),
         "{table}"
     );
     let json = succeeded(daemon.run(&["status", "--json"]));

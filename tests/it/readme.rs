@@ -55,6 +55,7 @@ fn the_commands_that_it_names_exist() {
         let word = word.trim_matches(|c: char| !c.is_ascii_lowercase() && c != '-');
         if [
             "check",
+            "doctor",
             "run",
             "status",
             "env",

@@ -871,10 +871,12 @@ fn a_role_for_a_token() {
         ("operation", "AssumeRoleWithWebIdentity"),
         ("outcome", "issued"),
     ];
-    assert_eq!(
-        daemon.metric("roletap_sts_requests_total", &labels),
-        Some(2.0)
-    );
+    daemon.wait_until("both are counted", |daemon| {
+        let count = daemon.metric("roletap_sts_requests_total", &labels);
+        (count == Some(2.0))
+            .then_some(())
+            .ok_or_else(|| format!("{count:?}"))
+    });
     assert_eq!(daemon.role("orders")["source"], "web identity");
 }
 

@@ -1,6 +1,9 @@
 //! What the tests share.
 pub mod harness;
+pub mod patience;
+pub(crate) mod s3;
 pub mod signature;
+pub(crate) mod silence;
 pub mod sts;
 pub mod supervisor;
 pub mod tls;

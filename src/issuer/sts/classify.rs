@@ -135,13 +135,14 @@ impl Told {
     }
 
     /// For whoever explains it.
-    pub(super) fn failure(&self, skew: Option<f64>) -> Failure<'_> {
+    pub(super) fn failure<'a>(&'a self, region: &'a str, skew: Option<f64>) -> Failure<'a> {
         Failure {
             what: &self.what,
             code: self.code.as_deref(),
             message: self.message.as_deref(),
             obstacle: self.obstacle.as_ref(),
             status: self.status,
+            region: Some(region),
             request_id: self.request_id.as_deref(),
             retry_after: self.retry_after,
             skew,

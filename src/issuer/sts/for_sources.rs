@@ -68,14 +68,14 @@ impl ForSources {
         self.metrics
             .sts_request(web_identity::OPERATION, &endpoint.region, class);
         let outcome = outcome.map_err(|told| {
-            let failure = told.failure(None);
+            let failure = told.failure(&endpoint.region, None);
             IssueError {
                 class: told.class,
                 code: failure.code.map(str::to_owned),
                 status: failure.status,
                 request_id: failure.request_id.map(str::to_owned),
                 what: told.what.clone(),
-                advice: String::new(),
+                advice: Box::default(),
                 retry_after: failure.retry_after,
             }
         });

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,6 +24,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
+use super::patience::POLL;
+pub use super::patience::{PATIENCE, pause, wait_for};
 use super::sts::FakeSts;
 use super::supervisor::Supervisor;
 
@@ -31,33 +33,11 @@ use super::supervisor::Supervisor;
 pub const BASE_KEY: &str = "AKIAROLETAPBASEKEY22";
 /// Its secret, which must be seen nowhere.
 pub const BASE_SECRET: &str = "kBase5ecretOf+the/wire0tier1234567890abc";
-/// Long enough for a loaded machine; whatever waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(10);
 const BINARY: &str = env!("CARGO_BIN_EXE_roletap");
 
 /// A role's ARN, from its name.
 pub fn arn(role: &str) -> String {
     format!("arn:aws:iam::111122223333:role/{role}")
-}
-
-/// Rests between two looks.
-pub fn pause(pause: Duration) {
-    std::thread::sleep(pause);
-}
-
-/// Polls `look` until it gives a value; gives up with the last [`Err`].
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(last) if Instant::now() > deadline => {
-                panic!("waited in vain until {what}; last seen: {last}")
-            }
-            Err(_) => pause(POLL),
-        }
-    }
 }
 
 /// A loopback port that nobody else is given while this lives.

@@ -3,7 +3,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a toolbox: each test file uses its part"
+    clippy::expect_used,
+    reason = "a toolbox: each user uses its part, and fails by panicking"
 )]
 
 use std::io::IoSliceMut;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::harness::wait_for;
+use super::patience::wait_for;
 
 /// `FileDescriptorStoreMax=`
 const STORE_MAX: usize = 4;
@@ -107,7 +108,7 @@ impl Supervisor {
         let state = lock(&self.state);
         let handed: Vec<&(String, OwnedFd)> = self.sockets.iter().chain(&state.store).collect();
         let names: Vec<&str> = handed.iter().map(|(name, _)| name.as_str()).collect();
-        let mut supervised = Command::new("sh");
+        let mut supervised = Command::new("/bin/sh");
         supervised
             .args(["-c", "export LISTEN_PID=$$; exec \"$@\"", "sh"])
             .arg(command.get_program())
@@ -280,9 +281,12 @@ fn receive(socket: &UnixDatagram) -> Option<(String, Vec<OwnedFd>)> {
     .ok()?;
     let descriptors = control
         .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            RecvAncillaryMessage::ScmCredentials(_) | _ => None,
+        .filter_map(|message| {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                Some(descriptors)
+            } else {
+                None
+            }
         })
         .flatten()
         .collect();

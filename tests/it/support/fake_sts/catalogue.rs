@@ -384,8 +384,32 @@ fn denied(rows: &mut Vec<CatalogueRow>) {
             " with an explicit deny in a service control policy",
         ),
         (
+            "service control policy, implicit",
+            " because no service control policy allows the sts:AssumeRole action",
+        ),
+        (
             "resource control policy",
             " with an explicit deny in a resource control policy",
+        ),
+        (
+            "resource control policy, implicit",
+            " because no resource control policy allows the sts:AssumeRole action",
+        ),
+        (
+            "trust policy, explicit",
+            " with an explicit deny in the role trust policy",
+        ),
+        (
+            "permissions boundary, explicit",
+            " with an explicit deny in a permissions boundary: arn:aws:iam::999988887777:policy/fence",
+        ),
+        (
+            "session policy, explicit",
+            " with an explicit deny in a session policy",
+        ),
+        (
+            "VPC endpoint policy, explicit",
+            " with an explicit deny in a VPC endpoint policy",
         ),
         (
             "VPC endpoint policy",
@@ -444,7 +468,20 @@ fn denied(rows: &mut Vec<CatalogueRow>) {
         "AccessDenied",
         "User: {caller} is not authorized to perform: sts:SetSourceIdentity on resource: {role}",
     );
-    // These three ask for another configuration, but only the text says so.
+    denied(
+        "AccessDenied: sts:TagSession, identity policy",
+        role,
+        "AccessDenied",
+        "User: {caller} is not authorized to perform: sts:TagSession on resource: {role} because no identity-based \
+         policy allows the sts:TagSession action",
+    );
+    // These four ask for another configuration, but only the text says so.
+    denied(
+        "AccessDenied: session credentials",
+        "GetSessionToken",
+        "AccessDenied",
+        "Cannot call GetSessionToken with session credentials",
+    );
     denied(
         "AccessDenied: root",
         role,
@@ -612,11 +649,26 @@ fn misconfigured(rows: &mut Vec<CatalogueRow>) {
         "Incorrect token audience",
     );
     misconfigured(
+        "InvalidIdentityToken: keys",
+        web,
+        400,
+        "InvalidIdentityToken",
+        "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity \
+         documentation for requirements",
+    );
+    misconfigured(
         "IDPRejectedClaim",
         web,
         403,
         "IDPRejectedClaim",
         "The identity provider rejected the claim",
+    );
+    misconfigured(
+        "a code that nobody has heard of",
+        role,
+        400,
+        "BrandNewException",
+        "This is new.",
     );
     rows.push(row(
         "404 empty",

@@ -1,0 +1,468 @@
+//! `roletap doctor`: gathers facts, and leaves what follows from them to [`crate::doctor`].
+
+mod bundle;
+mod look;
+mod s3;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use clap::Args;
+use serde_json::Value;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::consumer::Settings;
+use super::fetch::{Answer, ask_admin, fetch};
+use super::{ExitStatus, Failure, load, print, role};
+use crate::clock::Skew;
+use crate::config::Config;
+use crate::doctor::roles::{Attempt, Granted, Variant};
+use crate::doctor::storage::{Operation, Place};
+use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, roles, storage};
+use crate::issuer::Class;
+use crate::issuer::explain::{self, Failure as IssueFailure};
+use crate::issuer::sts::StsIssuer;
+use crate::issuer::sts::identity::caller_identity;
+use crate::metrics::Metrics;
+use crate::role::{Role, SessionDuration};
+use crate::source::Sources;
+use crate::tokens::{self, Digest};
+
+/// What `doctor` is told.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Roles of the configuration; without one, all of them
+    #[arg(value_name = "ROLE")]
+    roles: Vec<String>,
+    /// Look at the environment of this process too
+    #[arg(long, value_name = "PID", group = "consumer")]
+    pid: Option<u32>,
+    /// Look at the environment that this unit sets too: a name for systemctl, or the path of a unit file
+    #[arg(long, value_name = "UNIT", group = "consumer")]
+    unit: Option<String>,
+    /// Look at the variables in this file too
+    #[arg(long, value_name = "FILE", group = "consumer")]
+    env_file: Option<PathBuf>,
+    /// Whether this user may read the token file
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Assume each role also without external id, tags and session policies: what makes the difference, and whether the
+    /// role demands its external id
+    #[arg(long)]
+    probe: bool,
+    /// List here with credentials that the running daemon vends for the one ROLE
+    #[arg(long, value_name = "s3://BUCKET/PREFIX")]
+    s3: Option<String>,
+    /// Write and delete a probe object there, too
+    #[arg(long, requires = "s3")]
+    s3_write: bool,
+    /// Another S3 than that of AWS; without it AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL are looked at
+    #[arg(long, value_name = "URL", requires = "s3")]
+    s3_endpoint: Option<String>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+    /// Write what a helper needs to know into this file, without secrets
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+}
+
+/// Looks at everything, and fails if something does.
+pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
+    let loaded = load(path, "nothing was looked at")?;
+    let config = &loaded.config;
+    let wanted = wanted(config, &arguments.roles)?;
+    let place = arguments.s3.as_deref().map(|text| place(text, &wanted));
+    let place = place.transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io(&error, "cannot start"))?;
+
+    let mut report = Report::default();
+    let skew = Arc::new(Skew::new());
+    let metrics = Metrics::new()
+        .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
+    let asking = Asking {
+        config,
+        skew: skew.clone(),
+        metrics: Arc::new(metrics),
+    };
+    runtime.block_on(asking.assume(&wanted, arguments.probe, &mut report));
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut findings = vec![host::clock(skew.seconds())];
+    findings.extend(host::proxies(
+        &variables,
+        &sts_endpoint(config),
+        config.server.listen.first().copied(),
+    ));
+    report.add("this host", findings);
+
+    let workload = workload(arguments)?;
+    let overview = look_at_daemon(config, &wanted, workload.as_ref(), arguments, &mut report)?;
+    if let Some(workload) = workload {
+        let facts = workload_facts(config, &wanted, workload);
+        report.add(format!("the workload: {}", facts.name), facts.findings());
+    }
+    if let (Some(place), [role]) = (&place, wanted.as_slice()) {
+        let findings = storage_findings(config, role, place, arguments, &runtime);
+        report.add(format!("S3 as `{}`", role.name), findings);
+    }
+
+    if let Some(file) = &arguments.bundle {
+        let metrics = ask_admin(config, "GET", "/metrics").ok();
+        bundle::write(file, path, config, &report, overview.as_ref(), metrics)?;
+    }
+    if arguments.json {
+        print(&format!("{:#}\n", report.json()))?;
+    } else {
+        print(&report.text())?;
+    }
+    if report.count(Mark::Failed) > 0 {
+        return Err(Failure {
+            status: ExitStatus::Unavailable,
+            message: String::new(),
+        });
+    }
+    Ok(())
+}
+
+fn wanted<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Role>, Failure> {
+    if names.is_empty() {
+        return Ok(config.roles.values().map(AsRef::as_ref).collect());
+    }
+    names.iter().map(|name| role(config, name)).collect()
+}
+
+fn place(text: &str, wanted: &[&Role]) -> Result<Place, Failure> {
+    let usage = |message: String| Failure::new(ExitStatus::Usage, message);
+    let place = Place::parse(text).map_err(|what| usage(format!("--s3 {text}: {what}")))?;
+    match wanted {
+        [_] => Ok(place),
+        _ => Err(usage("--s3 is for one role: name it".to_owned())),
+    }
+}
+
+/// Where requests to STS go, for what a proxy makes of it.
+fn sts_endpoint(config: &Config) -> String {
+    let region = &config.sts.region;
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    config
+        .sts
+        .endpoint_url(region)
+        .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}"))
+}
+
+// Each hop, from the source on.
+
+/// What it takes to ask STS.
+struct Asking<'c> {
+    config: &'c Config,
+    skew: Arc<Skew>,
+    metrics: Arc<Metrics>,
+}
+
+impl Asking<'_> {
+    async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Report) {
+        let Self {
+            config,
+            skew,
+            metrics,
+        } = self;
+        let clock = SharedTimeSource::new(SystemTimeSource::new());
+        let sources = Arc::new(Sources::new(clock.clone()));
+        let issuer = StsIssuer::new(
+            &config.sts,
+            sources.clone(),
+            Arc::default(),
+            clock.clone(),
+            skew,
+            metrics,
+        );
+        let used = wanted
+            .iter()
+            .filter_map(|role| Some((role.request.base.source()?.clone(), *role)));
+        let used: BTreeMap<_, _> = used
+            .map(|(source, role)| (source.name.clone(), (source, role)))
+            .collect();
+        sources.reshape(used.values().map(|(source, _)| source.clone()));
+        let mut findings = Vec::new();
+        let mut unsigned = BTreeSet::new();
+        for (source, role) in used.values() {
+            let name = source.name.as_str();
+            match sources.credentials(source).await {
+                Ok(held) => {
+                    let base = held.credentials.clone();
+                    findings.push(roles::has_source(name, base.access_key_id()));
+                    let who = caller_identity(&config.sts, base, clock.clone()).await;
+                    let who = who.as_ref().map_err(ToString::to_string);
+                    findings.push(roles::identity(name, who));
+                }
+                Err(error) => {
+                    let what = format!("no base credentials: {error}");
+                    let failure = IssueFailure {
+                        what: &what,
+                        ..IssueFailure::default()
+                    };
+                    // The advice names the source alone, which all its roles have.
+                    let advice = explain::advice(role, Class::Source, &failure);
+                    findings.push(roles::no_source(name, &what, advice));
+                    unsigned.insert(source.name.clone());
+                }
+            }
+        }
+        report.add("who we are", findings);
+        let has_base = |role: &&&Role| {
+            let source = role.request.base.source();
+            source.is_none_or(|source| !unsigned.contains(&source.name))
+        };
+        for role in wanted.iter().filter(has_base) {
+            let configured = attempt(&issuer, role, &clock).await;
+            let mut findings = vec![roles::attempt(role, &config.sts.region, &configured)];
+            if probe {
+                let mut tried = Vec::new();
+                for variant in Variant::ALL {
+                    if let Some(role) = variant.of(role).map(shortest) {
+                        tried.push((variant, attempt(&issuer, &role, &clock).await));
+                    }
+                }
+                findings.extend(roles::probe(role, &configured, &tried));
+            }
+            report.add(
+                format!("role `{}`, assumed once for real", role.name),
+                findings,
+            );
+        }
+    }
+}
+
+/// A probe's session is of no use to anybody: 900 seconds, or fewer where that is configured.
+fn shortest(mut role: Role) -> Role {
+    if let Ok(least) = SessionDuration::from_secs(900, false) {
+        role.duration = role.duration.min(least);
+    }
+    role
+}
+
+async fn attempt(issuer: &StsIssuer, role: &Role, clock: &SharedTimeSource) -> Attempt {
+    let began = Instant::now();
+    let outcome = issuer.issue_along(role).await;
+    let took = began.elapsed();
+    Attempt {
+        outcome: outcome.map(|credentials| Granted {
+            access_key_id: credentials.access_key_id().to_owned(),
+            lifetime: credentials
+                .expires_at()
+                .duration_since(clock.now())
+                .unwrap_or_default(),
+        }),
+        took,
+    }
+}
+
+// The daemon.
+
+fn look_at_daemon(
+    config: &Config,
+    wanted: &[&Role],
+    workload: Option<&look::Workload>,
+    arguments: &DoctorArguments,
+    report: &mut Report,
+) -> Result<Option<Value>, Failure> {
+    let overview = ask_admin(config, "GET", "/roles").and_then(|answer| {
+        serde_json::from_slice::<Value>(&answer.body).map_err(|_| {
+            Failure::new(
+                ExitStatus::Unavailable,
+                "the answer is not JSON: is something else listening there?",
+            )
+        })
+    });
+    let mut findings = vec![match &overview {
+        Ok(overview) => daemon::answers(overview),
+        Err(failure) => daemon::silent(words(failure)),
+    }];
+    let reader = match &arguments.user {
+        Some(name) => Some(look::user(name).map_err(|what| Failure::new(ExitStatus::Usage, what))?),
+        None => workload.and_then(|workload| workload.reader.clone()),
+    };
+    for role in wanted {
+        if let Ok(overview) = &overview {
+            findings.push(daemon::holds(role, overview));
+        }
+        let Some(path) = tokens::path_of(config, role) else {
+            findings.push(Finding::note(
+                "token-file",
+                format!(
+                    "role `{}` asks for no token: whoever reaches the endpoint gets it",
+                    role.name
+                ),
+            ));
+            continue;
+        };
+        let settings = Settings::of(config, role);
+        let entries = look::entries(&path);
+        if overview.is_err() && !path.exists() {
+            findings.push(Finding::note(
+                "token-file",
+                format!(
+                    "{} is not there: the daemon writes it when it starts",
+                    path.display()
+                ),
+            ));
+            continue;
+        }
+        let names = entries.as_ref().map(|(file, _)| look::names(file));
+        let (owner, group) = names.unwrap_or_default();
+        let text = look::token_text(&path);
+        findings.extend(daemon::token_file(
+            role,
+            entries
+                .as_ref()
+                .map(|(file, above)| (file, above.as_slice()))
+                .map_err(Clone::clone),
+            (&owner, &group),
+            text.as_ref().map(|text| text.as_str()),
+            reader.as_ref(),
+        ));
+        if let (Ok(_), Ok(settings)) = (&overview, settings) {
+            findings.push(match vended(&settings) {
+                Ok(answer) => daemon::endpoint(&settings.url, answer.status, &code_of(&answer)),
+                Err(failure) => daemon::silent(words(&failure)),
+            });
+        }
+    }
+    report.add("the daemon", findings);
+    Ok(overview.ok())
+}
+
+fn vended(settings: &Settings) -> Result<Answer, Failure> {
+    let token = settings.token.as_ref().map(|(token, _)| token.as_str());
+    fetch("GET", &settings.url, token)
+}
+
+fn code_of(answer: &Answer) -> String {
+    let body = serde_json::from_slice::<Value>(&answer.body).ok();
+    let code = body.as_ref().and_then(|body| body["code"].as_str());
+    code.unwrap_or_default().to_owned()
+}
+
+fn words(failure: &Failure) -> &str {
+    let message = failure.message.trim_end();
+    message.strip_prefix("error: ").unwrap_or(message)
+}
+
+// The workload.
+
+fn workload(arguments: &DoctorArguments) -> Result<Option<look::Workload>, Failure> {
+    let found = match (&arguments.pid, &arguments.unit, &arguments.env_file) {
+        (Some(pid), _, _) => look::process(*pid),
+        (_, Some(unit), _) => look::unit(unit),
+        (_, _, Some(file)) => look::env_file(file),
+        (None, None, None) => return Ok(None),
+    };
+    found.map(Some)
+}
+
+fn workload_facts<'c>(
+    config: &'c Config,
+    wanted: &[&'c Role],
+    workload: look::Workload,
+) -> consumer::Consumer<'c> {
+    let token = |role: &Role| {
+        let path = tokens::path_of(config, role)?;
+        let text = look::token_text(&path)?;
+        Some(Digest::of(text.trim().as_bytes()))
+    };
+    let named = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+    let token_file = workload
+        .variables
+        .get(named)
+        .filter(|path| !path.is_empty())
+        .map(|path| {
+            std::fs::read_to_string(path.as_str())
+                .map(Zeroizing::new)
+                .map_err(|error| error.to_string())
+        });
+    let metadata = workload
+        .variables
+        .get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        .map(|url| url.as_str().to_owned());
+    consumer::Consumer {
+        role: match wanted {
+            [role] => Some(role.name.as_str()),
+            _ => None,
+        },
+        listen: &config.server.listen,
+        tokens: config
+            .roles
+            .values()
+            .map(|role| (role.name.as_str(), token(role)))
+            .collect(),
+        metadata_answers: look::metadata_answers(metadata.as_deref()),
+        name: workload.name,
+        variables: workload.variables,
+        token_file,
+    }
+}
+
+// S3.
+
+fn storage_findings(
+    config: &Config,
+    role: &Role,
+    place: &Place,
+    arguments: &DoctorArguments,
+    runtime: &tokio::runtime::Runtime,
+) -> Vec<Finding> {
+    let credentials = Settings::of(config, role)
+        .and_then(|settings| vended(&settings))
+        .and_then(|answer| match answer.status {
+            200 => Ok(answer),
+            _ => Err(answer.failure("the daemon vends nothing")),
+        });
+    let credentials = match credentials {
+        Ok(answer) => s3::Vended::parse(&answer.body),
+        Err(failure) => Err(words(&failure).to_owned()),
+    };
+    let vended = match credentials {
+        Ok(vended) => vended,
+        Err(what) => {
+            let advice = crate::doctor::advice(
+                "S3 is tried with what the running daemon vends, and that is nothing",
+                crate::doctor::OPERATOR,
+                "look at the daemon and the role, above",
+            );
+            return vec![Finding::failed(
+                "s3",
+                format!("S3 was not asked: {what}"),
+                advice,
+            )];
+        }
+    };
+    let by_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
+    let endpoint = arguments.s3_endpoint.clone().or(by_variable);
+    let mut client = s3::Client::new(config, endpoint.as_deref(), vended);
+    let mut operations = vec![Operation::List];
+    if arguments.s3_write {
+        operations.extend([Operation::Put, Operation::Delete]);
+    }
+    let mut findings = Vec::new();
+    for operation in operations {
+        let answer = runtime.block_on(client.ask(place, operation));
+        let finding = storage::finding(role, place, operation, &answer);
+        let failed = finding.mark == Mark::Failed;
+        findings.push(finding);
+        if failed && operation == Operation::Put {
+            // There is nothing to delete.
+            break;
+        }
+    }
+    findings
+}

@@ -1,0 +1,93 @@
+//! What a helper needs to know, in one file, without secrets.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::look;
+use crate::cli::Failure;
+use crate::cli::fetch::Answer;
+use crate::config::{Config, redacted};
+use crate::doctor::Report;
+use crate::tokens;
+
+/// In the place of a secret.
+const HIDDEN: &str = "[hidden]";
+
+/// Writes it, readable for us alone. A file that is there already is left alone.
+pub(super) fn write(
+    file: &Path,
+    config_path: &Path,
+    config: &Config,
+    report: &Report,
+    overview: Option<&Value>,
+    metrics: Option<Answer>,
+) -> Result<(), Failure> {
+    let mut text = format!(
+        "# roletap {} on {}, a report without secrets\n\n# findings\n\n{}\n{:#}\n\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        report.text(),
+        report.json()
+    );
+    for path in config_files(config_path) {
+        let content = std::fs::read_to_string(&path).unwrap_or_default();
+        text.push_str(&format!("# {}\n\n{}\n", path.display(), redacted(&content)));
+    }
+    let none = || "the daemon did not answer".to_owned();
+    let overview = overview.map_or_else(none, |overview| format!("{overview:#}"));
+    let metrics = metrics.map_or_else(none, |answer| {
+        String::from_utf8_lossy(&answer.body).into_owned()
+    });
+    text.push_str(&format!(
+        "# /roles\n\n{overview}\n\n# /metrics\n\n{metrics}\n"
+    ));
+    for secret in secrets(config) {
+        text = text.replace(&secret, HIDDEN);
+    }
+    let cannot =
+        |error: std::io::Error| Failure::io(&error, format!("cannot write {}", file.display()));
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(cannot)
+}
+
+/// The file, and those of conf.d beside it.
+fn config_files(path: &Path) -> Vec<std::path::PathBuf> {
+    let directory = path.parent().map(|parent| parent.join("conf.d"));
+    let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
+    let mut files: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    files.sort();
+    files.insert(0, path.to_owned());
+    files
+}
+
+/// Every secret that can be known here, in case one stands where nobody expects it.
+fn secrets(config: &Config) -> Vec<String> {
+    let roles = || config.roles.values();
+    let ids = roles().filter_map(|role| role.request.external_id.as_ref());
+    let ids = ids.map(|id| id.as_str().to_owned());
+    let paths = roles().filter_map(|role| tokens::path_of(config, role));
+    let tokens = paths.filter_map(|path| look::token_text(&path));
+    let tokens = tokens.map(|text| text.trim().to_owned());
+    let base = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+    let base = base.into_iter().filter_map(|name| std::env::var(name).ok());
+    let mut secrets: Vec<String> = ids.chain(tokens).chain(base).collect();
+    // A longer one may hold a shorter one; an empty one is everywhere.
+    secrets.retain(|secret| secret.len() >= 2);
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+}

@@ -1,0 +1,213 @@
+//! Three requests to S3, signed with what the daemon vends.
+//!
+//! Without the SDK of S3: it would nearly double a clean build for these three.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_async::time::{SystemTimeSource, TimeSource};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::identity::Identity;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt, Limited};
+
+use crate::config::Config;
+use crate::doctor::storage::{Answer, Operation, Place};
+use crate::source::chain_of;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A listing of one key, or an error.
+const BODY_LIMIT: usize = 256 * 1024;
+const CONTENT: &[u8] = b"roletap doctor --s3-write: may be deleted\n";
+
+/// Credentials as a workload gets them.
+pub(super) struct Vended(Credentials);
+
+impl Vended {
+    /// From the endpoint's document.
+    pub(super) fn parse(document: &[u8]) -> Result<Self, String> {
+        let document: serde_json::Value = serde_json::from_slice(document)
+            .map_err(|_| "what was vended is not JSON: is something else listening there?")?;
+        let text = |name: &str| document[name].as_str().map(str::to_owned);
+        let (Some(key), Some(secret)) = (text("AccessKeyId"), text("SecretAccessKey")) else {
+            return Err("what was vended is not credentials".to_owned());
+        };
+        let credentials = Credentials::new(key, secret, text("Token"), None, "roletap");
+        Ok(Self(credentials))
+    }
+}
+
+/// S3 at one endpoint.
+pub(super) struct Client {
+    connector: Connector,
+    identity: Identity,
+    region: String,
+    endpoint: Option<String>,
+    partition_suffix: &'static str,
+}
+
+impl Client {
+    pub(super) fn new(config: &Config, endpoint: Option<&str>, vended: Vended) -> Self {
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(config.sts.connect_timeout)
+            .read_timeout(TIMEOUT)
+            .build();
+        let region = config.sts.region.clone();
+        Self {
+            connector: Connector::builder()
+                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+                .proxy_config(ProxyConfig::from_env())
+                .connector_settings(settings)
+                .sleep_impl(TokioSleep::new())
+                .build(),
+            identity: vended.0.into(),
+            partition_suffix: if region.starts_with("cn-") { ".cn" } else { "" },
+            region,
+            endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
+        }
+    }
+
+    /// One request, and another one if S3 says that the bucket is in another region.
+    pub(super) async fn ask(&mut self, place: &Place, operation: Operation) -> Answer {
+        match self.once(place, operation).await {
+            Ok((answer, Some(region))) if region != self.region && !succeeded(&answer) => {
+                self.region = region;
+                match self.once(place, operation).await {
+                    Ok((answer, _)) => answer,
+                    Err(answer) => answer,
+                }
+            }
+            Ok((answer, _)) => answer,
+            Err(answer) => answer,
+        }
+    }
+
+    async fn once(
+        &self,
+        place: &Place,
+        operation: Operation,
+    ) -> Result<(Answer, Option<String>), Answer> {
+        let stopped = |message: String| Answer {
+            message,
+            ..Answer::default()
+        };
+        let request = self
+            .signed(place, operation)
+            .map_err(|error| stopped(format!("the request could not be built: {error}")))?;
+        let mut answer = self
+            .connector
+            .call(request)
+            .await
+            .map_err(|error| stopped(chain_of(&error)))?;
+        let header = |name: &str| answer.headers().get(name).map(str::to_owned);
+        let (request_id, region) = (header("x-amz-request-id"), header("x-amz-bucket-region"));
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.take_body(), BODY_LIMIT).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
+        let answer = Answer {
+            status: Some(status),
+            code: element(&body, "Code"),
+            message: element(&body, "Message").unwrap_or_else(|| "no message".to_owned()),
+            request_id,
+        };
+        let region = region.or_else(|| element(&body, "Region"));
+        Ok((answer, region))
+    }
+
+    fn signed(
+        &self,
+        place: &Place,
+        operation: Operation,
+    ) -> Result<
+        aws_smithy_runtime_api::client::orchestrator::HttpRequest,
+        aws_smithy_runtime_api::box_error::BoxError,
+    > {
+        let (method, path, body) = match operation {
+            Operation::List => (
+                "GET",
+                format!(
+                    "?list-type=2&max-keys=1&prefix={}",
+                    encoded(&place.prefix, false)
+                ),
+                &[][..],
+            ),
+            Operation::Put => ("PUT", encoded(&place.probe_key(), true), CONTENT),
+            Operation::Delete => ("DELETE", encoded(&place.probe_key(), true), &[][..]),
+        };
+        let uri = format!("{}{path}", self.base(&place.bucket));
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let parameters = v4::SigningParams::builder()
+            .identity(&self.identity)
+            .region(&self.region)
+            .name("s3")
+            .time(SystemTimeSource::new().now())
+            .settings(settings)
+            .build()?
+            .into();
+        let signable =
+            SignableRequest::new(method, &uri, std::iter::empty(), SignableBody::Bytes(body))?;
+        let (instructions, _) = sign(signable, &parameters)?.into_parts();
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(&uri)
+            .body(SdkBody::from(body))?;
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request.try_into()?)
+    }
+
+    /// Up to the key. Buckets with a dot have no certificate of their own.
+    fn base(&self, bucket: &str) -> String {
+        let (region, suffix) = (&self.region, self.partition_suffix);
+        match &self.endpoint {
+            Some(endpoint) => format!("{endpoint}/{bucket}/"),
+            None if bucket.contains('.') => {
+                format!("https://s3.{region}.amazonaws.com{suffix}/{bucket}/")
+            }
+            None => format!("https://{bucket}.s3.{region}.amazonaws.com{suffix}/"),
+        }
+    }
+}
+
+fn succeeded(answer: &Answer) -> bool {
+    matches!(answer.status, Some(200..=299))
+}
+
+/// As AWS wants it; in a path slashes stay.
+fn encoded(text: &str, path: bool) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            b'/' if path => "/".to_owned(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// The text of the first element of this name.
+fn element(body: &str, name: &str) -> Option<String> {
+    let after = body.split_once(&format!("<{name}>"))?.1;
+    let text = after.split_once(&format!("</{name}>"))?.0;
+    let text = text
+        .replace("&quot;", "\"")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&");
+    let plain = text.chars().filter(|c| !c.is_control()).take(600).collect();
+    Some(plain)
+}

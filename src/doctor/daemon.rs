@@ -1,0 +1,209 @@
+//! What the running daemon says, and whether its token opens its door.
+
+use serde_json::Value;
+
+use super::file::{Entry, Reader, obstacle};
+use super::{Finding, OPERATOR, advice};
+use crate::issuer::explain::Advice;
+use crate::role::Role;
+
+/// A daemon that does not answer.
+pub fn silent(what: &str) -> Finding {
+    Finding::warning(
+        "daemon",
+        format!("the daemon does not answer: {what}"),
+        advice(
+            "nothing runs there, or it runs with another configuration",
+            OPERATOR,
+            "start it (`systemctl start roletap`), or point --config at the file that it reads",
+        ),
+    )
+}
+
+/// A daemon that answers.
+pub fn answers(overview: &Value) -> Finding {
+    let text = |name: &str| overview[name].as_str().unwrap_or("?");
+    if overview["sts_paused"] == true {
+        return Finding::warning(
+            "daemon",
+            format!(
+                "roletap {} runs, and STS throttles it: all calls pause",
+                text("version")
+            ),
+            advice(
+                "our own account makes more requests than STS allows",
+                OPERATOR,
+                "use longer sessions, or fewer hosts per account (`roletap check --hosts N` shows the sum)",
+            ),
+        );
+    }
+    Finding::good("daemon", format!("roletap {} runs", text("version")))
+}
+
+/// What it holds for a role, by `/roles`.
+pub fn holds(role: &Role, overview: &Value) -> Finding {
+    let roles = overview["roles"].as_array();
+    let found = roles.and_then(|roles| {
+        roles
+            .iter()
+            .find(|found| found["name"] == role.name.as_str())
+    });
+    let Some(found) = found else {
+        return Finding::failed(
+            "daemon-role",
+            "the daemon does not know this role",
+            advice(
+                "the configuration was changed after it was read",
+                OPERATOR,
+                "reload it (`systemctl reload roletap`)",
+            ),
+        );
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let phase = text(&found["phase"]);
+    let error = &found["last_error"];
+    let (until, message) = (text(&found["expires_at"]), text(&error["message"]));
+    let said = || {
+        Box::new(Advice {
+            meaning: text(&error["meaning"]),
+            ask: text(&error["ask"]),
+            change: text(&error["change"]),
+        })
+    };
+    if found["role_arn"] != role.request.role_arn.as_str() {
+        return Finding::failed(
+            "daemon-role",
+            format!("the daemon has {} for it", text(&found["role_arn"])),
+            advice(
+                "the configuration was changed after it was read",
+                OPERATOR,
+                "reload it (`systemctl reload roletap`)",
+            ),
+        );
+    }
+    match (phase.as_str(), error.is_null()) {
+        ("fresh" | "stale", true) => Finding::good(
+            "daemon-role",
+            format!("the daemon has credentials until {until}"),
+        ),
+        ("fresh" | "stale", false) => Finding::warning(
+            "daemon-role",
+            format!(
+                "the daemon has credentials until {until}, and fails to refresh them: {message}"
+            ),
+            said(),
+        ),
+        ("pending", _) => Finding::note("daemon-role", "the daemon's first attempt has not ended"),
+        _ => Finding::failed(
+            "daemon-role",
+            format!("the daemon has nothing to vend ({phase}): {message}"),
+            said(),
+        ),
+    }
+}
+
+/// What the credentials endpoint answers to the role's own token.
+pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
+    match status {
+        200 => Finding::good(
+            "endpoint",
+            format!("{url} answers the role's token with credentials"),
+        ),
+        401 | 404 => Finding::failed(
+            "endpoint",
+            format!("{url} does not know the role's token (HTTP {status} {code})"),
+            advice(
+                "the token file was changed after the daemon read it, or another daemon listens there",
+                OPERATOR,
+                "reload the daemon (`systemctl reload roletap`)",
+            ),
+        ),
+        _ => Finding::failed(
+            "endpoint",
+            format!("{url} answers HTTP {status} {code}"),
+            advice(
+                "workloads get this too",
+                OPERATOR,
+                "look at what the daemon says about the role, above",
+            ),
+        ),
+    }
+}
+
+/// The token file, and who may read it.
+pub fn token_file(
+    role: &Role,
+    file: Result<(&Entry, &[Entry]), String>,
+    names: (&str, &str),
+    text: Option<&str>,
+    reader: Option<&Reader>,
+) -> Vec<Finding> {
+    let (file, above) = match file {
+        Ok(found) => found,
+        Err(what) => {
+            return vec![Finding::failed(
+                "token-file",
+                what,
+                advice(
+                    "the daemon writes it when it starts",
+                    OPERATOR,
+                    "start the daemon with this configuration, or look with the permissions of somebody who may",
+                ),
+            )];
+        }
+    };
+    let (owner, group) = names;
+    let path = file.path.display();
+    let mode = file.mode & 0o777;
+    let mut findings = Vec::new();
+    if mode & 0o007 != 0 {
+        findings.push(Finding::warning(
+            "token-file",
+            format!("everybody may read {path} (mode {mode:04o}, {owner}:{group})"),
+            advice(
+                "every process of this host can have the role",
+                OPERATOR,
+                "take the permissions of others away, and name a group in `token_group`",
+            ),
+        ));
+    } else {
+        findings.push(Finding::good(
+            "token-file",
+            format!("{path} can be read by user {owner} and group {group} (mode {mode:04o})"),
+        ));
+    }
+    if text.is_some_and(|text| text.trim() != text) {
+        findings.push(Finding::failed(
+            "token-newline",
+            format!("{path} has blanks or a newline at its ends"),
+            advice(
+                "most SDKs send it as it is, which is no valid header: the request fails before it is made",
+                OPERATOR,
+                "write the token without a newline (`printf %s`)",
+            ),
+        ));
+    }
+    if let Some(reader) = reader {
+        findings.push(match obstacle(reader, file, above) {
+            None => Finding::good("token-readable", format!("{} may read it", reader.name)),
+            Some(entry) => Finding::failed(
+                "token-readable",
+                format!(
+                    "{} may not read it: {} has mode {:04o}",
+                    reader.name,
+                    entry.path.display(),
+                    entry.mode & 0o7777
+                ),
+                advice(
+                    "its SDK will say that it found no credentials",
+                    OPERATOR,
+                    format!(
+                        "set `token_group` of role {} to a group that it is in, and restart the workload if it was added just now",
+                        role.name
+                    ),
+                ),
+            ),
+        });
+    }
+    findings
+}

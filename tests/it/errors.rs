@@ -1,0 +1,360 @@
+//! The page for operators, `docs/errors.md`: every error, what it means, whom to ask. Written from what the daemon says
+//! when it meets each of them over a socket; `UPDATE_GOLDEN=1` writes it anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+
+use roletap::issuer::Class;
+use roletap::issuer::explain::table::{self, Certainty};
+use serde_json::Value;
+
+use crate::support::harness::{Daemon, Setup, arn, text, with};
+use crate::support::silence::FullBacklog;
+use crate::support::sts::{CatalogueRow, FakeSts, Fault, catalogue};
+use crate::support::tls::{Authority, Flaw, TlsFront};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+
+/// What one failure was met with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Diagnosis {
+    class: String,
+    meaning: String,
+    ask: String,
+    change: String,
+}
+
+/// What was said to us, and what came of it.
+type Walk = Vec<(String, Diagnosis)>;
+
+fn diagnosis(role: &Value) -> Diagnosis {
+    let error = &role["last_error"];
+    let part = |name: &str| text(&error[name]);
+    let found = Diagnosis {
+        class: part("class"),
+        meaning: part("meaning"),
+        ask: part("ask"),
+        change: part("change"),
+    };
+    let Diagnosis {
+        meaning,
+        ask,
+        change,
+        ..
+    } = &found;
+    assert_eq!(
+        part("advice"),
+        format!("{meaning}. Ask {ask}: {change}"),
+        "one line for logs"
+    );
+    found
+}
+
+/// Code, status and words, as an operator finds them in a log.
+fn said(row: &CatalogueRow) -> String {
+    if let Fault::Error {
+        status,
+        code,
+        message,
+        ..
+    } = row.script.fault()
+    {
+        let message = message
+            .replace("{caller}", "arn:aws:iam::999988887777:user/roletap-base")
+            .replace("{role}", &arn("orders"));
+        let colon = if message.is_empty() { "" } else { ": " };
+        return format!("{status} `{code}`{colon}{}", message.trim());
+    }
+    row.name.clone()
+}
+
+/// The role that a row is about, with whatever the failure needs to make sense.
+fn add(setup: Setup, name: &str) -> Setup {
+    setup.role_with(name, "tags = { CostCenter = \"42\" }")
+}
+
+fn by_the_catalogue(walk: &mut Walk) {
+    let rows: Vec<CatalogueRow> = catalogue()
+        .into_iter()
+        .filter(|row| !row.hangs && !matches!(row.class, "throttled" | "clock"))
+        .collect();
+    let sts = FakeSts::start();
+    let mut setup = with(&sts)
+        .log("audit = \"off\"")
+        .sts("max_in_flight = 32\nmax_requests_per_second = 600");
+    for (at, row) in rows.iter().enumerate() {
+        let name = format!("r{at}");
+        sts.role(&arn(&name)).always(row.script.clone());
+        setup = add(setup, &name);
+    }
+    let daemon = setup.start();
+    for (at, row) in rows.iter().enumerate() {
+        let name = format!("r{at}");
+        let mut found = diagnosis(&daemon.failed(&name, row.class));
+        for part in [&mut found.meaning, &mut found.ask, &mut found.change] {
+            *part = part.replace(&arn(&name), &arn("orders"));
+        }
+        walk.push((said(row), found));
+    }
+    // These are the host's business: one host each.
+    let of_the_host = catalogue().into_iter().filter(|row| {
+        row.class == "clock" || row.class == "throttled" && !row.name.contains("Retry-After")
+    });
+    for row in of_the_host {
+        let sts = FakeSts::start();
+        sts.any().always(row.script.clone());
+        let daemon = add(with(&sts), "orders").start();
+        let mut found = diagnosis(&daemon.failed("orders", row.class));
+        for digits in [
+            "-3600", "-600", "-599", "-601", "+600", "+601", "+1200", "+1201",
+        ] {
+            found.meaning = found
+                .meaning
+                .replace(&format!("(by {digits} s"), "(by +600 s");
+        }
+        walk.push((said(&row), found));
+    }
+}
+
+fn alone(walk: &mut Walk, what: &str, class: &str, daemon: &Daemon) {
+    let found = diagnosis(&daemon.failed("orders", class));
+    walk.push((what.to_owned(), found));
+}
+
+/// What stands in the way before an answer is there.
+fn by_obstacles(walk: &mut Walk) {
+    let sts = FakeSts::start();
+    let setup = || {
+        let setup = with(&sts).sts("attempt_timeout = \"1s\"\nconnect_timeout = \"500ms\"");
+        add(setup, "orders")
+    };
+    let daemon = setup()
+        .endpoint("http://sts.roletap.invalid")
+        .env("RES_OPTIONS", "timeout:1 attempts:1")
+        .start();
+    alone(walk, "the name of … does not resolve", "network", &daemon);
+    let closed = FakeSts::start();
+    closed.stop();
+    let daemon = setup().endpoint(&closed.endpoint_url()).start();
+    alone(walk, "… refuses connections", "network", &daemon);
+    let daemon = setup()
+        .endpoint("https://sts.roletap.invalid")
+        .env("HTTPS_PROXY", &sts.endpoint_url())
+        .start();
+    sts.any().always(Fault::Page { status: 407 });
+    alone(
+        walk,
+        "the proxy did not connect us to …",
+        "network",
+        &daemon,
+    );
+    sts.any().clear();
+    sts.any().always(Fault::Hang);
+    let daemon = setup().start();
+    alone(walk, "no answer from … in time", "network", &daemon);
+    sts.any().clear();
+    let silent = FullBacklog::new();
+    let daemon = setup().endpoint(&silent.url("http")).start();
+    alone(walk, "no connection to … in time", "network", &daemon);
+    let daemon = setup()
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .start();
+    alone(walk, "no base credentials", "source", &daemon);
+
+    let authority = Authority::new();
+    for (flaw, trusted, what) in [
+        (
+            Flaw::None,
+            false,
+            "the certificate of … is from an issuer that is not trusted here",
+        ),
+        (
+            Flaw::Expired,
+            true,
+            "the certificate of … has expired, or is not valid yet",
+        ),
+        (
+            Flaw::OtherName,
+            true,
+            "the certificate of … is for another name",
+        ),
+    ] {
+        let front = TlsFront::start(&authority, flaw, sts.address());
+        let mut setup = setup().endpoint(&front.url());
+        if trusted {
+            let path = setup.home().join("ca.pem");
+            authority.write_to(&path);
+            setup = setup.env("SSL_CERT_FILE", &path.display().to_string());
+        }
+        alone(walk, what, "network", &setup.start());
+    }
+    for (answer, what) in [
+        (
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            "… does not speak TLS",
+        ),
+        // An alert: no version or cipher in common.
+        (
+            b"\x15\x03\x03\x00\x02\x02\x28",
+            "the TLS handshake with … failed",
+        ),
+    ] {
+        let daemon = setup().endpoint(&always_says(answer)).start();
+        alone(walk, what, "network", &daemon);
+    }
+
+    let setup = setup()
+        .without_env("AWS_ACCESS_KEY_ID")
+        .without_env("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_PROFILE", "sso");
+    let profile = setup.home().join("config");
+    std::fs::write(
+        &profile,
+        "[profile sso]\nsso_session = x\nsso_account_id = 111122223333\nsso_role_name = r\n\
+        [sso-session x]\nsso_region = eu-central-1\nsso_start_url = https://x.awsapps.com/start\n",
+    )
+    .expect("to write");
+    let daemon = setup
+        .env("AWS_CONFIG_FILE", &profile.display().to_string())
+        .start();
+    alone(
+        walk,
+        "no base credentials: a profile that needs a cargo feature",
+        "source",
+        &daemon,
+    );
+}
+
+/// An https URL at which these bytes are the answer to everything.
+fn always_says(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut &stream, answer);
+            // Until the other side has had enough: closing with bytes unread would reset.
+            let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+        }
+    });
+    url
+}
+
+/// Where the template stands in the table of its class.
+fn place(found: &Diagnosis) -> Option<(usize, usize)> {
+    let class = Class::ALL
+        .iter()
+        .position(|class| class.as_str() == found.class)?;
+    let row = table::rows(Class::ALL[class]).iter().position(|row| {
+        let meaning = match row.certainty {
+            Certainty::Told => row.meaning.to_owned(),
+            Certainty::Likely(why) => format!("most likely {} ({why})", row.meaning),
+        };
+        made_of(&meaning, &found.meaning)
+            && made_of(row.ask, &found.ask)
+            && made_of(row.change, &found.change)
+    })?;
+    Some((class, row))
+}
+
+/// Whether the text has the template's words in their order.
+fn made_of(template: &str, text: &str) -> bool {
+    let words = template.split('{').enumerate().map(|(at, part)| match at {
+        0 => part,
+        _ => part.split_once('}').map_or(part, |(_, rest)| rest),
+    });
+    let mut rest = text;
+    for (at, words) in words.enumerate() {
+        let found = if at == 0 {
+            rest.starts_with(words).then_some(0)
+        } else {
+            rest.find(words)
+        };
+        let Some(found) = found else {
+            return false;
+        };
+        rest = &rest[found + words.len()..];
+    }
+    rest.is_empty() || template.ends_with('}')
+}
+
+fn page(walk: &Walk) -> String {
+    let mut by_row: BTreeMap<(usize, usize), BTreeMap<&Diagnosis, Vec<&str>>> = BTreeMap::new();
+    for (said, found) in walk {
+        let row = place(found).unwrap_or_else(|| panic!("not in the table: {found:?}"));
+        by_row
+            .entry(row)
+            .or_default()
+            .entry(found)
+            .or_default()
+            .push(said);
+    }
+    let mut out = String::from(
+        "# Errors\n\n\
+         Every error that STS, or what stands in its place, is known to give; what it means; whom to ask; what they are to\n\
+         change. `roletap status`, `/roles`, the log and `roletap doctor` say the same words, filled in with your own ARNs.\n\
+         Here the role is `arn:aws:iam::111122223333:role/orders`, its session tagged, and the base identity a user of account\n\
+         999988887777.\n\n\
+         A test makes the daemon meet each of them over a socket, and writes this page from what it says. The words stand in\n\
+         `src/issuer/explain/table`. What happens next is a matter of the class: see [operating.md](operating.md).\n",
+    );
+    let mut class = None;
+    for ((class_at, _), diagnoses) in by_row {
+        if class != Some(class_at) {
+            class = Some(class_at);
+            let _ = writeln!(out, "\n## {}", Class::ALL[class_at]);
+        }
+        for (found, said) in diagnoses {
+            let mut said: Vec<&str> = said;
+            said.dedup();
+            let _ = writeln!(
+                out,
+                "\n**{}.** Ask {}: {}.\n",
+                found.meaning, found.ask, found.change
+            );
+            for said in said {
+                let _ = writeln!(out, "- {}", said.replace('<', "\\<"));
+            }
+        }
+    }
+    out
+}
+
+/// What no test can bring about without a network of its own, or at all.
+const NOT_MET: [&str; 2] = [
+    "the kernel of this host knows no way there",
+    "STS cannot be reached",
+];
+
+#[test]
+fn the_page_of_errors_says_what_the_daemon_says() {
+    let mut walk = Walk::new();
+    by_the_catalogue(&mut walk);
+    by_obstacles(&mut walk);
+    let met: Vec<_> = walk.iter().filter_map(|(_, found)| place(found)).collect();
+    let mut missing = Vec::new();
+    for (at, class) in Class::ALL.iter().enumerate() {
+        for (row, found) in table::rows(*class).iter().enumerate() {
+            if !met.contains(&(at, row)) && !NOT_MET.contains(&found.meaning) {
+                missing.push(format!("{class}: {}", found.meaning));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "never met: {missing:#?}");
+    let page = page(&walk);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(PAGE, &page).expect("to write the page");
+    }
+    let before = std::fs::read_to_string(PAGE).unwrap_or_default();
+    if let Some((was, is)) = before.lines().zip(page.lines()).find(|(was, is)| was != is) {
+        panic!(
+            "docs/errors.md says\n{was}\nand the daemon\n{is}\nUPDATE_GOLDEN=1 writes the page anew"
+        );
+    }
+    assert_eq!(
+        before.len(),
+        page.len(),
+        "UPDATE_GOLDEN=1 writes docs/errors.md anew"
+    );
+}
