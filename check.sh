@@ -4,7 +4,7 @@
 #   ./check.sh             all of it
 #   ./check.sh --no-clients    without the clients and the IAM from PyPI and npm (quick, offline)
 #
-# Needs cargo, a C compiler, Python 3.9 or later with venv, and Node.js with npm; says so where one is missing.
+# Needs cargo, a C compiler, Python 3.11 or later with venv, and Node.js with npm; says so where one is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -39,7 +39,7 @@ cargo run --locked --quiet --example chaos -- --short
 
 if [ "$clients" = yes ]; then
   step "real clients"
-  need python3 "install Python 3.9 or later"
+  need python3 "install Python 3.11 or later"
   need npm "install Node.js 20 or later"
   cargo build --locked
   tests/clients/run --roletap target/debug/roletap
@@ -48,4 +48,9 @@ if [ "$clients" = yes ]; then
   step "onboarding, as its page says"
   tests/onboarding/run --roletap target/debug/roletap
 fi
+# Both say aloud that they were skipped, and why, where the machine cannot.
+step "the package, under a real systemd"
+tests/systemd/run --binary target/debug/roletap
+step "the container image"
+tests/container/run
 step "all is well"

@@ -220,7 +220,7 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
     getrandom::fill(&mut *bytes)
         .map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
-    if let Err(error) = fs::create_dir_all(dir) {
+    if let Err(error) = create(dir) {
         return Err(refused(
             &error,
             &format!("cannot create token_dir {}", dir.display()),
@@ -228,6 +228,19 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
     }
     write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, &doing("write")))?;
     Ok(Digest::of(token.as_bytes()))
+}
+
+/// Makes the token directory, where it is missing: whoever knows a name in it may pass, whatever the umask is, and only we
+/// may list it. Who may read a file is the file's own business.
+fn create(dir: &Path) -> io::Result<()> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::create_dir(dir) {
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o711)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn group_id(name: &str) -> Result<Gid, Refused> {

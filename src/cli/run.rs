@@ -118,7 +118,8 @@ fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
     }
     if kept.is_none() && !systemd::has_store() {
         tracing::info!(
-            "systemd does not say that it keeps descriptors (it does from 254 on, where FileDescriptorStoreMax= is set):              if it keeps none, every role is assumed anew after a restart"
+            "systemd does not say that it keeps descriptors (it does from 254 on, where FileDescriptorStoreMax= is set): \
+             if it keeps none, every role is assumed anew after a restart"
         );
     }
     (Some(store), kept)

@@ -1,5 +1,7 @@
 //! What the host does to the process, and the process to the host: limits, core dumps, no IPv6, being the first process.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,10 +16,15 @@ use crate::support::sts::FakeSts;
 
 /// Starts it after `ulimit` with these arguments.
 fn launch_limited(daemon: &mut Daemon, limits: &str) {
+    launch_after(daemon, &format!("ulimit {limits}"));
+}
+
+/// Starts it after this command of a shell.
+fn launch_after(daemon: &mut Daemon, first: &str) {
     let command = daemon.command(&["run"]);
     let mut limited = Command::new("sh");
     limited
-        .args(["-c", &format!("ulimit {limits} && exec \"$@\""), "sh"])
+        .args(["-c", &format!("{first} && exec \"$@\""), "sh"])
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
@@ -256,4 +263,18 @@ fn as_the_first_process_it_takes_signals_and_buries_orphans() {
     kill(Pid::from_raw(first), Signal::SIGTERM).expect("to signal it");
     assert_eq!(daemon.exit(), Some(0));
     assert!(daemon.log().contains("drained"), "{}", daemon.log());
+}
+
+#[test]
+fn a_group_may_pass_the_token_directory_whatever_the_umask() {
+    let sts = FakeSts::start();
+    let mut daemon = with(&sts).role("orders").prepare();
+    launch_after(&mut daemon, "umask 077");
+    let token = daemon.token_path("orders");
+    let mode = |path: &Path| {
+        let metadata = std::fs::metadata(path).expect("to be there");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(&token), 0o640);
+    assert_eq!(mode(token.parent().expect("a directory")), 0o711);
 }

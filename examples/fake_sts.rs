@@ -1,0 +1,37 @@
+//! The fake STS of the tests as a process of its own, for hosts that are set up by hand or by a script.
+//!
+//! `cargo run --example fake_sts -- 127.0.0.1:7070` issues sessions to everybody, and prints a line for every request:
+//! when it came, what was asked for which role, what was answered. Nothing secret is in it. It ends with a signal.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program for scripts, which read what it prints"
+)]
+
+#[path = "../tests/it/support/sts.rs"]
+mod sts;
+
+use std::error::Error;
+use std::time::{Duration, UNIX_EPOCH};
+
+use sts::FakeSts;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).ok_or("fake_sts ADDRESS:PORT")?;
+    let sts = FakeSts::start_at(address.parse()?);
+    println!("listening on {address}");
+    loop {
+        // Whoever reads this looks at it later.
+        std::thread::sleep(Duration::from_millis(20));
+        for request in sts.take_requests() {
+            println!(
+                "{:.3} {} {} {}",
+                request.wall.duration_since(UNIX_EPOCH)?.as_secs_f64(),
+                request.action,
+                request.role_arn.as_deref().unwrap_or("-"),
+                request.answered
+            );
+        }
+    }
+}
