@@ -178,13 +178,6 @@ const SOURCE: &[Row] = &[
         "use another kind of source, or a build that has it",
     ),
     row(
-        Says(&[], "cargo feature"),
-        Told,
-        "source `{source}` needs what this roletap was built without",
-        OPERATOR,
-        "use another kind of source, or a build that has it",
-    ),
-    row(
         Else,
         Told,
         "this host has no identity to sign with: source `{source}` gives none",
