@@ -1,17 +1,16 @@
 //! `roletap doctor`: gathers facts, and leaves what follows from them to [`crate::doctor`].
 
+mod assume;
 mod bundle;
 mod look;
 mod s3;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::Args;
 use serde_json::Value;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::consumer::Settings;
@@ -19,16 +18,10 @@ use super::fetch::{Answer, ask_admin, fetch};
 use super::{ExitStatus, Failure, load, print, role};
 use crate::clock::Skew;
 use crate::config::Config;
-use crate::doctor::roles::{Attempt, Granted, Variant};
 use crate::doctor::storage::{Operation, Place};
-use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, roles, storage};
-use crate::issuer::Class;
-use crate::issuer::explain::{self, Failure as IssueFailure};
-use crate::issuer::sts::StsIssuer;
-use crate::issuer::sts::identity::caller_identity;
+use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, storage};
 use crate::metrics::Metrics;
-use crate::role::{Role, SessionDuration};
-use crate::source::Sources;
+use crate::role::Role;
 use crate::tokens::{self, Digest};
 
 /// What `doctor` is told.
@@ -86,7 +79,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let skew = Arc::new(Skew::new());
     let metrics = Metrics::new()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
-    let asking = Asking {
+    let asking = assume::Asking {
         config,
         skew: skew.clone(),
         metrics: Arc::new(metrics),
@@ -156,113 +149,6 @@ fn sts_endpoint(config: &Config) -> String {
         .sts
         .endpoint_url(region)
         .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}"))
-}
-
-// Each hop, from the source on.
-
-/// What it takes to ask STS.
-struct Asking<'c> {
-    config: &'c Config,
-    skew: Arc<Skew>,
-    metrics: Arc<Metrics>,
-}
-
-impl Asking<'_> {
-    async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Report) {
-        let Self {
-            config,
-            skew,
-            metrics,
-        } = self;
-        let clock = SharedTimeSource::new(SystemTimeSource::new());
-        let sources = Arc::new(Sources::new(clock.clone()));
-        let issuer = StsIssuer::new(
-            &config.sts,
-            sources.clone(),
-            Arc::default(),
-            clock.clone(),
-            skew,
-            metrics,
-        );
-        let used = wanted
-            .iter()
-            .filter_map(|role| Some((role.request.base.source()?.clone(), *role)));
-        let used: BTreeMap<_, _> = used
-            .map(|(source, role)| (source.name.clone(), (source, role)))
-            .collect();
-        sources.reshape(used.values().map(|(source, _)| source.clone()));
-        let mut findings = Vec::new();
-        let mut unsigned = BTreeSet::new();
-        for (source, role) in used.values() {
-            let name = source.name.as_str();
-            match sources.credentials(source).await {
-                Ok(held) => {
-                    let base = held.credentials.clone();
-                    findings.push(roles::has_source(name, base.access_key_id()));
-                    let who = caller_identity(&config.sts, base, clock.clone()).await;
-                    let who = who.as_ref().map_err(ToString::to_string);
-                    findings.push(roles::identity(name, who));
-                }
-                Err(error) => {
-                    let what = format!("no base credentials: {error}");
-                    let failure = IssueFailure {
-                        what: &what,
-                        ..IssueFailure::default()
-                    };
-                    // The advice names the source alone, which all its roles have.
-                    let advice = explain::advice(role, Class::Source, &failure);
-                    findings.push(roles::no_source(name, &what, advice));
-                    unsigned.insert(source.name.clone());
-                }
-            }
-        }
-        report.add("who we are", findings);
-        let has_base = |role: &&&Role| {
-            let source = role.request.base.source();
-            source.is_none_or(|source| !unsigned.contains(&source.name))
-        };
-        for role in wanted.iter().filter(has_base) {
-            let configured = attempt(&issuer, role, &clock).await;
-            let mut findings = vec![roles::attempt(role, &config.sts.region, &configured)];
-            if probe {
-                let mut tried = Vec::new();
-                for variant in Variant::ALL {
-                    if let Some(role) = variant.of(role).map(shortest) {
-                        tried.push((variant, attempt(&issuer, &role, &clock).await));
-                    }
-                }
-                findings.extend(roles::probe(role, &configured, &tried));
-            }
-            report.add(
-                format!("role `{}`, assumed once for real", role.name),
-                findings,
-            );
-        }
-    }
-}
-
-/// A probe's session is of no use to anybody: 900 seconds, or fewer where that is configured.
-fn shortest(mut role: Role) -> Role {
-    if let Ok(least) = SessionDuration::from_secs(900, false) {
-        role.duration = role.duration.min(least);
-    }
-    role
-}
-
-async fn attempt(issuer: &StsIssuer, role: &Role, clock: &SharedTimeSource) -> Attempt {
-    let began = Instant::now();
-    let outcome = issuer.issue_along(role).await;
-    let took = began.elapsed();
-    Attempt {
-        outcome: outcome.map(|credentials| Granted {
-            access_key_id: credentials.access_key_id().to_owned(),
-            lifetime: credentials
-                .expires_at()
-                .duration_since(clock.now())
-                .unwrap_or_default(),
-        }),
-        took,
-    }
 }
 
 // The daemon.

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "audit",
             "clock",
             "config",
+            "credentials",
             "daemon",
             "doctor",
             "issuer",
