@@ -21,6 +21,7 @@ pub mod policy;
 pub mod refresh;
 pub mod run;
 pub mod status;
+mod surroundings;
 
 /// The names of the variables that container credentials come from.
 pub const CONTAINER_VARIABLES: [&str; 4] = [

@@ -4,6 +4,7 @@
 //! what depends on the machine comes through [`Host`]. It asks nothing of AWS and never looks at whether a group, an
 //! address or a role exists.
 
+mod chains;
 mod check;
 mod documents;
 mod durations;
@@ -15,6 +16,8 @@ mod host;
 mod lint;
 mod listen;
 mod load;
+mod named;
+mod operation;
 mod policy;
 mod problem;
 mod reading;
@@ -24,6 +27,7 @@ mod secret;
 mod section;
 mod session_name;
 mod settings;
+mod sources;
 mod tags;
 mod value;
 
@@ -41,7 +45,7 @@ pub use load::Loaded;
 pub use problem::{Problem, Report, Severity};
 pub use secret::redacted;
 
-use crate::role::{Role, RoleName};
+use crate::role::{Role, RoleName, SourceName};
 
 /// A configuration without a problem. The only way to own one is to have parsed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Config {
     pub log: Log,
     /// `[sts]`
     pub sts: Sts,
+    /// `[source.*]`, by name, and the default one where it is not written.
+    pub sources: BTreeMap<SourceName, Arc<crate::role::Source>>,
     /// `[role.*]`, by name.
     pub roles: BTreeMap<RoleName, Arc<Role>>,
     _parsed: Parsed,

@@ -8,6 +8,7 @@
 //! unescape); the document is one line of at most [`DOCUMENT_LIMIT`] bytes; it was unexpired when it was received.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -64,6 +65,8 @@ pub struct Credentials {
     /// Everything up to, not including, the optional `AccountId` and the closing brace.
     document: Bytes,
     document_head: usize,
+    /// Where the secret access key and the session token stand in it.
+    secrets: [Range<usize>; 2],
     issued_at: SystemTime,
     expires_at: SystemTime,
     session_token_bytes: usize,
@@ -130,6 +133,12 @@ impl Credentials {
             access_key_id: grant.access_key_id.clone(),
             document: finish(head.as_bytes(), account_id(role)),
             document_head: head.len(),
+            secrets: [&grant.secret_access_key, &grant.session_token].map(|secret| {
+                let secret = secret.expose();
+                // It stands there once, between quotes, which it has none of.
+                let at = head.find(&*quoted(secret)).map_or(0, |at| at + 1);
+                at..at + secret.len()
+            }),
             issued_at: now,
             expires_at,
             session_token_bytes: grant.session_token.expose().len(),
@@ -150,6 +159,7 @@ impl Credentials {
                 account_id(role),
             ),
             document_head: self.document_head,
+            secrets: self.secrets.clone(),
             issued_at: self.issued_at,
             expires_at: self.expires_at,
             session_token_bytes: self.session_token_bytes,
@@ -160,6 +170,16 @@ impl Credentials {
     /// The document of the container credentials protocol. **Secret**: it goes to an authorised caller and nowhere else.
     pub fn document(&self) -> Bytes {
         self.document.clone()
+    }
+
+    /// Hands key id, secret access key and session token to what signs a request for a role that is chained to this one.
+    /// **Secret**: `grep 'for_signing('` is the audit.
+    pub fn for_signing<T>(&self, sign: impl FnOnce(&str, &str, &str) -> T) -> T {
+        let [secret, token] = self.secrets.clone().map(|range| {
+            let bytes = self.document.get(range).unwrap_or_default();
+            std::str::from_utf8(bytes).unwrap_or_default()
+        });
+        sign(&self.access_key_id, secret, token)
     }
 
     /// The rendered secrets, for the next process of ours and nobody else. **Secret**: see `keep.rs`.
@@ -246,6 +266,10 @@ fn check(field: &'static str, value: &str, allowed: impl Fn(&u8) -> bool) -> Res
         return Err(Unusable::Malformed(field));
     }
     Ok(())
+}
+
+fn quoted(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("\"{text}\""))
 }
 
 /// The inverse of rendering: no value holds a quote, so the text between two names is the value.
@@ -403,6 +427,27 @@ mod tests {
             }),
             Unusable::TooLarge(_)
         ));
+    }
+
+    #[test]
+    fn what_signs_is_what_was_granted() {
+        let granted = grant(7, Some(at(3600)));
+        let held = Credentials::new(&granted, &role("a", 3600), at(0)).unwrap();
+        for held in [held.presented_for(&role("a", 3600)), held] {
+            let parts =
+                held.for_signing(|id, secret, token| [id, secret, token].map(str::to_owned));
+            assert_eq!(parts[0], granted.access_key_id);
+            assert_eq!(parts[1], granted.secret_access_key.expose());
+            assert_eq!(parts[2], granted.session_token.expose());
+        }
+        // A secret that is the same text as another part is found as well.
+        let odd = Grant {
+            secret_access_key: Secret::new("Token".to_owned()),
+            session_token: Secret::new("Success".to_owned()),
+            ..grant(7, Some(at(3600)))
+        };
+        let held = Credentials::new(&odd, &role("a", 3600), at(0)).unwrap();
+        held.for_signing(|_, secret, token| assert_eq!((secret, token), ("Token", "Success")));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::audit::Audit;
 use crate::budget;
 use crate::budget::queue::Queue;
 use crate::clock::{ServerTime, Skew};
-use crate::config::{Loaded, Sts};
+use crate::config::{Config, Loaded, Sts};
 use crate::fleet::Fleet;
 use crate::issuer::sts::StsIssuer;
 use crate::keep::Kept;
@@ -24,12 +24,13 @@ use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::refresher::{Progress, Surroundings};
+use crate::role::Source;
 use crate::server::admin::{Admin, Readiness};
 use crate::server::vend::Vend;
 use crate::server::{self, Drained, Limits, serve};
 use crate::signals::Event;
 use crate::slots::Slots;
-use crate::source::{LOAD_TIMEOUT, Source};
+use crate::source::{LOAD_TIMEOUT, Sources};
 use crate::store::Store;
 use crate::systemd;
 use crate::tokens::Tokens;
@@ -87,7 +88,7 @@ pub struct Daemon {
     clock: SharedTimeSource,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
-    source: Arc<Source>,
+    sources: Arc<Sources>,
     skew: Arc<Skew>,
     readiness: Arc<Readiness>,
     /// systemd has been told so.
@@ -121,20 +122,20 @@ impl Daemon {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         metrics.config_loaded(local.now());
-        let source = Arc::new(Source::default_chain(&config.sts.region, local.clone()));
+        let sources = Arc::new(Sources::new(local.clone()));
         let skew = Arc::new(Skew::new());
         let slots = Arc::new(Slots::default());
         let queue = Queue::new(limits(&config.sts));
         let progress = Arc::new(Progress::default());
-        let around = surroundings(
-            &config.sts,
-            &source,
-            &local,
-            &skew,
-            &metrics,
-            queue.clone(),
-            progress.clone(),
-        );
+        let shared = Shared {
+            sources: sources.clone(),
+            slots: slots.clone(),
+            local: local.clone(),
+            skew: skew.clone(),
+            metrics: metrics.clone(),
+        };
+        let around = surroundings(&config.sts, shared, queue.clone(), progress.clone());
+        sources.reshape(used_sources(config));
         let clock = around.clock.clone();
         let mut fleet = Fleet::new(around, slots.clone());
         if let Some(kept) = kept {
@@ -173,7 +174,7 @@ impl Daemon {
             metrics: metrics.clone(),
             queue,
             skew: skew.clone(),
-            source: source.clone(),
+            sources: sources.clone(),
             serves_others: !config
                 .admin
                 .listen
@@ -208,7 +209,7 @@ impl Daemon {
             clock,
             slots,
             metrics,
-            source,
+            sources,
             skew,
             readiness,
             ready: false,
@@ -343,30 +344,50 @@ impl Vigil {
     }
 }
 
+/// What outlives every issuer.
+struct Shared {
+    sources: Arc<Sources>,
+    slots: Arc<Slots>,
+    local: SharedTimeSource,
+    skew: Arc<Skew>,
+    metrics: Arc<Metrics>,
+}
+
 /// What refreshers share, for these settings of `[sts]`.
 fn surroundings(
     sts: &Sts,
-    source: &Arc<Source>,
-    local: &SharedTimeSource,
-    skew: &Arc<Skew>,
-    metrics: &Arc<Metrics>,
+    shared: Shared,
     queue: Queue,
     progress: Arc<Progress>,
 ) -> Surroundings<StsIssuer> {
+    let Shared {
+        sources,
+        slots,
+        local,
+        skew,
+        metrics,
+    } = shared;
     Surroundings {
         issuer: StsIssuer::new(
             sts,
-            source.clone(),
+            sources,
+            slots,
             local.clone(),
             skew.clone(),
             metrics.clone(),
         ),
         attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
         queue,
-        clock: ServerTime::shared(local.clone(), skew.clone()),
-        metrics: metrics.clone(),
+        clock: ServerTime::shared(local, skew),
+        metrics,
         progress,
     }
+}
+
+/// The sources that a role is signed with, by itself or at the end of a chain.
+fn used_sources(config: &Config) -> impl Iterator<Item = Arc<Source>> {
+    let roles = config.roles.values();
+    roles.filter_map(|role| role.request.base.source().cloned())
 }
 
 fn limits(sts: &Sts) -> budget::Limits {

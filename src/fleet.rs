@@ -109,6 +109,7 @@ impl<I: Issuer> Fleet<I> {
         }
         drop(old);
         table.open_with(tokens);
+        table.tie_chains();
         self.slots.publish(table);
         for name in &plan.stop {
             self.stop(name);

@@ -43,6 +43,8 @@ pub fn start(log: &Log) -> io::Result<WorkerGuard> {
     };
     let filter = Targets::new()
         .with_target("roletap", level)
+        // It repeats what helpers write to standard error, and at trace their command lines. Sources tell what matters.
+        .with_target("aws_config", LevelFilter::OFF)
         .with_default(others);
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = match log.format {

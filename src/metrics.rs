@@ -188,8 +188,10 @@ impl Metrics {
         let all: Vec<String> = regions.map(str::to_owned).collect();
         for region in &all {
             for outcome in outcomes() {
-                self.sts_requests
-                    .with_label_values(&["AssumeRole", region, outcome]);
+                for operation in ["AssumeRole", "AssumeRoleWithWebIdentity"] {
+                    self.sts_requests
+                        .with_label_values(&[operation, region, outcome]);
+                }
             }
         }
         let asked = all.first().cloned().unwrap_or_default();

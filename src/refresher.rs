@@ -101,15 +101,22 @@ impl Default for Progress {
 pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>) {
     loop {
         wait_until_due(&mut writer, &around).await;
-        let permit = turn_of(&writer, &around).await;
-        writer.take_hurry();
-        around.progress.turn(writer.slot());
         let role = writer.slot().role.clone();
-        let started = Instant::now();
-        let outcome = attempt(&role, &around).await;
-        let class = outcome.as_ref().err().map(|error| error.class);
+        let mut started = Instant::now();
         let jitter = Jitter::new(fastrand::f64());
-        permit.conclude(&outcome, jitter);
+        let outcome = match prepared(&mut writer, &around).await {
+            Err(error) => Err(error),
+            Ok(()) => {
+                let permit = turn_of(&writer, &around).await;
+                writer.take_hurry();
+                around.progress.turn(writer.slot());
+                started = Instant::now();
+                let outcome = attempt(&role, &around).await;
+                permit.conclude(&outcome, jitter);
+                outcome
+            }
+        };
+        let class = outcome.as_ref().err().map(|error| error.class);
         around
             .metrics
             .attempt_concluded(&writer.slot().counts, class, started.elapsed());
@@ -134,6 +141,22 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
             return;
         }
     }
+}
+
+/// Waits for what signs. Whoever hurries this role meanwhile knows of something new, so that is not forgotten.
+async fn prepared<I: Issuer>(
+    writer: &mut Writer,
+    around: &Surroundings<I>,
+) -> Result<(), IssueError> {
+    let hurried = writer.is_hurried();
+    writer.take_hurry();
+    let role = writer.slot().role.clone();
+    let prepared = around.issuer.prepare(&role).await;
+    around.progress.turn(writer.slot());
+    if hurried && prepared.is_ok() {
+        writer.slot().hurry();
+    }
+    prepared
 }
 
 /// Waits for the right to call STS. A role that has to wait is not stuck, and may become urgent meanwhile.

@@ -4,14 +4,17 @@
 //! The limits are those of the STS service model (`AssumeRole`, API version 2011-06-15).
 
 mod arn;
+mod base;
 mod identity;
 mod principal;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use arn::RoleArn;
+pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
@@ -30,6 +33,10 @@ pub struct Role {
     pub on_denied: OnDenied,
     /// Whether the answer carries `AccountId`, which makes some SDKs use account-based DynamoDB hosts.
     pub account_id: bool,
+    /// Pads the session token, to see whether what carries it carries a large one.
+    pub minimum_session_token_size: Option<u32>,
+    /// Whether it may be assumed by a session of itself.
+    pub allow_self_assume: bool,
     /// How a caller proves that it may have this role.
     pub token: TokenSource,
 }
@@ -38,7 +45,14 @@ impl Role {
     /// Whether both ask STS for the very same thing, so that a reload may keep the credentials of one for the other.
     /// The duration is no part of it: what was issued stays valid however long the next session shall be.
     pub fn same_request(&self, other: &Self) -> bool {
-        self.request == other.request
+        self.request.is_same(&other.request)
+    }
+
+    /// Those this role is chained to, the nearest first.
+    pub fn ancestors(&self) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::successors(self.request.base.parent(), |role| {
+            role.request.base.parent()
+        })
     }
 }
 
@@ -61,8 +75,34 @@ pub struct AssumeRole {
     pub transitive_tag_keys: Vec<String>,
     /// Sticks to the session and everything chained from it.
     pub source_identity: Option<SourceIdentity>,
-    /// The `[source.*]` whose identity signs the request.
-    pub source: String,
+    /// Who signs the request.
+    pub base: Base,
+}
+
+impl AssumeRole {
+    fn is_same(&self, other: &Self) -> bool {
+        // Taken apart, so that a new field is not forgotten.
+        let Self {
+            role_arn,
+            session_name,
+            external_id,
+            policy,
+            policy_arns,
+            tags,
+            transitive_tag_keys,
+            source_identity,
+            base,
+        } = self;
+        *role_arn == other.role_arn
+            && *session_name == other.session_name
+            && *external_id == other.external_id
+            && *policy == other.policy
+            && *policy_arns == other.policy_arns
+            && *tags == other.tags
+            && *transitive_tag_keys == other.transitive_tag_keys
+            && *source_identity == other.source_identity
+            && base.same_identity(&other.base)
+    }
 }
 
 /// How a caller proves that it may have a role.
@@ -124,24 +164,7 @@ pub struct RoleName(String);
 impl RoleName {
     /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
     pub fn parse(text: &str) -> Result<Self, Refused> {
-        const EXPECTED: &str =
-            "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
-        let refuse = |what: String| Err(Refused::new(what, EXPECTED));
-        let Some(first) = text.chars().next() else {
-            return refuse("is empty".to_owned());
-        };
-        if let Some(odd) = text
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
-        {
-            return refuse(format!("holds {odd:?}"));
-        }
-        if !first.is_ascii_alphanumeric() {
-            return refuse(format!("begins with `{first}`"));
-        }
-        if text.len() > 63 {
-            return refuse(format!("has {} characters", text.len()));
-        }
+        check_name(text)?;
         if text == "unknown" {
             return Err(Refused::new(
                 "is the label that metrics use for roles which are not configured",
@@ -261,6 +284,29 @@ impl fmt::Debug for ExternalId {
 /// The characters of role and session names: `[\w+=,.@-]`, where AWS means ASCII by `\w`.
 pub(crate) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
+}
+
+/// The rule for names of ours.
+fn check_name(text: &str) -> Result<(), Refused> {
+    const EXPECTED: &str =
+        "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
+    let refuse = |what: String| Err(Refused::new(what, EXPECTED));
+    let Some(first) = text.chars().next() else {
+        return refuse("is empty".to_owned());
+    };
+    if let Some(odd) = text
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+    {
+        return refuse(format!("holds {odd:?}"));
+    }
+    if !first.is_ascii_alphanumeric() {
+        return refuse(format!("begins with `{first}`"));
+    }
+    if text.len() > 63 {
+        return refuse(format!("has {} characters", text.len()));
+    }
+    Ok(())
 }
 
 fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Refused> {

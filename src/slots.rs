@@ -8,8 +8,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
@@ -60,6 +60,8 @@ pub struct Slot {
     turned_at: AtomicU64,
     wake: Notify,
     concluded: Notify,
+    /// Roles that are signed with what is in hand here.
+    followers: ArcSwap<Vec<Weak<Self>>>,
 }
 
 /// The right to publish into one slot. There is one, and it cannot be cloned.
@@ -133,6 +135,23 @@ impl Slots {
 }
 
 impl Table {
+    /// Lets each role that is chained to another hear of it.
+    pub fn tie_chains(&self) {
+        let mut followers: BTreeMap<&RoleName, Vec<Weak<Slot>>> = BTreeMap::new();
+        for slot in self.slots.values() {
+            if let Some(parent) = slot.role.request.base.parent() {
+                followers
+                    .entry(&parent.name)
+                    .or_default()
+                    .push(Arc::downgrade(slot));
+            }
+        }
+        for (name, slot) in &self.slots {
+            let followers = followers.remove(name).unwrap_or_default();
+            slot.followers.store(Arc::new(followers));
+        }
+    }
+
     /// Lets `tokens` open their roles. A current token wins over a previous one.
     pub fn open_with(&mut self, tokens: &Tokens) {
         self.keys.clear();
@@ -180,6 +199,7 @@ impl Slot {
             turned_at: AtomicU64::new(0),
             wake: Notify::new(),
             concluded: Notify::new(),
+            followers: ArcSwap::default(),
         });
         (slot.clone(), Writer { slot })
     }
@@ -222,6 +242,23 @@ impl Slot {
         self.wake.notify_one();
     }
 
+    /// Those that wait for this role to be issued try again now.
+    fn hurry_followers(&self) {
+        let followers = self.followers.load();
+        for follower in followers.iter().filter_map(Weak::upgrade) {
+            if follower.fails_for_want_of_a_source() {
+                follower.hurry();
+            }
+        }
+    }
+
+    /// Whether its last attempt had nothing to sign with, or nothing that STS took.
+    pub fn fails_for_want_of_a_source(&self) -> bool {
+        let state = self.state();
+        let failures = state.failures();
+        failures.is_some_and(|failures| failures.error.class == Class::Source)
+    }
+
     /// The refresher has made a turn, at `now` of its beat.
     pub fn turn(&self, now: Duration) {
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -262,8 +299,12 @@ impl Writer {
 
     /// Publishes what an attempt has come to.
     pub fn publish(&mut self, state: RoleState) {
+        let issued = matches!(state, RoleState::Issued { failures: None, .. });
         self.slot.state.store(Arc::new(state));
         self.slot.concluded.notify_waiters();
+        if issued {
+            self.slot.hurry_followers();
+        }
     }
 
     /// Whether somebody wants an attempt now.

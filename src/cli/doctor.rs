@@ -1,5 +1,6 @@
 //! `roletap doctor`: gathers facts, and leaves what follows from them to [`crate::doctor`].
 
+mod assume;
 mod bundle;
 mod look;
 mod s3;
@@ -8,10 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::Args;
 use serde_json::Value;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::consumer::Settings;
@@ -19,16 +18,10 @@ use super::fetch::{Answer, ask_admin, fetch};
 use super::{ExitStatus, Failure, load, print, role};
 use crate::clock::Skew;
 use crate::config::Config;
-use crate::doctor::roles::{Attempt, Granted, Variant};
 use crate::doctor::storage::{Operation, Place};
-use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, roles, storage};
-use crate::issuer::explain::{self, Failure as IssueFailure};
-use crate::issuer::sts::StsIssuer;
-use crate::issuer::sts::identity::caller_identity;
-use crate::issuer::{Class, Issuer};
+use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, storage};
 use crate::metrics::Metrics;
-use crate::role::{Role, SessionDuration};
-use crate::source::Source;
+use crate::role::Role;
 use crate::tokens::{self, Digest};
 
 /// What `doctor` is told.
@@ -86,7 +79,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let skew = Arc::new(Skew::new());
     let metrics = Metrics::new()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
-    let asking = Asking {
+    let asking = assume::Asking {
         config,
         skew: skew.clone(),
         metrics: Arc::new(metrics),
@@ -156,95 +149,6 @@ fn sts_endpoint(config: &Config) -> String {
         .sts
         .endpoint_url(region)
         .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}"))
-}
-
-// Each hop, from the source on.
-
-/// What it takes to ask STS.
-struct Asking<'c> {
-    config: &'c Config,
-    skew: Arc<Skew>,
-    metrics: Arc<Metrics>,
-}
-
-impl Asking<'_> {
-    async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Report) {
-        let Self {
-            config,
-            skew,
-            metrics,
-        } = self;
-        let clock = SharedTimeSource::new(SystemTimeSource::new());
-        let source = Arc::new(Source::default_chain(&config.sts.region, clock.clone()));
-        let mut findings = Vec::new();
-        match source.credentials().await {
-            Ok(base) => {
-                findings.push(roles::has_source(source.name(), base.access_key_id()));
-                let who = caller_identity(&config.sts, base, clock.clone()).await;
-                findings.push(roles::identity(
-                    source.name(),
-                    who.as_ref().map_err(ToString::to_string),
-                ));
-            }
-            Err(error) => {
-                let what = error.to_string();
-                let failure = IssueFailure {
-                    what: &what,
-                    ..IssueFailure::default()
-                };
-                // The advice names the source alone, which all roles have.
-                if let Some(role) = wanted.first() {
-                    let advice = explain::advice(role, Class::Source, &failure);
-                    findings.push(roles::no_source(source.name(), &what, advice));
-                }
-                report.add("who we are", findings);
-                return;
-            }
-        }
-        report.add("who we are", findings);
-        let issuer = StsIssuer::new(&config.sts, source, clock.clone(), skew, metrics);
-        for role in wanted {
-            let configured = attempt(&issuer, role, &clock).await;
-            let mut findings = vec![roles::attempt(role, &config.sts.region, &configured)];
-            if probe {
-                let mut tried = Vec::new();
-                for variant in Variant::ALL {
-                    if let Some(role) = variant.of(role).map(shortest) {
-                        tried.push((variant, attempt(&issuer, &role, &clock).await));
-                    }
-                }
-                findings.extend(roles::probe(role, &configured, &tried));
-            }
-            report.add(
-                format!("role `{}`, assumed once for real", role.name),
-                findings,
-            );
-        }
-    }
-}
-
-/// A probe's session is of no use to anybody: 900 seconds, or fewer where that is configured.
-fn shortest(mut role: Role) -> Role {
-    if let Ok(least) = SessionDuration::from_secs(900, false) {
-        role.duration = role.duration.min(least);
-    }
-    role
-}
-
-async fn attempt(issuer: &StsIssuer, role: &Role, clock: &SharedTimeSource) -> Attempt {
-    let began = Instant::now();
-    let outcome = issuer.issue(role).await;
-    let took = began.elapsed();
-    Attempt {
-        outcome: outcome.map(|credentials| Granted {
-            access_key_id: credentials.access_key_id().to_owned(),
-            lifetime: credentials
-                .expires_at()
-                .duration_since(clock.now())
-                .unwrap_or_default(),
-        }),
-        took,
-    }
 }
 
 // The daemon.

@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 
 use super::{ExitStatus, Failure, load, print, role, tell};
 use crate::config::Config;
+use crate::issuer::sts::ForSources;
 use crate::issuer::sts::identity::caller_identity;
 use crate::policy::{Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames};
-use crate::role::{Principal, Refused, Role};
-use crate::source::Source;
+use crate::role::{Base, Principal, Refused, Role};
+use crate::source::load_once;
 
 /// What `policy` is told.
 #[derive(Debug, Args)]
@@ -114,7 +115,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
             )?;
             let (principal, asked) = match given {
                 Some(principal) => (principal, false),
-                None => (who_signs(config)?, true),
+                None => who_signs(config, role)?,
             };
             check_partition(Some(&principal), role)?;
             write(Policy::Trust {
@@ -205,8 +206,28 @@ fn check_partition(principal: Option<&Principal>, role: &Role) -> Result<(), Fai
     )))
 }
 
-/// Whom STS takes us for.
-fn who_signs(config: &Config) -> Result<Principal, Failure> {
+/// Whom STS takes us for when this role is asked for, and whether STS had to be asked to know.
+fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure> {
+    let base = &role.request.base;
+    let known = match base {
+        Base::Role(parent) => Some(&parent.request.role_arn),
+        Base::Source(source) => source.origin.role_arn(),
+        Base::Token(_) => {
+            return Err(usage(format!(
+                "role {} is assumed with a token of an identity provider, so its trust policy names that provider and no \
+                 principal of AWS",
+                role.name
+            )));
+        }
+    };
+    if let Some(arn) = known {
+        return Principal::parse(arn.as_str(), true)
+            .map(|principal| (principal, false))
+            .map_err(usage);
+    }
+    let Some(source) = base.source() else {
+        return Err(usage(format!("nobody signs for role {}", role.name)));
+    };
     let cannot = |what: &dyn std::fmt::Display| {
         Failure::new(
             ExitStatus::Unavailable,
@@ -221,13 +242,17 @@ fn who_signs(config: &Config) -> Result<Principal, Failure> {
         .map_err(|error| cannot(&error))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     runtime.block_on(async {
-        let source = Source::default_chain(&config.sts.region, clock.clone());
-        let base = source.credentials().await.map_err(|error| cannot(&error))?;
+        let outside =
+            ForSources::alone(&config.sts, clock.clone()).map_err(|error| cannot(&error))?;
+        let base = load_once(source, &clock, &outside).await.map_err(|error| {
+            cannot(&format!(
+                "no base credentials from the source {}: {error}",
+                source.name
+            ))
+        })?;
         let identity = caller_identity(&config.sts, base, clock).await;
-        Ok(identity
-            .map_err(|error| cannot(&error))?
-            .principal()
-            .clone())
+        let identity = identity.map_err(|error| cannot(&error))?;
+        Ok((identity.principal().clone(), true))
     })
 }
 

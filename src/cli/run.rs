@@ -2,14 +2,12 @@
 
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
 use super::limits::{close_to_onlookers, room_for};
-use super::{CONTAINER_VARIABLES, ExitStatus, Failure, load};
+use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::daemon::{Daemon, Prepared};
 use crate::keep::Kept;
@@ -19,12 +17,9 @@ use crate::store::Store;
 use crate::systemd;
 use crate::tokens::{TokenProblem, Tokens};
 
-/// Names what [`scrub`] removed, for the process that it became.
-const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
-
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    scrub()?;
+    surroundings::make_safe()?;
     close_to_onlookers();
     let mut handed = systemd::handed_over()
         .map_err(|error| Failure::io(&error, "cannot take over what systemd hands us"))?;
@@ -40,7 +35,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "cannot reach journald (`log.format`): is it running? else use \"text\"",
         )
     })?;
-    if let Ok(names) = std::env::var(REMOVED) {
+    if let Some(names) = surroundings::removed() {
         tracing::warn!(
             "removed {names} from our own environment: the daemon must not fetch from itself"
         );
@@ -128,35 +123,6 @@ fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
         );
     }
     (Some(store), kept)
-}
-
-/// Without our own endpoint in our environment: else the daemon, or a helper it starts, would assume roles with what it
-/// vends. Becoming oneself anew is the one way to change an environment that is safe beside threads.
-fn scrub() -> Result<(), Failure> {
-    let present: Vec<&str> = CONTAINER_VARIABLES
-        .into_iter()
-        .filter(|name| std::env::var_os(name).is_some())
-        .collect();
-    if present.is_empty() {
-        return Ok(());
-    }
-    let cannot = |error| {
-        Failure::io(
-            &error,
-            format!(
-                "cannot remove {} from our own environment: unset them",
-                present.join(", ")
-            ),
-        )
-    };
-    let mut again = Command::new(std::env::current_exe().map_err(cannot)?);
-    again
-        .args(std::env::args_os().skip(1))
-        .env(REMOVED, present.join(", "));
-    for name in &present {
-        again.env_remove(name);
-    }
-    Err(cannot(again.exec()))
 }
 
 fn no_tokens(problems: &[TokenProblem]) -> Failure {

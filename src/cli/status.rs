@@ -79,10 +79,13 @@ fn render(overview: &Value) -> String {
     }
     for source in overview["sources"].as_array().into_iter().flatten() {
         if source["up"] == false {
+            let why = source["last_error"].as_str();
             let _ = writeln!(
                 out,
-                "source {} has no usable base credentials",
-                text(&source["name"])
+                "source {} ({}) has no usable base credentials{}",
+                text(&source["name"]),
+                text(&source["origin"]),
+                why.map(|why| format!(": {why}")).unwrap_or_default()
             );
         }
     }

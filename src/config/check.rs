@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Forecast, Loaded, Report};
-use crate::role::TokenSource;
+use crate::role::{Base, Origin, TokenSource};
 
 /// A configuration without problems, seen by somebody who is about to start it.
 #[derive(Debug)]
@@ -46,12 +46,13 @@ impl<'l> Check<'l> {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{:longest$}  {} as {} for {} s, {}",
+                "{:longest$}  {} as {} for {} s, {}{}",
                 role.name.as_str(),
                 role.request.role_arn,
                 role.request.session_name.as_str(),
                 role.duration.as_secs(),
                 token(&role.token),
+                signed_by(&role.request.base),
             );
         }
         let _ = writeln!(out, "\n{}", self.forecast_line());
@@ -70,6 +71,7 @@ impl<'l> Check<'l> {
                     "role_arn": role.request.role_arn.as_str(),
                     "role_session_name": role.request.session_name.as_str(),
                     "duration_seconds": role.duration.as_secs(),
+                    "source": role.request.base.to_string(),
                     "external_id": role.request.external_id.is_some(),
                     "required": role.required,
                     "token": token(&role.token),
@@ -120,6 +122,16 @@ impl<'l> Check<'l> {
 /// What `check --format json` prints for a configuration that is refused.
 pub fn refusal_json(report: &Report) -> Value {
     json!({ "ok": false, "problems": report.to_json() })
+}
+
+/// Said where it is not what everybody expects.
+fn signed_by(base: &Base) -> String {
+    match base {
+        Base::Role(parent) => format!(", signed by the role {}", parent.name),
+        Base::Source(source) if source.origin == Origin::Chain => String::new(),
+        Base::Source(source) => format!(", signed by {}", source.origin),
+        Base::Token(identity) => format!(", with the token in {}", identity.token_file.display()),
+    }
 }
 
 fn token(token: &TokenSource) -> String {

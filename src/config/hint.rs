@@ -53,14 +53,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "allow_units",
         "until then token_group decides who may read a role's token",
     ),
-    (
-        "web_identity_token_file",
-        "until then set AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN in the daemon's environment",
-    ),
-    (
-        "credential_process",
-        "until then name a profile with credential_process through AWS_PROFILE in the daemon's environment",
-    ),
 ];
 
 /// Keys that exist at AWS and never will here, and why.
@@ -79,15 +71,15 @@ const NEVER: &[(&str, &str)] = &[
     ),
     (
         "aws_access_key_id",
-        "keys do not belong in this file: put them in a profile of the daemon's user",
+        "keys do not belong in this file: name a profile, or files of their own, in a [source.*]",
     ),
     (
         "access_key_id",
-        "keys do not belong in this file: put them in a profile of the daemon's user",
+        "keys do not belong in this file: name a profile, or files of their own, in a [source.*]",
     ),
     (
         "access_key",
-        "keys do not belong in this file: put them in a profile of the daemon's user",
+        "keys do not belong in this file: name a profile, or files of their own, in a [source.*]",
     ),
     (
         "provided_contexts",
@@ -95,7 +87,7 @@ const NEVER: &[(&str, &str)] = &[
     ),
     (
         "credential_source",
-        "the daemon finds its own identity by the SDK's chain; leave the key out",
+        "name a [source.*] with `source`; without it the SDK's chain is asked, but for the container provider",
     ),
 ];
 
@@ -128,11 +120,6 @@ pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'sta
             format!("`{shown}` looks like a secret, and no secret may be written here"),
         )
         .help("remove the line and replace the secret: whoever can read this file has it");
-        return (problem, None);
-    }
-    if kind == "source" {
-        let problem = Problem::new(at, format!("`{shown}` in [{section}] is not available yet"))
-            .help("until then the host's own identity is found by the SDK's chain: set AWS_PROFILE or the like in the daemon's environment");
         return (problem, None);
     }
     let whose = if section.is_empty() {

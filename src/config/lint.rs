@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::section::Section;
-use super::{Config, files, hint, policy};
+use super::{Config, chains, files, hint, policy};
 use crate::role::{Refused, Role, RoleName};
 
 /// What `accept_warnings` of a role may name: each lint about a role.
-const ABOUT_ROLES: [&str; 8] = [
+const ABOUT_ROLES: [&str; 10] = [
     "arns-differ-in-case",
     "comma-in-role-arn",
     "host-name-in-foreign-account",
     "identical-requests",
+    "long-chain",
     "missing-external-id",
+    "parent-ends-early",
     "policy-size",
     "session-below-aws-minimum",
     "short-session",
@@ -44,12 +46,14 @@ pub(super) fn lint(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
     }
     about_roles.extend(arns_differ_in_case(config, reading));
     about_roles.extend(identical_requests(config, reading));
+    about_roles.extend(chains::lint(config, reading));
     found.extend(
         about_roles
             .into_iter()
             .filter(|(role, problem)| !is_accepted(role, problem, reading))
             .map(|(_, problem)| problem),
     );
+    found.extend(chains::unused(config, reading));
     found
 }
 
@@ -281,7 +285,7 @@ fn no_final_newline(file: usize, source: &files::Source) -> Option<Problem> {
     })
 }
 
-fn place(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Place> {
+pub(super) fn place(role: &Role, key: &str, reading: &Reading<'_>) -> Option<Place> {
     reading.place(&format!("role.{}", role.name), key).cloned()
 }
 

@@ -14,8 +14,8 @@ use super::problem::{Place, Problem, Report};
 use super::reading::Reading;
 use super::roles::{self, StsFacts};
 use super::section::Section;
-use super::value::{Layer, type_of};
-use super::{Admin, Config, Parsed, hint, lint, settings};
+use super::value::Layer;
+use super::{Admin, Config, Parsed, chains, hint, lint, named, settings, sources};
 use crate::role::RoleName;
 
 /// A configuration, what deserves a look in it, and where each of its keys was written.
@@ -115,15 +115,13 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     }
     let sts = settings::read_sts(sts, &facts, main.is_some(), reading);
 
-    for (file, document) in documents.iter().enumerate() {
+    for (file, document) in documents.iter().enumerate().skip(1) {
         if let Some(document) = document {
-            read_sources(file, document, reading);
-            if file > 0 {
-                refuse_keys_of_main(file, document, reading);
-            }
+            refuse_keys_of_main(file, document, reading);
         }
     }
-    let tables = role_tables(documents, reading);
+    let sources = sources::read(documents, &facts, reading);
+    let tables = named::tables::<RoleName>(documents, reading);
     // Where there was an attempt at a role, the problem with it has been told.
     let attempted = |document: &Spanned<DeTable<'_>>| {
         let role = document.get_ref().get("role").map(Spanned::get_ref);
@@ -132,18 +130,21 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     if whole && !documents.iter().flatten().any(attempted) {
         reading.missing.push(("role", no_role()));
     }
-    let mut read = BTreeMap::new();
+    let names = tables.iter().map(|(name, _)| name.clone()).collect();
+    let mut drafts = BTreeMap::new();
     for (name, own) in tables {
         let layers = [Some(own), defaults.clone()]
             .into_iter()
             .flatten()
             .collect();
         let mut section = Section::new("role", format!("role.{name}"), layers);
-        if let Some(role) = roles::read(&name, &mut section, &facts, reading) {
-            read.insert(name, Arc::new(role));
+        if let Some(draft) = roles::read(&name, &mut section, &facts, reading) {
+            drafts.insert(name, draft);
         }
         section.finish(reading);
     }
+    let roles = chains::tie(drafts, &sources, &names, whole, reading);
+    sources::learn_keys(&facts, reading);
     close_defaults(defaults, &facts, reading);
     Some(Config {
         server,
@@ -152,126 +153,13 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
         },
         log,
         sts: sts?,
-        roles: read,
+        sources: sources
+            .into_iter()
+            .filter_map(|(name, source)| Some((name, source?)))
+            .collect(),
+        roles,
         _parsed: Parsed,
     })
-}
-
-/// All `[role.*]` of all files, each name once.
-fn role_tables<'a>(
-    documents: &'a [Document<'a>],
-    reading: &mut Reading<'_>,
-) -> Vec<(RoleName, Layer<'a>)> {
-    let mut named: Vec<(RoleName, Place, Layer<'a>)> = Vec::new();
-    for (file, document) in documents.iter().enumerate() {
-        let Some(all) = subtables("role", file, document.as_ref(), reading) else {
-            continue;
-        };
-        for (key, value) in all.iter() {
-            let key_at = Place::new(file, key.span());
-            let Some(table) = value.get_ref().as_table() else {
-                let shown = key.get_ref().escape_debug();
-                reading.problem(
-                    Problem::new(
-                        key_at,
-                        format!("`{shown}` stands in [role], but belongs to one role"),
-                    )
-                    .help("give the role a name: [role.NAME]"),
-                );
-                continue;
-            };
-            let name = match RoleName::parse(key.get_ref()) {
-                Ok(name) => name,
-                Err(refused) => {
-                    let subject = format!("the role name `{}`", key.get_ref().escape_debug());
-                    reading.refuse(&key_at, &subject, &refused);
-                    continue;
-                }
-            };
-            let header = Place::new(file, value.span());
-            named.push((name, key_at, Layer { header, table }));
-        }
-    }
-    named.sort_by(|a, b| a.1.cmp(&b.1));
-    let mut first: BTreeMap<String, (RoleName, Place)> = BTreeMap::new();
-    let mut distinct = Vec::with_capacity(named.len());
-    for (name, at, layer) in named {
-        let lower = name.as_str().to_ascii_lowercase();
-        if let Some((other, other_at)) = first.get(&lower) {
-            let message = if *other == name {
-                format!("the role {name} is configured twice")
-            } else {
-                format!("the role names {other} and {name} differ only in case")
-            };
-            reading.problem(
-                Problem::new(at, message)
-                    .and("this one", other_at.clone(), "the other one")
-                    .help("rename one, or remove it"),
-            );
-            continue;
-        }
-        first.insert(lower, (name.clone(), at));
-        let section = (format!("role.{name}"), String::new());
-        reading.places.insert(section, layer.header.clone());
-        distinct.push((name, layer));
-    }
-    distinct
-}
-
-/// `[source.default]` may be there, and empty; other sources come later.
-fn read_sources<'a>(file: usize, document: &'a Spanned<DeTable<'a>>, reading: &mut Reading<'_>) {
-    let Some(all) = subtables("source", file, Some(document), reading) else {
-        return;
-    };
-    for (key, value) in all.iter() {
-        let at = Place::new(file, key.span());
-        let Some(table) = value.get_ref().as_table() else {
-            let shown = key.get_ref().escape_debug();
-            reading.problem(
-                Problem::new(
-                    at,
-                    format!("`{shown}` stands in [source], but belongs to one source"),
-                )
-                .help("remove it: the default source needs no keys"),
-            );
-            continue;
-        };
-        let header = Place::new(file, value.span());
-        if key.get_ref() != "default" {
-            let shown = key.get_ref().escape_debug();
-            reading.problem(
-                Problem::new(at, format!("[source.{shown}] is not available yet"))
-                    .help("until then every role is assumed with the host's own identity: remove the section"),
-            );
-            continue;
-        }
-        let name = format!("source.{}", key.get_ref().escape_debug());
-        Section::new("source", name, vec![Layer { header, table }]).finish(reading);
-    }
-}
-
-/// The table that holds all tables of a kind, such as every `[role.*]` of one file.
-fn subtables<'a>(
-    kind: &str,
-    file: usize,
-    document: Option<&'a Spanned<DeTable<'a>>>,
-    reading: &mut Reading<'_>,
-) -> Option<&'a DeTable<'a>> {
-    let value = document?.get_ref().get(kind)?;
-    let table = value.get_ref().as_table();
-    if table.is_none() {
-        reading.problem(
-            Problem::new(
-                Place::new(file, value.span()),
-                format!(
-                    "`{kind}` is {}, not tables with names",
-                    type_of(value.get_ref())
-                ),
-            )
-            .help(format!("write [{kind}.NAME] for each")),
-        );
-    }
-    table
 }
 
 const MAIN_ONLY: [&str; 5] = ["server", "admin", "log", "sts", "defaults"];

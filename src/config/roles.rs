@@ -1,17 +1,19 @@
 //! Reads one `[role.NAME]`, with `[defaults]` standing in for what it leaves out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::chains::Draft;
 use super::host::Host;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
-use super::{files, lint, policy, session_name, tags};
+use super::{files, lint, operation, policy, session_name, tags};
 use crate::role::{
-    AssumeRole, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
-    SessionName, SourceIdentity, TokenSource,
+    AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
+    SessionName, Source, SourceIdentity, TokenSource,
 };
 
 /// What a role must know of `[sts]` to be checked.
@@ -32,7 +34,7 @@ pub(super) fn read(
     section: &mut Section<'_>,
     sts: &StsFacts,
     reading: &mut Reading<'_>,
-) -> Option<Role> {
+) -> Option<Draft> {
     let arn = read_arn(section, sts, reading);
     let role_arn = arn.as_ref().map(|arn| &arn.value);
     let session_name = read_session_name(name, role_arn, section, reading);
@@ -59,7 +61,7 @@ pub(super) fn read(
     let policy_arns = read_policy_arns(role_arn, section, reading);
     let tags = tags::read(section, reading);
     let transitive_tag_keys = tags::read_transitive(section, &tags, reading);
-    let source = read_source(section, reading);
+    let (source, base_token) = operation::read(section, policy.as_deref(), &policy_arns, reading);
     let required = section
         .boolean("required", reading)
         .is_none_or(|found| found.value);
@@ -77,7 +79,13 @@ pub(super) fn read(
     let account_id = read_account_id(role_arn, section, reading);
     let token = read_token(section, reading);
     lint::read_accepted(name, section, reading);
-    Some(Role {
+    let minimum_session_token_size = section
+        .integer("minimum_session_token_size", reading, token_size)
+        .map(|found| found.value);
+    let allow_self_assume = section
+        .boolean("allow_self_assume", reading)
+        .is_some_and(|found| found.value);
+    let role = Role {
         name: name.clone(),
         request: AssumeRole {
             role_arn: arn?.value,
@@ -88,13 +96,20 @@ pub(super) fn read(
             tags,
             transitive_tag_keys,
             source_identity,
-            source,
+            base: Base::Source(Arc::new(Source::default_chain())),
         },
         duration: duration?,
         required,
         on_denied,
         account_id,
+        minimum_session_token_size,
+        allow_self_assume,
         token,
+    };
+    Some(Draft {
+        role,
+        source,
+        token: base_token,
     })
 }
 
@@ -153,7 +168,7 @@ fn read_session_name(
         None => {
             let key = (name.to_string(), "role_session_name");
             reading.names_host.insert(key);
-            let default = session_name::expand(DEFAULT_SESSION_NAME, name, arn, reading.host)
+            let default = session_name::expand(DEFAULT_SESSION_NAME, Some(name), arn, reading.host)
                 .and_then(|text| SessionName::parse(&text));
             match default {
                 Ok(name) => Some(name),
@@ -192,7 +207,7 @@ fn named<T>(
     if session_name::names_host(template_text) {
         reading.names_host.insert((name.to_string(), key));
     }
-    let text = match session_name::expand(template_text, name, arn, reading.host) {
+    let text = match session_name::expand(template_text, Some(name), arn, reading.host) {
         Ok(text) => text,
         Err(refused) => {
             reading.refuse(&template.at, &format!("`{key}`"), &refused);
@@ -290,21 +305,6 @@ fn read_policy_arns(
     arns
 }
 
-fn read_source(section: &mut Section<'_>, reading: &mut Reading<'_>) -> String {
-    let source = section.text("source", reading, |text| match text {
-        "default" => Ok(text.to_owned()),
-        chained if chained.starts_with("role.") => Err(Refused::new(
-            "names another role, and role chains are not available yet",
-            "until then let the role trust the host's own identity, and leave `source` out",
-        )),
-        _ => Err(Refused::new(
-            "is not \"default\", and other sources are not available yet",
-            "until then leave `source` out: every role is assumed with the host's own identity",
-        )),
-    });
-    source.map_or_else(|| "default".to_owned(), |found| found.value)
-}
-
 fn read_account_id(
     role: Option<&RoleArn>,
     section: &mut Section<'_>,
@@ -359,7 +359,16 @@ fn group_name(text: &str) -> Result<String, Refused> {
     }
 }
 
-fn not_blank(text: &str) -> Result<String, Refused> {
+/// `minimumSessionTokenSizeType`.
+fn token_size(bytes: i64) -> Result<u32, Refused> {
+    const MOST: i64 = 4096;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|_| bytes <= MOST)
+        .ok_or_else(|| Refused::new(format!("is {bytes}"), format!("expected 0 to {MOST} bytes")))
+}
+
+pub(super) fn not_blank(text: &str) -> Result<String, Refused> {
     if text.trim().is_empty() {
         return Err(Refused::new("is empty", "fill it in, or leave the key out"));
     }
@@ -383,7 +392,7 @@ fn read_file(key: &str, path: &At<&str>, reading: &mut Reading<'_>) -> Option<St
 }
 
 /// A relative path is meant from the file that it is written in, wherever the daemon was started.
-fn resolve(path: &Path, at: &Place, reading: &Reading<'_>) -> PathBuf {
+pub(super) fn resolve(path: &Path, at: &Place, reading: &Reading<'_>) -> PathBuf {
     let base = reading
         .sources
         .get(at.file)

@@ -10,7 +10,7 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect();
-    let names_a_place = ["file", "dir", "group", "arn", "path", "name"]
+    let names_a_place = ["file", "dir", "group", "arn", "path", "name", "size"]
         .iter()
         .any(|end| key.ends_with(end));
     let says_no_token = key == "unsafenotoken";

@@ -307,6 +307,13 @@ impl<'a> Section<'a> {
         self.peek(key).is_some()
     }
 
+    /// Where the key itself stands in the table, not its value.
+    pub(super) fn key_place(&self, key: &str) -> Option<Place> {
+        let layer = self.layers.first()?;
+        let (name, _) = layer.table.get_key_value(key)?;
+        Some(Place::new(layer.header.file, name.span()))
+    }
+
     /// Marks a key as known without reading it.
     pub(super) fn knows(&mut self, key: &'static str) {
         self.asked.insert(key);

@@ -27,10 +27,10 @@ const VARIABLES: [&str; 6] = [
     "account_id",
 ];
 
-/// Fills in a template for one role on one host.
+/// Fills in a template for one role, or for a source, on one host.
 pub(super) fn expand(
     template: &str,
-    name: &RoleName,
+    name: Option<&RoleName>,
     arn: Option<&RoleArn>,
     host: &dyn Host,
 ) -> Result<String, Refused> {
@@ -61,7 +61,7 @@ pub(super) fn names_host(template: &str) -> bool {
 
 fn value(
     variable: &str,
-    name: &RoleName,
+    name: Option<&RoleName>,
     arn: Option<&RoleArn>,
     host: &dyn Host,
 ) -> Result<String, Refused> {
@@ -80,7 +80,15 @@ fn value(
                 ));
             }
         },
-        "role" => name.as_str().to_owned(),
+        "role" => match name {
+            Some(name) => name.as_str().to_owned(),
+            None => {
+                return Err(Refused::new(
+                    "asks for {role}, but a source is of many roles",
+                    "use {role_name}, the name in its `role_arn`, or {hostname}",
+                ));
+            }
+        },
         "role_name" => arn
             .map(|arn| arn.role_name().to_owned())
             .unwrap_or_default(),
@@ -153,7 +161,7 @@ mod tests {
         host.env.insert("EMPTY".to_owned(), String::new());
         host.env
             .insert("DB_PASSWORD".to_owned(), "sentinel".to_owned());
-        expand(template, &name, Some(&arn), &host)
+        expand(template, Some(&name), Some(&arn), &host)
     }
 
     #[test]

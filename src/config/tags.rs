@@ -98,7 +98,7 @@ pub(super) fn read_transitive(
 }
 
 /// AWS compares the keys of tags without regard to case.
-fn same_key(a: &str, b: &str) -> bool {
+pub(super) fn same_key(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::oneshot;
 
-use super::{Daemon, limits, surroundings};
+use super::{Daemon, Shared, limits, surroundings, used_sources};
 use crate::config::{Config, Loaded};
 use crate::metrics::Reload;
 use crate::reload;
@@ -107,18 +107,17 @@ impl Daemon {
             let running = self.fleet.surroundings();
             let (queue, progress) = (running.queue.clone(), running.progress.clone());
             queue.limit(limits(&new.config.sts));
-            let (source, skew) = (&self.source, &self.skew);
-            surroundings(
-                &new.config.sts,
-                source,
-                &self.local,
-                skew,
-                &self.metrics,
-                queue,
-                progress,
-            )
+            let shared = Shared {
+                sources: self.sources.clone(),
+                slots: self.slots.clone(),
+                local: self.local.clone(),
+                skew: self.skew.clone(),
+                metrics: self.metrics.clone(),
+            };
+            surroundings(&new.config.sts, shared, queue, progress)
         });
-        self.source.rebuild();
+        // Before the roles: those that are new sign with what is new.
+        self.sources.reshape(used_sources(&new.config));
         let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
         self.vend.set_pending_wait(new.config.server.pending_wait);
         if let Some(keeping) = &self.keeping {

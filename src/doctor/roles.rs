@@ -116,7 +116,7 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
                 "assume",
                 format!(
                     "`{}` → {arn}: assumed for {lasts} s as {} ({region}, {took} ms; {})",
-                    role.request.source,
+                    role.request.base,
                     role.request.session_name.as_str(),
                     granted.access_key_id
                 ),
@@ -131,7 +131,7 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
                 "assume",
                 format!(
                     "`{}` → {arn}: {} ({}, {took} ms{id})",
-                    role.request.source, error.what, error.class
+                    role.request.base, error.what, error.class
                 ),
                 error.advice.clone(),
             )

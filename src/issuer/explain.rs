@@ -205,7 +205,7 @@ impl Facts<'_> {
         match name {
             "role_arn" => request.role_arn.to_string(),
             "account" => request.role_arn.account_id().to_owned(),
-            "source" => request.source.clone(),
+            "source" => request.base.to_string(),
             "region" => self.failure.region.unwrap_or("`sts.region`").to_owned(),
             "duration" => self.role.duration.as_secs().to_string(),
             "skew" => match self.failure.skew {

@@ -5,75 +5,78 @@
 //! come from what the protocol carries (the kind of failure, the code, the status), never from the text of a message;
 //! text serves to explain.
 
+mod classify;
+mod date;
+mod endpoints;
+mod for_sources;
 pub mod identity;
+mod signer;
+mod web_identity;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_credential_types::Credentials as BaseCredentials;
-use aws_sdk_sts::Client;
-use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
-use aws_sdk_sts::config::{
-    BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents,
-};
-use aws_sdk_sts::error::SdkError;
-use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
+use aws_sdk_sts::config::{BehaviorVersion, IdentityCache};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 
 use super::bounded::Bounded;
 use super::explain::{self, Failure};
-use super::obstacle::Obstacle;
-use super::regions::{HOME, News, Regions, Sign};
 use super::{Class, IssueError, Issuer};
 use crate::clock::{ServerTime, Skew};
 use crate::config::Sts;
 use crate::credentials::{Credentials, Grant, Secret, Unusable};
 use crate::lifecycle::Jitter;
 use crate::metrics::Metrics;
-use crate::role::Role;
-use crate::source::{Source, chain_of};
+use crate::role::{Base, Role, RoleName, Source, TokenIdentity};
+use crate::slots::{Slot, Slots};
+use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
+
+use classify::Told;
+use date::DateWitness;
+use endpoints::{Endpoint, Endpoints};
+pub use for_sources::ForSources;
+pub use signer::Signer;
 
 /// Past this the signature is refused, or soon will be (the SDK corrects for skew from here on).
 const SKEW_LIMIT: Duration = Duration::from_secs(240);
 /// The header of every answer of STS.
 const REQUEST_ID: &str = "x-amzn-requestid";
+/// AWS's cap for a role that is assumed by a role.
+const LONGEST_CHAINED: u32 = 3600;
+/// Credentials that are younger than this are not issued anew because STS refused them.
+const YOUNG: Duration = Duration::from_secs(60);
 /// The first line of a message is for people; more of it may quote the request.
 const MESSAGE_LIMIT: usize = 400;
 
 /// Issues by calling STS, at home or in a region that stands in.
 #[derive(Debug, Clone)]
 pub struct StsIssuer {
-    /// Home, then the fallbacks.
-    endpoints: Vec<Endpoint>,
-    regions: Arc<Mutex<Regions>>,
+    endpoints: Arc<Endpoints>,
     attempt_timeout: Duration,
-    source: Arc<Source>,
+    sources: Arc<Sources>,
+    /// Where the roles are that others are chained to.
+    slots: Arc<Slots>,
+    /// Roles that were given less time than they ask for, so that each is told of once.
+    clamped: Arc<Mutex<BTreeSet<RoleName>>>,
     /// Of STS: what an `Expiration` is about.
     server_time: SharedTimeSource,
     skew: Arc<Skew>,
     metrics: Arc<Metrics>,
 }
 
-/// STS in one region.
-#[derive(Debug, Clone)]
-struct Endpoint {
-    region: String,
-    /// What messages call it.
-    name: String,
-    client: Client,
-}
-
 impl StsIssuer {
-    /// A client for `sts`, signing as `source`, reading the time from `clock`.
+    /// A client for `sts`, signing as `sources` and what is in hand in `slots`, reading the time from `clock`.
+    /// From now on the sources turn to this STS, too.
     pub fn new(
         sts: &Sts,
-        source: Arc<Source>,
+        sources: Arc<Sources>,
+        slots: Arc<Slots>,
         clock: SharedTimeSource,
         skew: Arc<Skew>,
         metrics: Arc<Metrics>,
@@ -82,53 +85,205 @@ impl StsIssuer {
             skew: skew.clone(),
             clock: clock.clone(),
         });
-        let endpoints: Vec<Endpoint> = sts
-            .regions()
-            .map(|region| {
-                let url = sts.endpoint_url(region);
-                let mut config = config.clone();
-                config
-                    .set_region(Some(Region::new(region.to_owned())))
-                    .set_endpoint_url(url.clone());
-                Endpoint {
-                    region: region.to_owned(),
-                    name: url.unwrap_or_else(|| format!("the STS endpoint of {region}")),
-                    client: Client::from_conf(config.build()),
-                }
-            })
-            .collect();
+        let endpoints = Arc::new(Endpoints::new(sts, &config));
         metrics.sts_regions(sts.regions());
+        sources.turn_to(Arc::new(ForSources {
+            sts: sts.clone(),
+            endpoints: endpoints.clone(),
+            slots: slots.clone(),
+            clock: clock.clone(),
+            skew: skew.clone(),
+            metrics: metrics.clone(),
+        }));
         Self {
-            regions: Arc::new(Mutex::new(Regions::new(endpoints.len() - 1))),
             endpoints,
             attempt_timeout: sts.attempt_timeout,
-            source,
+            sources,
+            slots,
+            clamped: Arc::default(),
             server_time: ServerTime::shared(clock, skew.clone()),
             skew,
             metrics,
         }
     }
 
+    /// One call for a role, signed by this.
+    pub async fn issue_signed_by(
+        &self,
+        role: &Role,
+        signer: &Signer,
+    ) -> Result<Credentials, IssueError> {
+        if let Some(why) = signer.is_a_loop(role, &self.slots) {
+            let failure = Failure {
+                what: &why,
+                ..Failure::default()
+            };
+            return Err(self.error(role, Class::Misconfigured, &failure));
+        }
+        let Some((chosen, endpoint)) = self.endpoints.choose() else {
+            return Err(self.malformed(role, "there is no such region"));
+        };
+        let outcome = self.ask(endpoint, signer, role).await;
+        let class = outcome.as_ref().err().map(|error| error.class);
+        self.metrics
+            .sts_request("AssumeRole", &endpoint.region, class);
+        self.endpoints.heed(chosen, &outcome, &self.metrics);
+        outcome
+    }
+
+    /// One call for a role, and before it one for each role it is chained to: for commands that run without a daemon.
+    pub async fn issue_along(&self, role: &Role) -> Result<Credentials, IssueError> {
+        let mut ancestors: Vec<&Role> = role.ancestors().map(AsRef::as_ref).collect();
+        ancestors.reverse();
+        let mut signer: Option<Signer> = None;
+        for hop in ancestors {
+            let issued = match &signer {
+                None => self.issue(hop).await,
+                Some(signer) => self.issue_signed_by(hop, signer).await,
+            };
+            signer = Some(Signer::of_issued(&issued?));
+        }
+        match &signer {
+            None => self.issue(role).await,
+            Some(signer) => self.issue_signed_by(role, signer).await,
+        }
+    }
+
+    async fn issue_for_token(
+        &self,
+        role: &Role,
+        identity: &TokenIdentity,
+    ) -> Result<Credentials, IssueError> {
+        let token = match read_token(&identity.token_file).await {
+            Ok(token) => token,
+            Err(error) => {
+                let what = format!("no token to show: {error}");
+                let failure = Failure {
+                    what: &what,
+                    ..Failure::default()
+                };
+                return Err(self.error(role, Class::Source, &failure));
+            }
+        };
+        if identity.provider_id.is_some() && token.claims().is_some() {
+            return Err(self.malformed(
+                role,
+                "`provider_id` is for the tokens of OAuth 2.0, and this one is a JSON web token: leave `provider_id` out",
+            ));
+        }
+        let Some((chosen, endpoint)) = self.endpoints.choose() else {
+            return Err(self.malformed(role, "there is no such region"));
+        };
+        let request = &role.request;
+        let sent =
+            web_identity::request(endpoint, &token, &request.role_arn, &request.session_name)
+                .set_provider_id(identity.provider_id.clone())
+                .duration_seconds(i32::try_from(role.duration.as_secs()).unwrap_or(i32::MAX))
+                .set_policy(request.policy.clone())
+                .set_policy_arns(policy_arns(role))
+                .set_minimum_session_token_size(minimum_session_token_size(role))
+                .send()
+                .await;
+        let outcome = match sent {
+            Ok(answer) => {
+                let utilization = answer.session_token_utilization();
+                self.examined(endpoint, role, answer.credentials(), utilization)
+            }
+            Err(error) => {
+                let told = self
+                    .told(endpoint, &error)
+                    .about(&web_identity::described(&token));
+                Err(self.classified(endpoint, role, &told))
+            }
+        };
+        let class = outcome.as_ref().err().map(|error| error.class);
+        self.metrics
+            .sts_request(web_identity::OPERATION, &endpoint.region, class);
+        self.endpoints.heed(chosen, &outcome, &self.metrics);
+        outcome
+    }
+
+    /// What signs for this role now.
+    pub async fn signer(&self, role: &Role) -> Result<Signer, SourceError> {
+        match &role.request.base {
+            Base::Source(source) => {
+                let in_hand = match self.sources.in_hand(source) {
+                    Some(in_hand) => Ok(in_hand),
+                    None => self.sources.credentials(source).await,
+                };
+                let in_hand = in_hand.map_err(|error| from_source(source, &error))?;
+                Ok(Signer::of_source(source.clone(), in_hand))
+            }
+            Base::Role(parent) => Signer::of_role(parent, &self.slots, self.server_time.now()),
+            Base::Token(_) => Err(SourceError::new("nobody signs for a token")),
+        }
+    }
+
+    fn unsigned(&self, role: &Role, error: &SourceError) -> IssueError {
+        let what = error.to_string();
+        let failure = Failure {
+            what: &what,
+            ..Failure::default()
+        };
+        self.error(role, Class::Source, &failure)
+    }
+
+    /// STS did not take what this role was signed with.
+    fn refused(&self, role: &Role, signer: &Signer) {
+        match (&role.request.base, signer.in_hand()) {
+            (Base::Source(source), Some(in_hand)) => self.sources.refused(source, in_hand),
+            (Base::Role(parent), _) => {
+                let slot = self.slots.find(parent.name.as_str());
+                // Young credentials are most likely not to blame, and two roles must not hurry each other for ever.
+                let stale = |slot: &Arc<Slot>| {
+                    let now = self.server_time.now();
+                    let issued_at = slot.state().credentials().map(|held| held.issued_at());
+                    issued_at
+                        .and_then(|at| now.duration_since(at).ok())
+                        .is_some_and(|age| age > YOUNG)
+                };
+                if let Some(slot) = slot.filter(stale) {
+                    slot.hurry();
+                }
+            }
+            (Base::Source(_) | Base::Token(_), _) => {}
+        }
+    }
+
+    /// AWS grants an hour at most to a role that is assumed by a role. Where only the run shows that, it is told once.
+    fn seconds(&self, role: &Role, signer: &Signer) -> u32 {
+        let asked = role.duration.as_secs();
+        if asked <= LONGEST_CHAINED || !signer.is_role_session() {
+            return asked;
+        }
+        let mut clamped = self.clamped.lock().unwrap_or_else(PoisonError::into_inner);
+        if clamped.insert(role.name.clone()) {
+            tracing::warn!(
+                role = role.name.as_str(),
+                duration_seconds = asked,
+                "the base identity is itself an assumed role, so AWS grants {LONGEST_CHAINED} seconds at most: asking for those"
+            );
+        }
+        LONGEST_CHAINED
+    }
+
     async fn ask(
         &self,
         endpoint: &Endpoint,
-        base: BaseCredentials,
+        signer: &Signer,
         role: &Role,
     ) -> Result<Credentials, IssueError> {
         let request = &role.request;
         let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
         let tags = request.tags.iter().map(tag).collect::<Result<Vec<_>, _>>();
         let tags = tags.map_err(|error| self.malformed(role, &error.to_string()))?;
-        let policies = request
-            .policy_arns
-            .iter()
-            .map(|arn| PolicyDescriptorType::builder().arn(arn).build());
+        let seconds = self.seconds(role, signer);
         let sent = endpoint
             .client
             .assume_role()
             .role_arn(request.role_arn.as_str())
             .role_session_name(request.session_name.as_str())
-            .duration_seconds(i32::try_from(role.duration.as_secs()).unwrap_or(i32::MAX))
+            .duration_seconds(i32::try_from(seconds).unwrap_or(i32::MAX))
             .set_external_id(
                 request
                     .external_id
@@ -136,7 +291,7 @@ impl StsIssuer {
                     .map(|id| id.as_str().to_owned()),
             )
             .set_policy(request.policy.clone())
-            .set_policy_arns(Some(policies.collect::<Vec<_>>()).filter(|arns| !arns.is_empty()))
+            .set_policy_arns(policy_arns(role))
             .set_tags(Some(tags).filter(|tags| !tags.is_empty()))
             .set_transitive_tag_keys(
                 Some(request.transitive_tag_keys.clone()).filter(|keys| !keys.is_empty()),
@@ -147,13 +302,19 @@ impl StsIssuer {
                     .as_ref()
                     .map(|id| id.as_str().to_owned()),
             )
+            .set_minimum_session_token_size(minimum_session_token_size(role))
             .customize()
-            .config_override(aws_sdk_sts::Config::builder().credentials_provider(base))
+            .config_override(
+                aws_sdk_sts::Config::builder().credentials_provider(signer.credentials()),
+            )
             .send()
             .await;
         match sent {
-            Ok(answer) => self.examined(endpoint, role, &answer),
-            Err(error) => Err(self.classified(endpoint, role, &error)),
+            Ok(answer) => {
+                let utilization = answer.session_token_utilization();
+                self.examined(endpoint, role, answer.credentials(), utilization)
+            }
+            Err(error) => Err(self.classified(endpoint, role, &self.told(endpoint, &error))),
         }
     }
 
@@ -161,10 +322,10 @@ impl StsIssuer {
         &self,
         endpoint: &Endpoint,
         role: &Role,
-        answer: &AssumeRoleOutput,
+        granted: Option<&aws_sdk_sts::types::Credentials>,
+        utilization: Option<i32>,
     ) -> Result<Credentials, IssueError> {
-        let granted = answer
-            .credentials()
+        let granted = granted
             .ok_or_else(|| self.unusable(endpoint, role, &Unusable::Missing("Credentials")))?;
         let grant = Grant {
             access_key_id: granted.access_key_id().to_owned(),
@@ -174,9 +335,7 @@ impl StsIssuer {
             expires_at: SystemTime::try_from(*granted.expiration())
                 .ok()
                 .filter(|at| *at > UNIX_EPOCH),
-            session_token_utilization: answer
-                .session_token_utilization()
-                .and_then(|percent| percent.try_into().ok()),
+            session_token_utilization: utilization.and_then(|percent| percent.try_into().ok()),
         };
         Credentials::new(&grant, role, self.server_time.now())
             .map_err(|error| self.unusable(endpoint, role, &error))
@@ -215,175 +374,16 @@ impl StsIssuer {
         )
     }
 
-    fn classified(
-        &self,
-        endpoint: &Endpoint,
-        role: &Role,
-        error: &SdkError<AssumeRoleError, HttpResponse>,
-    ) -> IssueError {
-        let answer = error.raw_response();
-        let status = answer.map(|answer| answer.status().as_u16());
-        let header = |name| answer.and_then(|answer| answer.headers().get(name));
-        let body = answer
-            .and_then(|answer| answer.body().bytes())
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default();
-        // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
-        let metadata = error.as_service_error().map(AssumeRoleError::meta);
-        let code = metadata
-            .and_then(|meta| meta.code())
-            .or_else(|| element(&body, "Code"))
-            .map(plain);
-        let message = metadata
-            .and_then(|meta| meta.message())
-            .or_else(|| element(&body, "Message"))
-            .map(first_line);
-        let region = Some(endpoint.region.as_str());
-        let endpoint = &endpoint.name;
-        let obstacle = match error {
-            SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
-            SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
-            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Some(Obstacle::of(error)),
-            SdkError::ConstructionFailure(_) | SdkError::ServiceError(_) | _ => None,
-        };
-        let (class, what) = match error {
-            SdkError::ConstructionFailure(_) => (
-                Class::Misconfigured,
-                format!("the request could not be built: {}", chain_of(error)),
-            ),
-            SdkError::TimeoutError(_) => (
-                Class::Network,
-                format!(
-                    "no answer from {endpoint} within {} s",
-                    self.attempt_timeout.as_secs_f64()
-                ),
-            ),
-            SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
-                (Class::Source, chain_of(error))
-            }
-            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => (
-                Class::Network,
-                plain(
-                    &obstacle
-                        .as_ref()
-                        .map(|obstacle| obstacle.what(endpoint))
-                        .unwrap_or_default(),
-                ),
-            ),
-            SdkError::ServiceError(_) => match (&code, status) {
-                (Some(code), _) => (
-                    self.class_of(code, status),
-                    format!(
-                        "{endpoint} answered {code}{}",
-                        message
-                            .as_deref()
-                            .map(|m| format!(": {m}"))
-                            .unwrap_or_default()
-                    ),
-                ),
-                (None, status) => {
-                    let status = status.unwrap_or_default();
-                    (
-                        class_of_status(status),
-                        format!("{endpoint} answered HTTP {status}, and not as STS does"),
-                    )
-                }
-            },
-            _ => (Class::Network, chain_of(error)),
-        };
-        let retry_after = header("retry-after")
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs);
-        let retry_after_ms = header("x-amz-retry-after")
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_millis);
-        let request_id = header(REQUEST_ID).map(plain);
-        let failure = Failure {
-            what: &what,
-            code: code.as_deref(),
-            message: message.as_deref(),
-            obstacle: obstacle.as_ref(),
-            status,
-            region,
-            request_id: request_id.as_deref(),
-            retry_after: retry_after_ms.or(retry_after),
-            skew: self.skew.seconds(),
-        };
-        self.error(role, class, &failure)
+    fn told<E>(&self, endpoint: &Endpoint, error: &SdkError<E, HttpResponse>) -> Told
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        Told::of(error, &endpoint.name, self.attempt_timeout, &self.skew)
     }
 
-    fn class_of(&self, code: &str, status: Option<u16>) -> Class {
-        match explain::class_of_code(code) {
-            // Wrong key and wrong clock share this code; the measured skew tells them apart.
-            Some(Class::Source)
-                if code == "SignatureDoesNotMatch" && self.skew.is_over(SKEW_LIMIT) =>
-            {
-                Class::Clock
-            }
-            Some(class) => class,
-            None => match status.unwrap_or_default() {
-                429 => Class::Throttled,
-                500.. => Class::Network,
-                403 => Class::Denied,
-                _ => Class::Misconfigured,
-            },
-        }
-    }
-
-    /// Stays, or moves every role of the host to another region.
-    fn heed(&self, chosen: usize, outcome: &Result<Credentials, IssueError>) {
-        let sign = match outcome {
-            Err(error) if error.class == Class::Network => Sign::Silence,
-            // Nothing was sent, or it came to nothing before it left.
-            Err(error) if error.status.is_none() => return,
-            Ok(_) | Err(_) => Sign::Answer,
-        };
-        let name = |place: usize| {
-            self.endpoints
-                .get(place)
-                .map_or("", |at| at.region.as_str())
-        };
-        let news = {
-            let mut regions = self.regions();
-            let news = regions.conclude(chosen, sign, now(), draw());
-            self.metrics.sts_asked_in(name(regions.active()));
-            news
-        };
-        let said = || match outcome {
-            Ok(_) => "it issued credentials",
-            Err(error) => error.what.as_str(),
-        };
-        match news {
-            None => {}
-            Some(News::Moved { from, to }) => tracing::warn!(
-                from = name(from),
-                to = name(to),
-                reason = said(),
-                "STS does not answer in {}: asking in {}",
-                name(from),
-                name(to)
-            ),
-            Some(News::AllSilent) => tracing::error!(
-                reason = said(),
-                "STS answers in no region: asking in each in turn"
-            ),
-            Some(News::Found(at)) => tracing::warn!(
-                region = name(at),
-                reason = said(),
-                "STS answers in {}: asking there",
-                name(at)
-            ),
-            Some(News::Home) => tracing::info!(
-                region = name(HOME),
-                reason = said(),
-                "STS answers in {} again: back home",
-                name(HOME)
-            ),
-        }
-    }
-
-    fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn classified(&self, endpoint: &Endpoint, role: &Role, told: &Told) -> IssueError {
+        let failure = told.failure(&endpoint.region, self.skew.seconds());
+        self.error(role, told.class, &failure)
     }
 
     fn error(&self, role: &Role, class: Class, failure: &Failure<'_>) -> IssueError {
@@ -400,31 +400,43 @@ impl StsIssuer {
 }
 
 impl Issuer for StsIssuer {
-    async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
-        let base = match self.source.credentials().await {
-            Ok(base) => base,
-            Err(error) => {
-                self.source.rebuild();
-                let what = error.to_string();
-                let failure = Failure {
-                    what: &what,
-                    ..Failure::default()
-                };
-                return Err(self.error(role, Class::Source, &failure));
+    async fn prepare(&self, role: &Role) -> Result<(), IssueError> {
+        let patience = LOAD_TIMEOUT + self.attempt_timeout;
+        let prepared = match &role.request.base {
+            Base::Source(source) => {
+                let loaded = self.sources.credentials(source);
+                let loaded = tokio::time::timeout(patience, loaded).await;
+                let late = || SourceError::new(format!("nothing within {} s", patience.as_secs()));
+                let loaded = loaded.unwrap_or_else(|_| Err(late()));
+                loaded
+                    .map(|_| ())
+                    .map_err(|error| from_source(source, &error))
             }
+            Base::Role(parent) => {
+                if let Some(slot) = self.slots.find(parent.name.as_str()) {
+                    let _ = tokio::time::timeout(patience, slot.left_pending()).await;
+                }
+                self.signer(role).await.map(|_| ())
+            }
+            // Read for the attempt itself, so that it is the newest.
+            Base::Token(_) => Ok(()),
         };
-        let chosen = self.regions().choose(now(), draw());
-        let Some(endpoint) = self.endpoints.get(chosen) else {
-            return Err(self.malformed(role, "there is no such region"));
+        prepared.map_err(|error| self.unsigned(role, &error))
+    }
+
+    async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
+        if let Base::Token(identity) = &role.request.base {
+            return self.issue_for_token(role, identity).await;
+        }
+        let signer = match self.signer(role).await {
+            Ok(signer) => signer,
+            Err(error) => return Err(self.unsigned(role, &error)),
         };
-        let outcome = self.ask(endpoint, base, role).await;
+        let outcome = self.issue_signed_by(role, &signer).await;
         let class = outcome.as_ref().err().map(|error| error.class);
         if matches!(class, Some(Class::Source | Class::Clock)) {
-            self.source.rebuild();
+            self.refused(role, &signer);
         }
-        self.metrics
-            .sts_request("AssumeRole", &endpoint.region, class);
-        self.heed(chosen, &outcome);
         outcome
     }
 }
@@ -448,41 +460,6 @@ fn configured(sts: &Sts, clock: SharedTimeSource) -> aws_sdk_sts::config::Builde
         .interceptor(Bounded)
 }
 
-/// Reads the `Date` of every answer, of errors too.
-#[derive(Debug)]
-struct DateWitness {
-    skew: Arc<Skew>,
-    clock: SharedTimeSource,
-}
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for DateWitness {
-    fn name(&self) -> &'static str {
-        "DateWitness"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), aws_smithy_runtime_api::box_error::BoxError> {
-        let headers = context.response().headers();
-        // A captive portal has a date of its own; what STS answers bears a request id.
-        if headers.get(REQUEST_ID).is_none() {
-            return Ok(());
-        }
-        let date = headers
-            .get("date")
-            .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
-        if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            let granted = context.response().status().is_success();
-            self.skew.measure(server, self.clock.now(), granted);
-        }
-        Ok(())
-    }
-}
-
 fn now() -> std::time::Instant {
     let now = tokio::time::Instant::now();
     now.into_std()
@@ -492,26 +469,24 @@ fn draw() -> Jitter {
     Jitter::new(fastrand::f64())
 }
 
-/// Where there was an answer but no code in it.
-fn class_of_status(status: u16) -> Class {
-    match status {
-        429 => Class::Throttled,
-        // STS has one path and one method: whatever answers so is not STS.
-        404 | 405 => Class::Misconfigured,
-        // A captive portal, a proxy, a broken body: it may pass.
-        _ => Class::Network,
-    }
+fn from_source(source: &Source, error: &SourceError) -> SourceError {
+    SourceError::new(format!(
+        "no base credentials from the source {} ({}): {error}",
+        source.name, source.origin
+    ))
 }
 
-fn is_missing_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+fn policy_arns(role: &Role) -> Option<Vec<PolicyDescriptorType>> {
+    let arns = role.request.policy_arns.iter();
+    let arns: Vec<_> = arns
+        .map(|arn| PolicyDescriptorType::builder().arn(arn).build())
+        .collect();
+    Some(arns).filter(|arns| !arns.is_empty())
+}
+
+fn minimum_session_token_size(role: &Role) -> Option<i32> {
+    role.minimum_session_token_size
+        .and_then(|bytes| i32::try_from(bytes).ok())
 }
 
 /// The text of the first `<name>` element, if the body is one that has it.

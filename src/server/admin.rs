@@ -1,5 +1,6 @@
 //! The admin endpoint: metrics, health, and what `roletap status` shows. No credentials here.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,9 @@ use crate::clock::Skew;
 use crate::credentials::rfc3339;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::{Metrics, Scene};
-use crate::slots::{Slot, Slots};
-use crate::source::Source;
+use crate::role::{RoleName, Source, SourceName};
+use crate::slots::{Slot, Slots, Table};
+use crate::source::{Sources, Status};
 
 /// After this, readiness no longer waits for roles that stay pending: those that work must not wait for ever for one
 /// that does not.
@@ -38,8 +40,8 @@ pub struct Admin {
     pub queue: Queue,
     /// The measured skew.
     pub skew: Arc<Skew>,
-    /// The base identity.
-    pub source: Arc<Source>,
+    /// The base identities.
+    pub sources: Arc<Sources>,
     /// Listens beyond loopback, where a Prometheus on another host names us as it likes.
     pub serves_others: bool,
     /// Whether to send workloads here.
@@ -102,6 +104,11 @@ struct SourceView {
     name: String,
     up: bool,
     expires_at: Option<String>,
+    /// In words.
+    origin: String,
+    /// Whose credentials are held, where it is known.
+    identity: Option<String>,
+    last_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,6 +116,8 @@ struct RoleView {
     name: String,
     role_arn: String,
     role_session_name: String,
+    /// `role.NAME` for one that is chained.
+    source: String,
     phase: &'static str,
     required: bool,
     asked_for: bool,
@@ -202,19 +211,20 @@ impl Admin {
         }
     }
 
-    fn scene<'a>(&self, table: &'a crate::slots::Table) -> Scene<'a> {
-        let status = self.source.status();
+    fn scene<'a>(&self, table: &'a Table) -> Scene<'a> {
+        let now = self.clock.now();
+        let held = self.sources.statuses().into_iter().map(|(source, status)| {
+            let up = status.as_ref().is_some_and(|status| status.is_up(now));
+            let expires_at = status.and_then(|status| status.expires_at);
+            (source.name.to_string(), up, expires_at)
+        });
         Scene {
             table,
-            now: self.clock.now(),
+            now,
             queue_depth: self.queue.depth(),
             paused: self.queue.is_paused(),
             clock_skew: self.skew.seconds(),
-            sources: vec![(
-                self.source.name().to_owned(),
-                status.as_ref().is_some_and(|status| status.up),
-                status.and_then(|status| status.expires_at),
-            )],
+            sources: held.chain(parents(table, now)).collect(),
         }
     }
 
@@ -230,14 +240,11 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
-            sources: scene
+            sources: self
                 .sources
+                .statuses()
                 .into_iter()
-                .map(|(name, up, expires_at)| SourceView {
-                    name,
-                    up,
-                    expires_at: expires_at.map(rfc3339),
-                })
+                .map(|(source, status)| source_view(&source, status, scene.now))
                 .collect(),
             roles: table
                 .slots
@@ -248,6 +255,41 @@ impl Admin {
     }
 }
 
+/// Each role that another is chained to, as the source that it is.
+fn parents(table: &Table, now: SystemTime) -> Vec<(String, bool, Option<SystemTime>)> {
+    let names: BTreeSet<&RoleName> = table
+        .slots
+        .values()
+        .filter_map(|slot| slot.role.request.base.parent())
+        .map(|parent| &parent.name)
+        .collect();
+    let slots = names.into_iter().filter_map(|name| table.slots.get(name));
+    slots
+        .map(|slot| {
+            let state = slot.state();
+            let end = state.credentials().map(|held| held.expires_at());
+            let name = format!("{}{}", SourceName::ROLE_PREFIX, slot.role.name);
+            (name, state.vend(now).is_ok(), end)
+        })
+        .collect()
+}
+
+fn source_view(source: &Source, status: Option<Status>, now: SystemTime) -> SourceView {
+    let status = status.as_ref();
+    SourceView {
+        name: source.name.to_string(),
+        up: status.is_some_and(|status| status.is_up(now)),
+        expires_at: status.and_then(|status| status.expires_at).map(rfc3339),
+        origin: source.origin.to_string(),
+        identity: status
+            .and_then(|status| status.identity.as_ref())
+            .map(|identity| identity.arn().to_owned()),
+        last_error: status
+            .and_then(|status| status.error.as_ref())
+            .map(ToString::to_string),
+    }
+}
+
 fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
     let state = slot.state();
     let in_hand = state.credentials();
@@ -255,6 +297,7 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
         name: slot.role.name.to_string(),
         role_arn: slot.role.request.role_arn.to_string(),
         role_session_name: slot.role.request.session_name.as_str().to_owned(),
+        source: slot.role.request.base.to_string(),
         phase: state.phase(now).as_str(),
         required: slot.role.required,
         asked_for: slot.was_asked(),

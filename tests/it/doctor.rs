@@ -219,6 +219,59 @@ fn a_base_that_is_a_session_is_told_apart() {
 }
 
 #[test]
+fn a_chain_is_walked_hop_by_hop() {
+    let sts = FakeSts::start();
+    let daemon = with(&sts)
+        .role("parent")
+        .role_with("child", "source = \"role.parent\"")
+        .prepare();
+    let found = look(&daemon, &["child"]);
+    assert_eq!(found.code, Some(0), "{:#}", found.report);
+    found.finding("assume", "good", &["`default` → ", &arn("parent")]);
+    found.finding("assume", "good", &["`role.parent` → ", &arn("child")]);
+    let signed_by = sts
+        .requests()
+        .last()
+        .and_then(|request| request.access_key_id.clone());
+    let parents = sts
+        .issued()
+        .first()
+        .map(|issued| issued.access_key_id.clone());
+    assert_eq!(signed_by, parents);
+
+    // Each hop once, though two roles have it in common.
+    sts.forget_requests();
+    look(&daemon, &[]);
+    assert_eq!(sts.count(&arn("parent")) + sts.count(&arn("child")), 3);
+
+    sts.role(&arn("parent")).deny();
+    let found = look(&daemon, &["child"]);
+    found.finding("assume", "failed", &[&arn("parent"), "AccessDenied"]);
+    found.finding("assume", "note", &[&arn("child"), "was not tried"]);
+}
+
+#[test]
+fn sources_are_looked_at_one_by_one() {
+    let sts = FakeSts::start();
+    let daemon = with(&sts)
+        .role("orders")
+        .role_with(
+            "billing",
+            "source = \"legacy\"\n[source.legacy]\nprofile = \"nobody\"",
+        )
+        .prepare();
+    let found = look(&daemon, &[]);
+    found.finding("source", "good", &["source `default`"]);
+    found.finding(
+        "source",
+        "failed",
+        &["source `legacy`", "no base credentials"],
+    );
+    found.finding("assume", "good", &[&arn("orders")]);
+    assert_eq!(sts.count(&arn("billing")), 0);
+}
+
+#[test]
 fn a_clock_that_is_off_has_a_limit() {
     for (shift, result) in [(60, "warning"), (600, "failed")] {
         let sts = FakeSts::start();

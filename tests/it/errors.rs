@@ -227,6 +227,52 @@ fn by_obstacles(walk: &mut Walk) {
     );
 }
 
+/// What is wrong with who signs.
+fn by_sources(walk: &mut Walk) {
+    let sts = FakeSts::start();
+    let other = with(&sts).role("orders").start();
+    let vended = other.vended("orders");
+    let part = |name: &str| text(&vended[name]);
+    let daemon = with(&sts)
+        .without_base()
+        .env("AWS_ACCESS_KEY_ID", &part("AccessKeyId"))
+        .env("AWS_SECRET_ACCESS_KEY", &part("SecretAccessKey"))
+        .env("AWS_SESSION_TOKEN", &part("Token"))
+        .role("orders")
+        .start();
+    let what = "the source … is already a session of …";
+    alone(walk, what, "misconfigured", &daemon);
+
+    let setup = with(&sts);
+    let config = setup.home().join("roletap.toml").display().to_string();
+    let command = format!(
+        "credential_process = '''exec {} credential-process other'''",
+        env!("CARGO_BIN_EXE_roletap")
+    );
+    let daemon = setup
+        .env("ROLETAP_CONFIG", &config)
+        .source("loop", &command)
+        .role("other")
+        .role_with("orders", "source = \"loop\"")
+        .start();
+    let what = "the source … gives back what roletap itself vends for the role …";
+    alone(walk, what, "misconfigured", &daemon);
+
+    sts.role(&arn("parent")).always(Fault::access_denied());
+    let daemon = with(&sts)
+        .role("parent")
+        .role_with("orders", "source = \"role.parent\"")
+        .start();
+    let what = "the role … has nothing in hand: …";
+    alone(walk, what, "source", &daemon);
+
+    let token =
+        "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"absent\"";
+    let daemon = with(&sts).role_with("orders", token).start();
+    let what = "no token to show: … does not exist";
+    alone(walk, what, "source", &daemon);
+}
+
 /// An https URL at which these bytes are the answer to everything.
 fn always_says(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -332,6 +378,7 @@ fn the_page_of_errors_says_what_the_daemon_says() {
     let mut walk = Walk::new();
     by_the_catalogue(&mut walk);
     by_obstacles(&mut walk);
+    by_sources(&mut walk);
     let met: Vec<_> = walk.iter().filter_map(|(_, found)| place(found)).collect();
     let mut missing = Vec::new();
     for (at, class) in Class::ALL.iter().enumerate() {

@@ -111,7 +111,14 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
         let line = format!("role=\"{name}\" class=\"{}\"", row.class);
         // Lines are written by a thread of their own: this one may be on its way.
         daemon.logged(&line);
-        let log = daemon.log();
+        // Lines are written by a thread of their own: the last one may be later than the state that it tells of.
+        let log = daemon.wait_until("every failure is logged", |daemon| {
+            let log = daemon.log();
+            let lines = log.lines().filter(|line| line.contains(" ERROR ")).count();
+            (lines >= rows.len())
+                .then_some(log)
+                .ok_or_else(|| format!("{lines} lines"))
+        });
         let logged = log.lines().filter(|found| found.contains(&line));
         let logged: Vec<&str> = logged.filter(|found| found.contains(" ERROR ")).collect();
         if logged.len() != 1

@@ -25,6 +25,7 @@ mod regions;
 mod reload;
 mod restart;
 mod secrets;
+mod sources;
 mod support;
 mod systemd;
 mod tidy;

@@ -2,6 +2,7 @@
 pub mod harness;
 pub mod patience;
 pub(crate) mod s3;
+pub mod signature;
 pub(crate) mod silence;
 pub mod sts;
 pub mod supervisor;

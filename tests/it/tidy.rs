@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "audit",
             "clock",
             "config",
+            "credentials",
             "daemon",
             "doctor",
             "issuer",
@@ -126,6 +127,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "lifecycle",
             "metrics",
             "role",
+            "slots",
             "source",
         ],
     ),
@@ -151,10 +153,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("issuer", &["credentials", "role"]),
     ("credentials", &["role"]),
     ("clock", &[]),
+    ("source", &["role"]),
     ("listeners", &[]),
     ("role", &[]),
     ("signals", &[]),
-    ("source", &[]),
     ("systemd", &[]),
 ];
 
@@ -167,7 +169,8 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "aws_config",
-        &["source.rs"],
+        // The log leaves its lines out.
+        &["source", "log.rs"],
         "one place decides where the base identity comes from",
     ),
     (
@@ -234,6 +237,16 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "secrets leave through one door",
     ),
     (
+        ".for_signing(",
+        &["issuer/sts/signer.rs"],
+        "what signs for a chained role leaves through one door",
+    ),
+    (
+        ".reveal()",
+        &["issuer/sts/web_identity.rs"],
+        "a web identity token is shown to STS alone",
+    ),
+    (
         ".expose()",
         &["credentials.rs"],
         "nothing else sees inside credentials",
@@ -278,6 +291,7 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "role/identity.rs",
+    "role/base.rs",
     "role/principal.rs",
     "doctor.rs",
     "doctor/consumer.rs",

@@ -157,7 +157,21 @@ const SOURCE: &[Row] = &[
         "enter key id and secret anew; if they are right, look for the proxy",
     ),
     row(
-        Says(&[], "cargo feature"),
+        Says(&[], "has nothing in hand"),
+        Told,
+        "this host signs with what it holds for `{source}`, and holds nothing",
+        OPERATOR,
+        "mend that one first: this one follows by itself",
+    ),
+    row(
+        Says(&[], "no token to show"),
+        Told,
+        "the token that this role is assumed with cannot be read",
+        "whoever writes the token file on this host",
+        "write it where `web_identity_token_file` says, readable by the daemon",
+    ),
+    row(
+        Says(&[], "`--features sso`"),
         Told,
         "source `{source}` needs what this roletap was built without",
         OPERATOR,

@@ -71,6 +71,8 @@ pub struct Text {
     pub log: String,
     pub sts: String,
     pub defaults: String,
+    /// Whole `[source.*]` tables.
+    pub sources: String,
     /// By name, in order.
     pub roles: Vec<(String, String)>,
 }
@@ -141,6 +143,20 @@ impl Setup {
     pub fn sts(mut self, keys: &str) -> Self {
         self.text.sts.push_str(&format!("{keys}\n"));
         self
+    }
+
+    /// A whole `[source.NAME]`.
+    pub fn source(mut self, name: &str, keys: &str) -> Self {
+        self.text
+            .sources
+            .push_str(&format!("[source.{name}]\n{keys}\n"));
+        self
+    }
+
+    /// Without the base identity in the environment.
+    pub fn without_base(self) -> Self {
+        self.without_env("AWS_ACCESS_KEY_ID")
+            .without_env("AWS_SECRET_ACCESS_KEY")
     }
 
     /// More keys of `[defaults]`.
@@ -502,6 +518,7 @@ impl Daemon {
             self.text.sts,
             self.text.defaults,
         );
+        out.push_str(&self.text.sources);
         for (name, keys) in &self.text.roles {
             let _ = writeln!(out, "[role.{name}]\n{keys}");
         }

@@ -6,6 +6,20 @@ use super::{NETWORK_TEAM, OPERATOR, OWNER, Row, row};
 
 pub(super) const ROWS: &[Row] = &[
     row(
+        Says(&[], "gives back what roletap itself vends"),
+        Told,
+        "the daemon would feed on itself: sessions would shrink, and end for good once they have ended",
+        OPERATOR,
+        "find what leads from source `{source}` to our own endpoint (a redirected metadata address, a helper), and name another source",
+    ),
+    row(
+        Says(&[], "is already a session of"),
+        Told,
+        "source `{source}` is a session of the very role",
+        OPERATOR,
+        "sign with another source, or set `allow_self_assume = true` if it is meant",
+    ),
+    row(
         Says(&["ValidationError"], "MaxSessionDuration"),
         Told,
         "{role_arn} does not allow sessions of {duration} s",

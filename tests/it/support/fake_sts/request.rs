@@ -51,6 +51,12 @@ pub struct Received {
     pub signed_date: Option<String>,
     /// `X-Amz-Security-Token`: the signer holds temporary credentials.
     pub security_token: Option<String>,
+    /// `ProviderId`.
+    pub provider_id: Option<String>,
+    /// `MinimumSessionTokenSize`.
+    pub minimum_session_token_size: Option<u32>,
+    /// The form, as it was sent.
+    pub body: Vec<u8>,
     /// All headers, in the order sent.
     pub headers: Vec<(String, String)>,
     /// What was decided: `ok`, a status and code, or the fault.
@@ -122,6 +128,10 @@ impl Received {
             service: signature.map(|signature| signature.service.clone()),
             signed_date: header(&http.headers, "x-amz-date").map(str::to_owned),
             security_token: header(&http.headers, "x-amz-security-token").map(str::to_owned),
+            provider_id: field("ProviderId"),
+            minimum_session_token_size: field("MinimumSessionTokenSize")
+                .and_then(|text| text.parse().ok()),
+            body: http.body,
             headers: http.headers,
             answered: String::new(),
             connection,

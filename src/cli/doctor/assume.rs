@@ -1,0 +1,205 @@
+//! Each hop from the source to the role, really tried once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use tokio::time::Instant;
+
+use crate::clock::Skew;
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::doctor::roles::{Attempt, Granted, Variant};
+use crate::doctor::{Finding, Report, roles};
+use crate::issuer::explain::{self, Failure as IssueFailure};
+use crate::issuer::sts::identity::caller_identity;
+use crate::issuer::sts::{Signer, StsIssuer};
+use crate::issuer::{Class, Issuer};
+use crate::metrics::Metrics;
+use crate::role::{Role, RoleName, SessionDuration, Source};
+use crate::source::Sources;
+
+/// What it takes to ask STS.
+pub(super) struct Asking<'c> {
+    pub(super) config: &'c Config,
+    pub(super) skew: Arc<Skew>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Asking<'_> {
+    pub(super) async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Report) {
+        let clock = SharedTimeSource::new(SystemTimeSource::new());
+        let sources = Arc::new(Sources::new(clock.clone()));
+        let issuer = StsIssuer::new(
+            &self.config.sts,
+            sources.clone(),
+            Arc::default(),
+            clock.clone(),
+            self.skew,
+            self.metrics,
+        );
+        let used: BTreeMap<_, _> = wanted
+            .iter()
+            .filter_map(|role| role.request.base.source())
+            .map(|source| (source.name.clone(), source.clone()))
+            .collect();
+        sources.reshape(used.values().cloned());
+        let mut findings = Vec::new();
+        let mut broken = Vec::new();
+        for source in used.values() {
+            let held = sources.credentials(source).await;
+            let held = match held {
+                Ok(held) => held,
+                Err(error) => {
+                    broken.push(source.name.clone());
+                    let what = format!("no base credentials: {error}");
+                    findings.extend(no_source(source, wanted, &what));
+                    continue;
+                }
+            };
+            let base = held.credentials.clone();
+            findings.push(roles::has_source(
+                source.name.as_str(),
+                base.access_key_id(),
+            ));
+            let who = caller_identity(&self.config.sts, base, clock.clone()).await;
+            findings.push(roles::identity(
+                source.name.as_str(),
+                who.as_ref().map_err(ToString::to_string),
+            ));
+        }
+        report.add("who we are", findings);
+        let mut walk = Walk {
+            issuer: &issuer,
+            clock: &clock,
+            region: &self.config.sts.region,
+            issued: BTreeMap::new(),
+        };
+        for role in wanted {
+            let source = role.request.base.source();
+            if source.is_some_and(|source| broken.contains(&source.name)) {
+                continue;
+            }
+            let title = format!("role `{}`, assumed once for real", role.name);
+            report.add(title, walk.role(role, probe).await);
+        }
+    }
+}
+
+/// A source that gives nothing, explained by one of the roles that need it.
+fn no_source(source: &Source, wanted: &[&Role], what: &str) -> Option<Finding> {
+    let mut needs = wanted.iter().map(|role| {
+        let mut role: &Role = role;
+        while let Some(parent) = role.request.base.parent() {
+            role = parent;
+        }
+        role
+    });
+    let role = needs.find(|role| {
+        let of = role.request.base.source();
+        of.is_some_and(|of| of.name == source.name)
+    })?;
+    let failure = IssueFailure {
+        what,
+        ..IssueFailure::default()
+    };
+    let advice = explain::advice(role, Class::Source, &failure);
+    Some(roles::no_source(source.name.as_str(), what, advice))
+}
+
+/// From the source to each role, every hop once.
+struct Walk<'i> {
+    issuer: &'i StsIssuer,
+    clock: &'i SharedTimeSource,
+    region: &'i str,
+    /// What each role was given, to sign for those that are chained to it.
+    issued: BTreeMap<RoleName, Credentials>,
+}
+
+impl Walk<'_> {
+    async fn role(&mut self, role: &Role, probe: bool) -> Vec<Finding> {
+        let mut hops = vec![role];
+        while let Some(parent) = hops.last().and_then(|role| role.request.base.parent()) {
+            hops.push(parent);
+        }
+        let mut findings = Vec::new();
+        while let Some(hop) = hops.pop() {
+            if !hops.is_empty() && self.issued.contains_key(&hop.name) {
+                continue;
+            }
+            let attempt = self.attempt(hop).await;
+            findings.push(roles::attempt(hop, self.region, &attempt));
+            let failed = attempt.outcome.is_err();
+            if hops.is_empty() && probe {
+                let mut tried = Vec::new();
+                for variant in Variant::ALL {
+                    if let Some(role) = variant.of(role).map(shortest) {
+                        tried.push((variant, self.try_once(&role).await.0));
+                    }
+                }
+                findings.extend(roles::probe(role, &attempt, &tried));
+            }
+            if failed && !hops.is_empty() {
+                findings.push(Finding::note(
+                    "assume",
+                    format!(
+                        "{} was not tried: nothing signs for it",
+                        role.request.role_arn
+                    ),
+                ));
+                break;
+            }
+        }
+        findings
+    }
+
+    async fn attempt(&mut self, role: &Role) -> Attempt {
+        let (attempt, credentials) = self.try_once(role).await;
+        if let Some(credentials) = credentials {
+            self.issued.insert(role.name.clone(), credentials);
+        }
+        attempt
+    }
+
+    async fn try_once(&self, role: &Role) -> (Attempt, Option<Credentials>) {
+        let began = Instant::now();
+        let parent = role.request.base.parent();
+        let outcome = match parent.and_then(|parent| self.issued.get(&parent.name)) {
+            Some(parent) => {
+                let signer = Signer::of_issued(parent);
+                self.issuer.issue_signed_by(role, &signer).await
+            }
+            None => self.issuer.issue(role).await,
+        };
+        let took = began.elapsed();
+        match outcome {
+            Ok(credentials) => {
+                let lifetime = credentials.expires_at().duration_since(self.clock.now());
+                let granted = Granted {
+                    access_key_id: credentials.access_key_id().to_owned(),
+                    lifetime: lifetime.unwrap_or_default(),
+                };
+                let attempt = Attempt {
+                    outcome: Ok(granted),
+                    took,
+                };
+                (attempt, Some(credentials))
+            }
+            Err(error) => {
+                let attempt = Attempt {
+                    outcome: Err(error),
+                    took,
+                };
+                (attempt, None)
+            }
+        }
+    }
+}
+
+/// A probe's session is of no use to anybody: 900 seconds, or fewer where that is configured.
+fn shortest(mut role: Role) -> Role {
+    if let Ok(least) = SessionDuration::from_secs(900, false) {
+        role.duration = role.duration.min(least);
+    }
+    role
+}

@@ -1,0 +1,151 @@
+//! The daemon's own environment, made safe before anything starts.
+//!
+//! Without our own endpoint in it: else the daemon, or a helper it starts, would assume roles with what it vends. And with
+//! loopback and the metadata addresses spared from any proxy: what goes there is no proxy's business, and holds secrets.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::{CONTAINER_VARIABLES, Failure};
+
+/// Names what was removed, for the process that we became.
+const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
+/// Where the SDK learns of proxies.
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+/// What no proxy shall see.
+const SPARED: [&str; 5] = [
+    "localhost",
+    "127.0.0.0/8",
+    "::1",
+    "169.254.169.254",
+    "fd00:ec2::254",
+];
+
+/// What has to change.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    remove: Vec<&'static str>,
+    no_proxy: Option<String>,
+}
+
+/// Becomes the same process in a safe environment, unless it is safe already. Becoming oneself anew is the one way to
+/// change an environment that is safe beside threads.
+pub(super) fn make_safe() -> Result<(), Failure> {
+    let changes = changes(&|name| std::env::var(name).ok());
+    if changes == Changes::default() {
+        return Ok(());
+    }
+    let cannot = |error| {
+        Failure::io(
+            &error,
+            format!(
+                "cannot change our own environment: unset {}, and spare {} by NO_PROXY",
+                CONTAINER_VARIABLES.join(", "),
+                SPARED.join(", ")
+            ),
+        )
+    };
+    let mut again = Command::new(std::env::current_exe().map_err(cannot)?);
+    again.args(std::env::args_os().skip(1));
+    if !changes.remove.is_empty() {
+        again.env(REMOVED, changes.remove.join(", "));
+    }
+    for name in &changes.remove {
+        again.env_remove(name);
+    }
+    if let Some(no_proxy) = &changes.no_proxy {
+        again.env("NO_PROXY", no_proxy).env("no_proxy", no_proxy);
+    }
+    Err(cannot(again.exec()))
+}
+
+/// The names of what was removed, if anything was.
+pub(super) fn removed() -> Option<String> {
+    std::env::var(REMOVED).ok()
+}
+
+fn changes(variable: &dyn Fn(&str) -> Option<String>) -> Changes {
+    let is_set = |name: &&&str| variable(name).is_some();
+    let remove = CONTAINER_VARIABLES.iter().filter(is_set).copied().collect();
+    let proxied = PROXIES
+        .iter()
+        .any(|name| variable(name).is_some_and(|value| !value.is_empty()));
+    // The SDK reads the first of these that is set; helpers may read the other.
+    let lists: BTreeMap<&str, String> = ["NO_PROXY", "no_proxy"]
+        .into_iter()
+        .filter_map(|name| Some((name, variable(name)?)))
+        .collect();
+    let spares_all = |list: &String| {
+        let spared: Vec<&str> = list.split(',').map(str::trim).collect();
+        SPARED.iter().all(|name| spared.contains(name))
+    };
+    let safe = !proxied || (lists.len() == 2 && lists.values().all(spares_all));
+    Changes {
+        remove,
+        no_proxy: (!safe).then(|| {
+            let own = lists
+                .values()
+                .next()
+                .map(String::as_str)
+                .unwrap_or_default();
+            let own = own
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty());
+            let missing = SPARED.into_iter();
+            let mut all: Vec<&str> = own.collect();
+            all.extend(
+                missing
+                    .filter(|name| !all.contains(name))
+                    .collect::<Vec<_>>(),
+            );
+            all.join(",")
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(environment: &[(&str, &str)]) -> Changes {
+        changes(&|name| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_safe_environment_is_left_alone_and_an_unsafe_one_is_safe_after_one_change() {
+        assert_eq!(
+            changed(&[("PATH", "/bin"), ("NO_PROXY", "x")]),
+            Changes::default()
+        );
+        let list = changed(&[
+            ("HTTPS_PROXY", "http://proxy"),
+            ("no_proxy", "intra.example"),
+        ])
+        .no_proxy;
+        let list = list.unwrap();
+        assert!(
+            list.starts_with("intra.example,localhost,127.0.0.0/8"),
+            "{list}"
+        );
+        let after = [
+            ("HTTPS_PROXY", "http://proxy"),
+            ("NO_PROXY", &*list),
+            ("no_proxy", &*list),
+        ];
+        assert_eq!(changed(&after), Changes::default());
+        let removed = changed(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "x")]).remove;
+        assert_eq!(removed, ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]);
+    }
+}

@@ -1,0 +1,196 @@
+//! Reads `operation` of a role, and what belongs to each: who signs, or which token is shown.
+
+use std::path::Path;
+
+use super::policy;
+use super::problem::Problem;
+use super::reading::Reading;
+use super::roles::{not_blank, resolve};
+use super::section::Section;
+use super::value::At;
+use crate::role::{Refused, TokenIdentity};
+
+/// What STS is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    AssumeRole,
+    WithWebIdentity,
+}
+
+/// The name of the one that a token belongs to.
+const WITH_TOKEN: &str = "assume_role_with_web_identity";
+/// Parameters of AssumeRole that AssumeRoleWithWebIdentity does not have.
+const OF_ASSUME_ROLE: [&str; 5] = [
+    "external_id",
+    "external_id_file",
+    "tags",
+    "transitive_tag_keys",
+    "source_identity",
+];
+
+/// Operations of STS that a role cannot name, and why.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "assume_root",
+        "root of a member account is for a person who mends it: sessions last 15 minutes, and no sink needs one",
+    ),
+    (
+        "assume_role_with_saml",
+        "an assertion is made for a person who logs in and ends in minutes: let the role trust a role or an OIDC provider",
+    ),
+    (
+        "get_delegated_access_token",
+        "its token can be traded once, so nothing can be refreshed: let the role trust our own identity",
+    ),
+    (
+        "get_federation_token",
+        "it needs keys of a user that last, and its sessions may not call STS: let a role trust our own identity",
+    ),
+    (
+        "get_session_token",
+        "it yields the same user again, with MFA if at all: name the user's keys in a [source.*]",
+    ),
+    (
+        "get_web_identity_token",
+        "its token is for services outside of AWS, and roletap vends AWS credentials",
+    ),
+];
+
+/// Who signs, as written, or the token that is shown.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    policy: Option<&str>,
+    policy_arns: &[String],
+    reading: &mut Reading<'_>,
+) -> (Option<At<String>>, Option<TokenIdentity>) {
+    let operation = section.text("operation", reading, parse);
+    let with_token = operation
+        .as_ref()
+        .is_some_and(|found| found.value == Operation::WithWebIdentity);
+    let source_at = section.key_place("source");
+    let source = section.text("source", reading, not_blank);
+    let token_file = section.text("web_identity_token_file", reading, not_blank);
+    let provider_id = section.text("provider_id", reading, provider);
+    if !with_token {
+        for key in ["web_identity_token_file", "provider_id"] {
+            if let Some(at) = section.key_place(key) {
+                let message =
+                    format!("`{key}` says nothing without `operation = \"{WITH_TOKEN}\"`");
+                let help = "add it, and the token is shown in place of a signature; a token that signs for several roles \
+                            belongs in a [source.*]";
+                reading.problem(Problem::new(at, message).help(help));
+            }
+        }
+        return (source, None);
+    }
+    if let Some(at) = source_at {
+        reading.problem(
+            Problem::new(
+                at,
+                format!("`source` says nothing with `operation = \"{WITH_TOKEN}\"`"),
+            )
+            .help("nobody signs it: the token is all it takes. Remove it"),
+        );
+    }
+    for key in OF_ASSUME_ROLE {
+        if let Some(at) = section.key_place(key) {
+            reading.problem(
+                Problem::new(
+                    at,
+                    format!("`{key}` is no parameter of AssumeRoleWithWebIdentity"),
+                )
+                .help("what the token says takes its place: remove it"),
+            );
+        }
+    }
+    check_size(section, policy, policy_arns, reading);
+    let Some(token_file) = token_file else {
+        if !section.has("web_identity_token_file") {
+            section.missing(
+                "web_identity_token_file",
+                "add the path of the file that the identity provider's token is written to",
+                reading,
+            );
+        }
+        return (None, None);
+    };
+    let path = resolve(Path::new(&token_file.value), &token_file.at, reading);
+    let identity = TokenIdentity {
+        token_file: path,
+        provider_id: provider_id.map(|found| found.value),
+    };
+    (None, Some(identity))
+}
+
+/// The service model has a maximum for this operation, unlike for AssumeRole.
+fn check_size(
+    section: &Section<'_>,
+    policy: Option<&str>,
+    policy_arns: &[String],
+    reading: &mut Reading<'_>,
+) {
+    let texts = policy
+        .into_iter()
+        .chain(policy_arns.iter().map(String::as_str));
+    let size: usize = texts.map(|text| text.chars().count()).sum();
+    if size <= policy::DOCUMENTED_MAX {
+        return;
+    }
+    let keys = ["policy", "policy_file", "policy_arns"];
+    let place = keys
+        .iter()
+        .find_map(|key| reading.place(section.name(), key).cloned());
+    let message = format!("the session policy and its ARNs have {size} characters");
+    let problem = match place {
+        Some(at) => Problem::new(at, message),
+        None => Problem::of_file(0, message),
+    };
+    reading.problem(problem.help(format!(
+        "AssumeRoleWithWebIdentity takes {} at most: shorten it",
+        policy::DOCUMENTED_MAX
+    )));
+}
+
+fn parse(text: &str) -> Result<Operation, Refused> {
+    // `AssumeRole`, `assume-role` and `assume_role` are the same.
+    let plain: String = text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let is = |name: &str| name.replace('_', "") == plain;
+    if let Some((_, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
+        return Err(Refused::new(
+            format!(
+                "is \"{}\", which roletap does not ask for",
+                text.escape_debug()
+            ),
+            *why,
+        ));
+    }
+    match text {
+        "assume_role" => Ok(Operation::AssumeRole),
+        WITH_TOKEN => Ok(Operation::WithWebIdentity),
+        other => Err(Refused::new(
+            format!("is \"{}\"", other.escape_debug()),
+            format!("expected \"assume_role\" or \"{WITH_TOKEN}\""),
+        )),
+    }
+}
+
+/// `urlType`: the two providers of OAuth 2.0 that AWS knows are named without a scheme.
+fn provider(text: &str) -> Result<String, Refused> {
+    if !(4..=2048).contains(&text.chars().count()) {
+        return Err(Refused::new(
+            format!("has {} characters", text.chars().count()),
+            "expected 4 to 2048, such as www.amazon.com or graph.facebook.com",
+        ));
+    }
+    if text.contains("://") || text.contains(char::is_whitespace) {
+        return Err(Refused::new(
+            "is not the bare name of a provider",
+            "expected www.amazon.com or graph.facebook.com; a token of OpenID Connect names its provider itself",
+        ));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,48 @@
+//! How far the clock of STS is from ours, by its answers.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_async::time::SharedTimeSource;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+
+use super::REQUEST_ID;
+use crate::clock::Skew;
+
+/// Reads the `Date` of every answer, of errors too.
+#[derive(Debug)]
+pub(super) struct DateWitness {
+    pub(super) skew: Arc<Skew>,
+    pub(super) clock: SharedTimeSource,
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for DateWitness {
+    fn name(&self) -> &'static str {
+        "DateWitness"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_smithy_runtime_api::box_error::BoxError> {
+        let headers = context.response().headers();
+        // A captive portal has a date of its own; what STS answers bears a request id.
+        if headers.get(REQUEST_ID).is_none() {
+            return Ok(());
+        }
+        let date = headers
+            .get("date")
+            .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
+        if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
+            let granted = context.response().status().is_success();
+            self.skew.measure(server, self.clock.now(), granted);
+        }
+        Ok(())
+    }
+}

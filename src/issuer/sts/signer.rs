@@ -1,0 +1,157 @@
+//! Who signs a request: a source, or a role that another is chained to.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials as BaseCredentials;
+
+use crate::role::{Principal, Role, RoleArn, Source};
+use crate::slots::Slots;
+use crate::source::{InHand, SourceError};
+
+/// What a request is signed with. Its `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Signer {
+    credentials: BaseCredentials,
+    of: Of,
+}
+
+#[derive(Debug, Clone)]
+enum Of {
+    Source(Arc<Source>, Arc<InHand>),
+    Role,
+}
+
+impl Signer {
+    pub(super) fn of_source(source: Arc<Source>, in_hand: Arc<InHand>) -> Self {
+        Self {
+            credentials: in_hand.credentials.clone(),
+            of: Of::Source(source, in_hand),
+        }
+    }
+
+    /// With credentials of a role that were just issued: for commands that walk a chain without a daemon.
+    pub fn of_issued(credentials: &crate::credentials::Credentials) -> Self {
+        let ends = credentials.expires_at();
+        let credentials = credentials.for_signing(|id, secret, token| {
+            BaseCredentials::new(id, secret, Some(token.to_owned()), Some(ends), "role")
+        });
+        Self {
+            credentials,
+            of: Of::Role,
+        }
+    }
+
+    /// With what is in hand for a role at `now`.
+    pub(super) fn of_role(
+        parent: &Role,
+        slots: &Slots,
+        now: SystemTime,
+    ) -> Result<Self, SourceError> {
+        let name = &parent.name;
+        let slot = slots
+            .find(name.as_str())
+            .filter(|slot| slot.role.same_request(parent))
+            .ok_or_else(|| SourceError::new(format!("the role {name} is no longer configured")))?;
+        let state = slot.state();
+        match state.vend(now) {
+            Ok(held) => Ok(Self::of_issued(held)),
+            Err(_) => {
+                let why = match state.failures() {
+                    Some(failures) => failures.error.what.clone(),
+                    None if state.credentials().is_some() => "what it had has ended".to_owned(),
+                    None => "its first attempt has not ended".to_owned(),
+                };
+                let what = format!("the role {name} has nothing in hand: {why}");
+                Err(SourceError::new(what))
+            }
+        }
+    }
+
+    pub(super) fn credentials(&self) -> BaseCredentials {
+        self.credentials.clone()
+    }
+
+    pub(super) fn in_hand(&self) -> Option<&InHand> {
+        match &self.of {
+            Of::Source(_, in_hand) => Some(in_hand),
+            Of::Role => None,
+        }
+    }
+
+    /// Whether what signs is a session of a role, of which AWS chains for an hour at most.
+    pub fn is_role_session(&self) -> bool {
+        match &self.of {
+            Of::Role => true,
+            Of::Source(source, in_hand) => {
+                source.origin.role_arn().is_some()
+                    || in_hand
+                        .identity
+                        .as_ref()
+                        .is_some_and(|identity| identity.is_role_session())
+            }
+        }
+    }
+
+    /// Why signing for this role would be to feed on ourselves.
+    pub(super) fn is_a_loop(&self, role: &Role, slots: &Slots) -> Option<String> {
+        let Of::Source(source, in_hand) = &self.of else {
+            return None;
+        };
+        let key = self.credentials.access_key_id();
+        let table = slots.load();
+        let ours = table.slots.values().find(|slot| {
+            let state = slot.state();
+            state
+                .credentials()
+                .is_some_and(|held| held.access_key_id() == key)
+        });
+        if let Some(ours) = ours {
+            return Some(format!(
+                "the source {} ({}) gives back what roletap itself vends for the role {}: something leads from it to our \
+                 own endpoint",
+                source.name, source.origin, ours.role.name
+            ));
+        }
+        let principal = in_hand.identity.as_ref()?.principal();
+        (!role.allow_self_assume && is_same_role(principal, &role.request.role_arn)).then(|| {
+            format!(
+                "the source {} is already a session of {}, and assuming it again gains nothing but a shorter session: is \
+                 another roletap behind it? If it is meant, set allow_self_assume = true",
+                source.name, role.request.role_arn
+            )
+        })
+    }
+}
+
+/// A session's ARN does not tell the path, so it is left out of the comparison.
+fn is_same_role(principal: &Principal, role: &RoleArn) -> bool {
+    let name = principal.arn().rsplit('/').next().unwrap_or_default();
+    principal.arn().contains(":role/")
+        && name == role.role_name()
+        && principal.account_id() == role.account_id()
+        && principal.partition() == role.partition()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_known_without_its_path() {
+        let role = RoleArn::parse("arn:aws:iam::111122223333:role/team/orders", false).unwrap();
+        for (principal, same) in [
+            ("arn:aws:sts::111122223333:assumed-role/orders/host", true),
+            ("arn:aws:sts::111122223333:assumed-role/Orders/host", false),
+            ("arn:aws:sts::444455556666:assumed-role/orders/host", false),
+            (
+                "arn:aws-cn:sts::111122223333:assumed-role/orders/host",
+                false,
+            ),
+            ("arn:aws:iam::111122223333:user/orders", false),
+        ] {
+            let principal = Principal::parse(principal, false).unwrap();
+            assert_eq!(is_same_role(&principal, &role), same, "{principal}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Who signs for a role: a source, another role, or nobody.
+//!
+//! A chain is tied when the configuration is read, so a role holds the role it is chained to, and a ring of roles that
+//! wait for each other cannot be written down.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Refused, Role, RoleArn, SessionName, check_name};
+
+/// What makes STS believe who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// The request is signed with what a `[source.*]` holds.
+    Source(Arc<Source>),
+    /// The request is signed with what is in hand for another role: a chain.
+    Role(Arc<Role>),
+    /// Nobody signs: the request shows a token.
+    Token(TokenIdentity),
+}
+
+/// A token of an identity provider that a role is assumed with: `operation = "assume_role_with_web_identity"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenIdentity {
+    /// Read anew for each attempt: whoever runs the provider rewrites it.
+    pub token_file: PathBuf,
+    /// The provider of a token of OAuth 2.0, which does not name it itself.
+    pub provider_id: Option<String>,
+}
+
+impl Base {
+    /// Whether both are the same identity, whatever they are called. The request of a parent counts, since tags and the
+    /// source identity of its session are inherited.
+    pub fn same_identity(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Source(one), Self::Source(other)) => one.origin == other.origin,
+            (Self::Role(one), Self::Role(other)) => one.same_request(other),
+            (Self::Token(one), Self::Token(other)) => one == other,
+            (Self::Source(_) | Self::Role(_) | Self::Token(_), _) => false,
+        }
+    }
+
+    /// The role this is chained to.
+    pub fn parent(&self) -> Option<&Arc<Role>> {
+        match self {
+            Self::Role(parent) => Some(parent),
+            Self::Source(_) | Self::Token(_) => None,
+        }
+    }
+
+    /// The source at the beginning of it all, if there is one.
+    pub fn source(&self) -> Option<&Arc<Source>> {
+        match self {
+            Self::Source(source) => Some(source),
+            Self::Role(parent) => parent.request.base.source(),
+            Self::Token(_) => None,
+        }
+    }
+
+    /// Whether it is known without asking that this is a role session, of which AWS chains for an hour at most.
+    pub fn is_role_session(&self) -> bool {
+        match self {
+            Self::Role(_) => true,
+            Self::Source(source) => source.origin.role_arn().is_some(),
+            // A token is no role: what it is traded for may last as long as any.
+            Self::Token(_) => false,
+        }
+    }
+}
+
+/// As it stands in the configuration: `legacy`, `role.other`.
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(source) => write!(f, "{}", source.name),
+            Self::Role(parent) => write!(f, "role.{}", parent.name),
+            Self::Token(_) => f.write_str("web identity"),
+        }
+    }
+}
+
+/// One `[source.*]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The name in `[source.NAME]`, and in metric labels.
+    pub name: SourceName,
+    /// Where its credentials come from.
+    pub origin: Origin,
+}
+
+impl Source {
+    /// What is used where nothing is configured: the chain, under the name `default`.
+    pub fn default_chain() -> Self {
+        Self {
+            name: SourceName(SourceName::DEFAULT.to_owned()),
+            origin: Origin::Chain,
+        }
+    }
+}
+
+/// Where base credentials come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Environment, profile, web identity, instance metadata: the first that has something. Never the container provider.
+    Chain,
+    /// `AWS_ACCESS_KEY_ID` and its kin.
+    Environment,
+    /// A profile of the shared files, with all that it leads to.
+    Profile {
+        /// The name in the files.
+        name: String,
+        /// In place of `~/.aws/config`.
+        config_file: Option<PathBuf>,
+        /// In place of `~/.aws/credentials`.
+        shared_credentials_file: Option<PathBuf>,
+    },
+    /// A token in a file, traded for a role.
+    WebIdentity(WebIdentity),
+    /// What the instance was given.
+    InstanceMetadata {
+        /// In place of `http://169.254.169.254`.
+        endpoint: Option<String>,
+    },
+    /// A program that prints credentials.
+    Process(CommandLine),
+    /// Static keys, one in each file.
+    KeyFiles {
+        /// The key id.
+        access_key_id: PathBuf,
+        /// Its secret.
+        secret_access_key: PathBuf,
+        /// For temporary keys that somebody else renews.
+        session_token: Option<PathBuf>,
+    },
+}
+
+impl Origin {
+    /// The role that its credentials are a session of, where the configuration says so.
+    pub fn role_arn(&self) -> Option<&RoleArn> {
+        match self {
+            Self::WebIdentity(identity) => Some(&identity.role_arn),
+            Self::Chain
+            | Self::Environment
+            | Self::Profile { .. }
+            | Self::InstanceMetadata { .. }
+            | Self::Process(_)
+            | Self::KeyFiles { .. } => None,
+        }
+    }
+}
+
+/// In words, for people. Of a command only the program is named: its arguments may hold a secret.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chain => {
+                f.write_str("the first of environment, profile, web identity and instance metadata")
+            }
+            Self::Environment => f.write_str("the environment"),
+            Self::Profile { name, .. } => write!(f, "the profile {name}"),
+            Self::WebIdentity(identity) => write!(
+                f,
+                "the token in {}, traded for {}",
+                identity.token_file.display(),
+                identity.role_arn
+            ),
+            Self::InstanceMetadata { endpoint: None } => f.write_str("instance metadata"),
+            Self::InstanceMetadata {
+                endpoint: Some(endpoint),
+            } => write!(f, "instance metadata at {endpoint}"),
+            Self::Process(command) => write!(f, "the command {}", command.program()),
+            Self::KeyFiles { access_key_id, .. } => {
+                write!(f, "the key in {}", access_key_id.display())
+            }
+        }
+    }
+}
+
+/// A token of an identity provider, and the role it is traded for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebIdentity {
+    /// Read anew at each use: whoever runs the provider rewrites it.
+    pub token_file: PathBuf,
+    /// The role.
+    pub role_arn: RoleArn,
+    /// Named in CloudTrail.
+    pub session_name: SessionName,
+}
+
+/// A command for the shell. May hold a secret, so only its program is ever shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CommandLine(String);
+
+impl CommandLine {
+    /// Refuses what runs nothing.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        if text.trim().is_empty() {
+            return Err(Refused::new("is empty", "expected a command"));
+        }
+        if text.contains('\0') {
+            return Err(Refused::new("holds a zero byte", "expected a command"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// As the shell gets it. **May be secret.**
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The program's file name.
+    pub fn program(&self) -> &str {
+        let first = self.0.split_whitespace().next().unwrap_or_default();
+        let path = Path::new(first.trim_matches(['"', '\'']));
+        // `TOKEN=… command` is a secret, not a program.
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .filter(|name| !name.contains('='))
+            .unwrap_or("…")
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommandLine({} ..)", self.program())
+    }
+}
+
+/// A source's name: safe in a metric label. As a role's name, and not one that begins like a role.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceName(String);
+
+impl SourceName {
+    /// The source of roles that name none.
+    pub const DEFAULT: &str = "default";
+    /// What names a role in place of a source.
+    pub const ROLE_PREFIX: &str = "role.";
+
+    /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        check_name(text)?;
+        if text.starts_with(Self::ROLE_PREFIX) {
+            return Err(Refused::new(
+                "begins with `role.`",
+                "`source = \"role.NAME\"` means a role: choose another name",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_shows_no_arguments() {
+        for (text, shown) in [
+            ("/opt/bin/vend --password sentinel", "vend"),
+            ("'/opt/bin/vend' sentinel", "vend"),
+            ("PASSWORD=sentinel vend", "…"),
+            ("vend", "vend"),
+        ] {
+            let command = CommandLine::parse(text).unwrap();
+            assert_eq!(command.program(), shown);
+            let printed = format!("{command:?} {}", Origin::Process(command.clone()));
+            assert!(!printed.contains("sentinel"), "{printed}");
+        }
+        assert!(CommandLine::parse("  ").is_err());
+    }
+
+    #[test]
+    fn a_source_is_not_taken_for_a_role() {
+        assert!(SourceName::parse("roles").is_ok());
+        for bad in ["role.x", "", "a b", "-a"] {
+            assert!(SourceName::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

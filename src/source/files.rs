@@ -1,0 +1,188 @@
+//! Files that sources are read from: whether they changed, and what is in those that hold one value each.
+//!
+//! A file may lie on a mount that hangs, so all of it happens on threads that may wait.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use zeroize::Zeroizing;
+
+use super::SourceError;
+use crate::role::Origin;
+
+/// A look that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Far more than any key or token.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// What tells one state of some files from another: of each its device, inode, size and time of change.
+pub(super) type Stamps = Vec<Option<Stamp>>;
+
+/// Of one file.
+pub(super) type Stamp = (u64, u64, u64, i64, i64);
+
+/// Looks at every file that a source of this origin is known to be read from.
+pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
+    let paths = paths(origin);
+    if paths.is_empty() {
+        return Ok(Stamps::new());
+    }
+    aside(move || paths.iter().map(|path| stamp(path)).collect()).await
+}
+
+/// Static keys, one in each file.
+pub(super) async fn keys(
+    access_key_id: &Path,
+    secret_access_key: &Path,
+    session_token: Option<&Path>,
+) -> Result<Credentials, SourceError> {
+    let id = value(access_key_id).await?;
+    let secret = value(secret_access_key).await?;
+    let token = match session_token {
+        Some(path) => Some(value(path).await?.to_string()),
+        None => None,
+    };
+    Ok(Credentials::new(
+        id.as_str(),
+        secret.as_str(),
+        token,
+        None,
+        "files",
+    ))
+}
+
+/// The one word in a file, without the blanks at its ends.
+pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
+    let path = path.to_owned();
+    aside(move || {
+        let refuse = |what: &str| SourceError::new(format!("{} {what}", path.display()));
+        if !std::fs::metadata(&path)
+            .map_err(|error| unreadable(&path, &error))?
+            .is_file()
+        {
+            return Err(refuse("is not a regular file"));
+        }
+        let mut bytes = Zeroizing::new(Vec::new());
+        let file = std::fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        io::Read::read_to_end(&mut io::Read::take(file, MAX_BYTES + 1), &mut bytes)
+            .map_err(|error| unreadable(&path, &error))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(refuse("is far too large"));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| refuse("is not text"))?;
+        match text.trim() {
+            "" => Err(refuse("is empty")),
+            word if word.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+                Err(refuse("holds more than one word"))
+            }
+            word => Ok(Zeroizing::new(word.to_owned())),
+        }
+    })
+    .await
+}
+
+/// When a file last changed, for people.
+pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
+    let path = path.to_owned();
+    let changed = move || {
+        let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
+        metadata
+            .modified()
+            .map_err(|error| unreadable(&path, &error))
+    };
+    aside(changed).await.ok()
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> SourceError {
+    let is = |kind| error.kind() == kind;
+    let why = if is(io::ErrorKind::NotFound) {
+        "does not exist".to_owned()
+    } else if is(io::ErrorKind::PermissionDenied) {
+        "may not be read by this user".to_owned()
+    } else {
+        format!("cannot be read: {error}")
+    };
+    SourceError::new(format!("{} {why}", path.display()))
+}
+
+fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
+    match std::fs::metadata(path) {
+        // Reading a pipe that nobody writes to would wait for ever.
+        Ok(found) if found.file_type().is_fifo() => Err(SourceError::new(format!(
+            "{} is a pipe, not a file",
+            path.display()
+        ))),
+        Ok(found) => Ok(Some((
+            found.dev(),
+            found.ino(),
+            found.size(),
+            found.mtime(),
+            found.mtime_nsec(),
+        ))),
+        // The load says what that means: many of these files need not be there.
+        Err(_) => Ok(None),
+    }
+}
+
+fn paths(origin: &Origin) -> Vec<PathBuf> {
+    match origin {
+        Origin::Environment | Origin::InstanceMetadata { .. } | Origin::Process(_) => Vec::new(),
+        Origin::Chain => {
+            let token = std::env::var_os("AWS_WEB_IDENTITY_TOKEN_FILE").map(PathBuf::from);
+            let mut paths = shared_files(None, None);
+            paths.extend(token);
+            paths
+        }
+        Origin::Profile {
+            config_file,
+            shared_credentials_file,
+            ..
+        } => shared_files(config_file.as_ref(), shared_credentials_file.as_ref()),
+        Origin::WebIdentity(identity) => vec![identity.token_file.clone()],
+        Origin::KeyFiles {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        } => [access_key_id, secret_access_key]
+            .into_iter()
+            .chain(session_token)
+            .cloned()
+            .collect(),
+    }
+}
+
+/// Where the SDK looks for the shared files.
+fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<PathBuf> {
+    let place = |given: Option<&PathBuf>, variable: &str, name: &str| {
+        let home = || {
+            Some(
+                PathBuf::from(std::env::var_os("HOME")?)
+                    .join(".aws")
+                    .join(name),
+            )
+        };
+        let named = || std::env::var_os(variable).map(PathBuf::from);
+        given.cloned().or_else(named).or_else(home)
+    };
+    [
+        place(config, "AWS_CONFIG_FILE", "config"),
+        place(credentials, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// On a thread that may wait, for a while.
+async fn aside<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let slow = || SourceError::new("its files cannot be read: is their file system well?");
+    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(look)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => Err(slow()),
+    }
+}
