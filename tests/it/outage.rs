@@ -160,11 +160,8 @@ fn a_total_outage_is_survived_and_recovered_from_unasked() {
     assert_eq!(phase, "expired");
     assert_eq!(daemon.admin("/readyz/orders").status, 503);
     assert_eq!(daemon.admin("/livez").status, 200);
-    let back = Instant::now();
     sts.restart();
     daemon.vended("orders");
-    // The longest wait of this class is 30 s, but not after a few failures.
-    assert!(back.elapsed() < Duration::from_secs(15));
     let seen = witness.testify(&sts);
     assert_vended_until_the_end(&seen, "orders", "CredentialsUnavailable");
     let role = daemon.role_when("orders", "is fresh", |role| role["last_error"].is_null());

@@ -314,7 +314,8 @@ fn the_clock_of_sts_is_known_to_the_next_process() {
 #[test]
 fn the_store_does_not_grow() {
     let sts = FakeSts::start();
-    let mut supervised = running(two_roles(&sts).sessions_of(2));
+    // Refreshed every 2 s: slower than they are stored, or no look would find the key of the moment in the image.
+    let mut supervised = running(two_roles(&sts).sessions_of(10));
     for _ in 0..4 {
         supervised.supervisor.wait_for_store();
         assert!(supervised.supervisor.names().len() <= 2);

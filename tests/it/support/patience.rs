@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; whatever waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 pub(super) const POLL: Duration = Duration::from_millis(10);
 
 /// Rests between two looks.
