@@ -282,12 +282,13 @@ impl Conductor {
     pub(crate) fn restart(&mut self, is_kill: bool) -> Result<(), Failed> {
         let world = self.world.clone();
         let oracle = &world.oracle;
-        oracle.restart_begins(is_kill);
+        oracle.restart_begins();
         let begun = Instant::now();
         if is_kill {
             oracle.count("restarts by SIGKILL");
             self.daemon.signal(Signal::SIGKILL)?;
             self.daemon.end(Duration::from_secs(5))?;
+            oracle.killed(&world.sts);
         } else {
             oracle.count("restarts by SIGTERM");
             self.stop()?;

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::sts::{FakeSts, Issued};
 
-/// More violations are counted, not kept.
-const KEPT: usize = 40;
+/// More violations of a kind are counted, not kept.
+const KEPT_OF_A_KIND: usize = 8;
+/// What was issued so shortly before a kill may not have been stored yet: a tenth of a second, and a busy machine.
+const UNCERTAIN_AT_A_KILL: SignedDuration = SignedDuration::from_secs(1);
 
 /// Locks, whoever panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,7 +107,8 @@ pub(crate) struct Oracle {
     tally: Mutex<BTreeMap<String, u64>>,
     slowest: AtomicU64,
     violations: AtomicUsize,
-    kept: Mutex<Vec<String>>,
+    /// By kind.
+    kept: Mutex<Vec<(String, String)>>,
 }
 
 impl Role {
@@ -161,11 +164,15 @@ impl Oracle {
 
     /// The contract is broken.
     pub(crate) fn violation(&self, what: &str) {
-        if self.violations.fetch_add(1, Ordering::Relaxed) < KEPT {
-            lock(&self.kept).push(format!(
-                "{:8.3} s  {what}",
-                self.begun.elapsed().as_secs_f64()
-            ));
+        self.violations.fetch_add(1, Ordering::Relaxed);
+        // A flood of one kind must not hide the others.
+        let kind = what.split(':').next().unwrap_or_default();
+        let kind: String = kind.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let mut kept = lock(&self.kept);
+        let alike = kept.iter().filter(|(known, _)| *known == kind).count();
+        if alike < KEPT_OF_A_KIND {
+            let at = self.begun.elapsed().as_secs_f64();
+            kept.push((kind, format!("{at:8.3} s  {what}")));
         }
     }
 
@@ -173,7 +180,10 @@ impl Oracle {
     pub(crate) fn violations(&self) -> (usize, Vec<String>) {
         (
             self.violations.load(Ordering::Relaxed),
-            lock(&self.kept).clone(),
+            lock(&self.kept)
+                .iter()
+                .map(|(_, told)| told.clone())
+                .collect(),
         )
     }
 
@@ -188,14 +198,26 @@ impl Oracle {
         *lock(&self.shift) = (seconds, seconds);
     }
 
-    /// The process is about to be replaced. What it has in hand goes to the next one; only what was issued just before a
-    /// kill may be lost.
-    pub(crate) fn restart_begins(&self, is_kill: bool) {
+    /// The process is about to be replaced. What it has in hand goes to the next one.
+    pub(crate) fn restart_begins(&self) {
         self.restarts.fetch_add(1, Ordering::SeqCst);
-        if is_kill {
-            for role in &self.roles {
-                role.facts().in_hand = None;
-            }
+    }
+
+    /// It was killed: what was issued just before may be lost, and then what was in hand earlier comes back.
+    pub(crate) fn killed(&self, sts: &FakeSts) {
+        let certain = Timestamp::now() - UNCERTAIN_AT_A_KILL;
+        self.learn(sts);
+        for role in &self.roles {
+            let mut facts = role.facts();
+            facts.in_hand = None;
+            let issued = self.read_issued();
+            let stored = issued.1.values().filter(|issued| {
+                issued.role_arn == role.arn
+                    && issued.number <= facts.newest
+                    && issued.issued_at < certain
+            });
+            let newest = stored.map(|issued| issued.number).max();
+            facts.newest = newest.unwrap_or_default();
         }
     }
 
@@ -254,7 +276,9 @@ impl Oracle {
     /// The role's key was seen in an answer.
     pub(crate) fn seen(&self, after: &After<'_>, number: u64, expires: Timestamp) {
         let mut facts = self.roles[after.role].facts();
-        facts.newest = facts.newest.max(number);
+        if self.same_process(after.before) {
+            facts.newest = facts.newest.max(number);
+        }
         // Asked again under the lock: a restart forgets what is in hand only after it has been announced.
         if after.steady
             && self.same_process(after.before)

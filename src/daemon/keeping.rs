@@ -18,9 +18,9 @@ use crate::systemd;
 use crate::tokens::Tokens;
 
 /// Changes come in swarms: this long after the first, all of them are stored at once.
-const GATHER: Duration = Duration::from_millis(100);
-/// Between two stores.
-const REST: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(10);
+/// Between two stores: what is issued meanwhile is lost if the process is killed.
+const REST: Duration = Duration::from_millis(100);
 /// And at least this many times what the last took, so that ten thousand roles cost no more than a fiftieth of a core.
 const REST_FACTOR: u32 = 50;
 
