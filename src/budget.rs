@@ -130,6 +130,8 @@ struct Unreachable {
     at: Instant,
     in_a_row: u32,
     probe_at: Instant,
+    /// The turn of the probe that is under way.
+    probing: Option<Instant>,
 }
 
 /// How long a narrow window waits for an answer: a call that hangs must not hold up the others.
@@ -268,6 +270,7 @@ impl Budget {
         {
             // Until its answer says more.
             unreachable.probe_at = now + PROBE_CAP;
+            unreachable.probing = Some(now);
         }
         self.tokens -= 1.0;
         self.in_flight += 1;
@@ -308,9 +311,18 @@ impl Budget {
                     at: now,
                     in_a_row,
                     probe_at: now + jitter.of(ceiling),
+                    probing: None,
                 });
             }
-            Answer::Unknown => {}
+            Answer::Unknown => {
+                // A probe that was never sent: the next may go at once.
+                if let Some(unreachable) = &mut self.unreachable
+                    && unreachable.probing == Some(begun)
+                {
+                    unreachable.probing = None;
+                    unreachable.probe_at = now;
+                }
+            }
         }
     }
 
@@ -760,6 +772,19 @@ mod tests {
             budget.turn(&[failed(ASKED)], first),
             Turn::NotBefore(second)
         );
+    }
+
+    #[test]
+    fn a_probe_that_is_never_sent_holds_up_no_other() {
+        let mut now = start();
+        let mut budget = warm(now);
+        budget.conclude(Answer::Unreachable, now, now, LATER);
+        now += Duration::from_millis(250);
+        let waiting = [failed(ASKED), failed(ASKED), failed(ASKED)];
+        for _ in 0..8 {
+            assert_eq!(budget.turn(&waiting, now), Turn::Of(0));
+            budget.conclude(Answer::Unknown, now, now, LATER);
+        }
     }
 
     #[test]

@@ -234,15 +234,12 @@ impl Daemon {
             since: Instant::now(),
         };
         let mut told: Option<Instant> = None;
+        // Moved only when it has come: events, however many, must not put it off.
+        let mut next_tick = Some(Instant::now());
         loop {
-            let pause = if self.ready {
-                systemd::is_there().then_some(rest)
-            } else {
-                Some(READINESS_TICK)
-            };
             let tick = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
+                match next_tick {
+                    Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -269,6 +266,12 @@ impl Daemon {
                         }
                         systemd::status(&self.summary());
                     }
+                    let pause = if self.ready {
+                        systemd::is_there().then_some(rest)
+                    } else {
+                        Some(READINESS_TICK)
+                    };
+                    next_tick = pause.map(|pause| Instant::now() + pause);
                 }
             }
         }

@@ -23,6 +23,9 @@ use crate::slots::{Slot, Writer};
 /// snapshot all cost one nap at most.
 const NAP: Duration = Duration::from_secs(30);
 
+/// By how much a wall clock may fall behind during a nap without having been set back.
+const STEP_TOLERANCE: Duration = Duration::from_secs(10);
+
 /// What all refreshers of a host share.
 #[derive(Debug)]
 pub struct Surroundings<I> {
@@ -130,6 +133,7 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
         around.progress.turn(writer.slot());
         let now = around.clock.now();
         let due = writer.slot().state().next_attempt(now);
+        let slept_at = Instant::now();
         match due.duration_since(now) {
             Ok(wait) if !wait.is_zero() => {
                 let _ =
@@ -137,7 +141,9 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
             }
             _ => return,
         }
-        if writer.is_hurried() {
+        // A clock that was set back makes every plan late, by as much: one attempt now makes new ones.
+        let set_back = around.clock.now() + STEP_TOLERANCE < now + slept_at.elapsed();
+        if set_back || writer.is_hurried() {
             return;
         }
     }

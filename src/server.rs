@@ -170,13 +170,15 @@ impl<E: Endpoint> Acceptor<E> {
         )
         .await;
         // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
-        let own: Vec<&TcpListener> = own.iter().collect();
+        let ours: Vec<&TcpListener> = own.iter().collect();
         while let Ok((permit, accepted)) =
-            tokio::time::timeout(Duration::from_millis(1), self.accepted(&own, &mut first)).await
+            tokio::time::timeout(Duration::from_millis(1), self.accepted(&ours, &mut first)).await
         {
             self.begin(permit, accepted, None, &mut complaints).await;
         }
-        drop(all);
+        // Closed now: a refusal is tried again at once, and a connection that nobody accepts is waited for.
+        drop((all, ours));
+        drop(own);
         // And of these it is the next process's.
         let lasting: Vec<&TcpListener> = lasting.iter().collect();
         self.accept_until(leaving, &lasting, None, &mut first, &mut complaints)

@@ -237,6 +237,11 @@ impl Slot {
         self.wake.notify_one();
     }
 
+    /// Whether somebody has asked for an attempt that has not begun.
+    pub fn is_hurried(&self) -> bool {
+        self.hurry.load(Ordering::Acquire)
+    }
+
     /// Makes the refresher look at the clock, in case its nap has outlasted the credentials.
     pub fn wake(&self) {
         self.wake.notify_one();
@@ -286,8 +291,7 @@ impl Slot {
 
     /// How much this role needs a call at `now`.
     pub fn need(&self, now: SystemTime) -> Need {
-        let hurried = self.hurry.load(Ordering::Acquire);
-        Need::of(&self.state(), self.was_asked(), hurried, now)
+        Need::of(&self.state(), self.was_asked(), self.is_hurried(), now)
     }
 }
 
@@ -309,7 +313,7 @@ impl Writer {
 
     /// Whether somebody wants an attempt now.
     pub fn is_hurried(&self) -> bool {
-        self.slot.hurry.load(Ordering::Acquire)
+        self.slot.is_hurried()
     }
 
     /// The attempt that was wanted begins.

@@ -98,6 +98,29 @@ fn stopping_is_told_with_the_time_that_it_may_take() {
 }
 
 #[test]
+fn events_without_end_do_not_starve_the_watchdog() {
+    let sts = FakeSts::start();
+    let mut supervised = with(&sts)
+        .role("orders")
+        .env("WATCHDOG_USEC", "3000000")
+        .supervised();
+    supervised.launch();
+    supervised.supervisor.heard("READY=1");
+    supervised.supervisor.forget_told();
+    // Ten in the time between two feedings.
+    crate::support::harness::wait_for("it is fed twice", || {
+        supervised.daemon.signal(Signal::SIGUSR1);
+        crate::support::harness::pause(std::time::Duration::from_millis(100));
+        let told = supervised.supervisor.told();
+        let fed = told.iter().filter(|message| message.contains("WATCHDOG=1"));
+        match fed.count() {
+            count @ 0..2 => Err(count.to_string()),
+            _ => Ok(()),
+        }
+    });
+}
+
+#[test]
 fn the_watchdog_is_fed_while_scheduling_makes_progress() {
     let sts = FakeSts::start();
     let mut supervised = with(&sts)
