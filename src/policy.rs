@@ -108,6 +108,17 @@ impl SessionNames {
     }
 }
 
+/// Refuses an ARN that IAM would read as a pattern or with a variable in it: the policy would then say more than was meant.
+pub fn check_exact(arn: &str) -> Result<(), Refused> {
+    match arn.chars().find(|c| "*?${}".contains(*c)) {
+        Some(odd) => Err(Refused::new(
+            format!("holds `{odd}`"),
+            "IAM reads that as a pattern or a variable, so no policy is written with it: use a path without `* ? $ { }`",
+        )),
+        None => Ok(()),
+    }
+}
+
 impl Policy<'_> {
     /// The document.
     pub fn written(&self) -> Document {
@@ -167,24 +178,39 @@ fn trust(
         assume = assume.when(Condition::like("sts:RoleSessionName", &[&names.0]));
     }
     let mut statements = vec![assume];
-    if !request.tags.is_empty() {
-        statements.push(lets("RoletapTags", "sts:TagSession").when(only_tags_of(role)));
+    let keys = tag_keys(role);
+    if !keys.is_empty() {
+        // Other keys than these are not ours to set.
+        let only = Condition::all_equal("aws:TagKeys", &keys);
+        statements.push(lets("RoletapTags", "sts:TagSession").when(only));
     }
-    if request.source_identity.is_some() {
+    if has_source_identity(role) {
         statements.push(lets("RoletapNamesItself", "sts:SetSourceIdentity"));
     }
     statements
 }
 
-/// Other keys than these are not ours to set.
-fn only_tags_of(role: &Role) -> Condition {
-    let keys: Vec<&str> = role
-        .request
-        .tags
-        .iter()
-        .map(|(key, _)| key.as_str())
-        .collect();
-    Condition::all_equal("aws:TagKeys", &keys)
+/// Of the tags of its session: its own, and the transitive ones of the roles it is chained to.
+fn tag_keys(role: &Role) -> Vec<&str> {
+    let own = role.request.tags.iter().map(|(key, _)| key);
+    let inherited = role
+        .ancestors()
+        .flat_map(|ancestor| &ancestor.request.transitive_tag_keys);
+    let mut keys: Vec<&str> = Vec::new();
+    for key in own.chain(inherited) {
+        if !keys.contains(&key.as_str()) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+/// A source identity stays with a chain once it is set, and each further role has to allow it.
+fn has_source_identity(role: &Role) -> bool {
+    role.request.source_identity.is_some()
+        || role
+            .ancestors()
+            .any(|ancestor| ancestor.request.source_identity.is_some())
 }
 
 fn caller(roles: &[&Role]) -> Vec<Statement> {
@@ -202,11 +228,13 @@ fn caller(roles: &[&Role]) -> Vec<Statement> {
     [
         of("RoletapAssumes", "sts:AssumeRole", |_| true),
         of("RoletapTags", "sts:TagSession", |role| {
-            !role.request.tags.is_empty()
+            !tag_keys(role).is_empty()
         }),
-        of("RoletapNamesItself", "sts:SetSourceIdentity", |role| {
-            role.request.source_identity.is_some()
-        }),
+        of(
+            "RoletapNamesItself",
+            "sts:SetSourceIdentity",
+            has_source_identity,
+        ),
     ]
     .into_iter()
     .flatten()

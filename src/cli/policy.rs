@@ -1,5 +1,6 @@
 //! `roletap policy`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
@@ -9,7 +10,9 @@ use super::{ExitStatus, Failure, load, print, role, tell};
 use crate::config::Config;
 use crate::issuer::sts::ForSources;
 use crate::issuer::sts::identity::caller_identity;
-use crate::policy::{Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames};
+use crate::policy::{
+    Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
+};
 use crate::role::{Base, Principal, Refused, Role};
 use crate::source::load_once;
 
@@ -19,9 +22,12 @@ pub struct PolicyArguments {
     /// A role of the configuration
     #[arg(required_unless_present = "all")]
     role: Option<String>,
-    /// All roles, with --kind caller
+    /// All roles that a source signs for, with --kind caller
     #[arg(long, conflicts_with = "role")]
     all: bool,
+    /// Which source, where several sign for roles (with --all)
+    #[arg(long, value_name = "NAME", requires = "all")]
+    source: Option<String>,
     /// What the policy says
     #[arg(long, value_enum, default_value_t)]
     kind: PolicyKind,
@@ -79,14 +85,23 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     let loaded = load(config, "no policy was printed")?;
     let config = &loaded.config;
     let named = arguments.role.as_deref();
-    let roles: Vec<&Role> = match named {
-        Some(name) => vec![role(config, name)?],
-        None => config.roles.values().map(AsRef::as_ref).collect(),
+    let (roles, left_out) = match (named, arguments.kind) {
+        (Some(name), _) => (vec![role(config, name)?], None),
+        (None, PolicyKind::Caller) => signed_for(config, arguments.source.as_deref())?,
+        (None, PolicyKind::Trust | PolicyKind::S3) => {
+            return Err(usage(
+                "--all is for --kind caller: each role has a trust policy and permissions of its own",
+            ));
+        }
     };
     let relaxed = config.sts.endpoint_url(&config.sts.region).is_some();
     let given = parsed(arguments.principal.as_deref(), "--principal", |text| {
         Principal::parse(text, relaxed)
     })?;
+    for role in &roles {
+        let exact = check_exact(role.request.role_arn.as_str());
+        exact.map_err(|refused| usage(format!("`role_arn` of role {} {refused}", role.name)))?;
+    }
     let language = match arguments.format {
         PolicyFormat::Json => Language::Json,
         PolicyFormat::Terraform => Language::Terraform,
@@ -99,13 +114,17 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     };
     match (arguments.kind, roles.as_slice()) {
         (PolicyKind::Caller, roles) => {
+            let mut principal = given;
             for role in roles {
-                check_partition(given.as_ref(), role)?;
+                principal = who_is_permitted(role, principal)?;
+                check_principal(principal.as_ref(), role)?;
             }
             write(Policy::Caller {
                 roles: roles.to_vec(),
-                principal: given.as_ref(),
-            })
+                principal: principal.as_ref(),
+            })?;
+            tell(&left_out.unwrap_or_default());
+            Ok(())
         }
         (PolicyKind::Trust, [role]) => {
             let session_names = parsed(
@@ -117,7 +136,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 Some(principal) => (principal, false),
                 None => who_signs(config, role)?,
             };
-            check_partition(Some(&principal), role)?;
+            check_principal(Some(&principal), role)?;
             write(Policy::Trust {
                 role,
                 principal: &principal,
@@ -139,16 +158,15 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 bucket: &bucket,
             })
         }
-        (PolicyKind::Trust | PolicyKind::S3, _) => Err(usage(
-            "--all is for --kind caller: each role has a trust policy and permissions of its own",
-        )),
+        (PolicyKind::Trust | PolicyKind::S3, _) => Err(usage("name one role")),
     }
 }
 
 /// What says nothing must not look as if it did.
 fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
     use PolicyKind::{Caller, S3, Trust};
-    let belongs: [(&str, bool, &[PolicyKind], &str); 6] = [
+    let belongs: [(&str, bool, &[PolicyKind], &str); 7] = [
+        ("--source", arguments.source.is_some(), &[Caller], "caller"),
         (
             "--principal",
             arguments.principal.is_some(),
@@ -191,10 +209,11 @@ fn bucket(arguments: &PolicyArguments, role: &Role) -> Result<Bucket, Failure> {
     })
 }
 
-fn check_partition(principal: Option<&Principal>, role: &Role) -> Result<(), Failure> {
+fn check_principal(principal: Option<&Principal>, role: &Role) -> Result<(), Failure> {
     let Some(principal) = principal else {
         return Ok(());
     };
+    check_exact(principal.arn()).map_err(|refused| usage(format!("the principal {refused}")))?;
     let partition = role.request.role_arn.partition();
     if principal.partition() == partition {
         return Ok(());
@@ -204,6 +223,85 @@ fn check_partition(principal: Option<&Principal>, role: &Role) -> Result<(), Fai
         principal.partition(),
         role.name
     )))
+}
+
+/// The roles that one source signs for: one identity's permissions are of no use to another. And a note on the others.
+fn signed_for<'a>(
+    config: &'a Config,
+    asked: Option<&str>,
+) -> Result<(Vec<&'a Role>, Option<String>), Failure> {
+    let mut signed: BTreeMap<&str, Vec<&Role>> = BTreeMap::new();
+    for role in config.roles.values() {
+        if let Base::Source(source) = &role.request.base {
+            signed.entry(source.name.as_str()).or_default().push(role);
+        }
+    }
+    let in_use: Vec<String> = signed
+        .iter()
+        .map(|(source, roles)| {
+            let names: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+            format!("{source} ({})", names.join(", "))
+        })
+        .collect();
+    let in_use = in_use.join("; ");
+    let sources: Vec<&str> = signed.keys().copied().collect();
+    let source = match (asked, sources.as_slice()) {
+        (Some(asked), _) => asked,
+        (None, [only]) => only,
+        (None, []) => {
+            return Err(usage(
+                "no role is signed for by a source; for a chained role name it, as in `roletap policy ROLE --kind caller`",
+            ));
+        }
+        (None, _) => {
+            return Err(usage(format!(
+                "several sources sign for roles, and a policy belongs to one identity: {in_use}; name one with --source"
+            )));
+        }
+    };
+    let Some(roles) = signed.remove(source) else {
+        return Err(usage(format!(
+            "no role is signed for by a source `{source}`; in use: {in_use}"
+        )));
+    };
+    let left_out: Vec<String> = config
+        .roles
+        .values()
+        .filter_map(|role| match &role.request.base {
+            Base::Source(other) if other.name.as_str() == source => None,
+            Base::Source(other) => Some(format!("{} (the source {} signs)", role.name, other.name)),
+            Base::Role(parent) => Some(format!("{} (role.{} signs)", role.name, parent.name)),
+            Base::Token(_) => Some(format!("{} (a token is shown, nobody signs)", role.name)),
+        })
+        .collect();
+    let note = format!(
+        "note: Left out: {}. The source {source} does not sign for them.\n",
+        left_out.join(", ")
+    );
+    Ok((roles, (!left_out.is_empty()).then_some(note)))
+}
+
+/// Whose permissions have to let this role be assumed, if it is known: a chained role's parent, whatever is given.
+fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Principal>, Failure> {
+    match &role.request.base {
+        Base::Source(_) => Ok(given),
+        Base::Role(parent) => {
+            let signs = Principal::parse(parent.request.role_arn.as_str(), true).map_err(usage)?;
+            match given {
+                Some(given) if given.arn() != signs.arn() => Err(usage(format!(
+                    "role {} is chained to role.{}, which signs for it as {signs}: it is that role that needs the policy, \
+                     not {given}; leave --principal out",
+                    role.name, parent.name
+                ))),
+                Some(_) | None => Ok(Some(signs)),
+            }
+        }
+        Base::Token(_) => Err(usage(format!(
+            "role {} is assumed with a token of an identity provider, so nobody signs for it and no identity of AWS needs \
+             a policy",
+            role.name
+        ))),
+    }
 }
 
 /// Whom STS takes us for when this role is asked for, and whether STS had to be asked to know.

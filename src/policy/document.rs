@@ -197,11 +197,58 @@ fn write_lines<T>(
     out.push(close);
 }
 
-/// In double quotes, as JSON has it; YAML reads the same.
+/// In double quotes, with escapes that JSON, YAML and HCL read alike.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str(r"\\"),
+            '\n' => out.push_str(r"\n"),
+            '\r' => out.push_str(r"\r"),
+            '\t' => out.push_str(r"\t"),
+            c if is_unseen(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// What YAML takes for a line break or not at all, and what turns or hides the text beside it. All have four digits.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fffe}'
+                | '\u{ffff}'
+        )
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_language_would_take_for_a_line_break_is_written_by_its_number() {
+        assert_eq!(quoted("a \"b\" \\ é 日本 😀"), r#""a \"b\" \\ é 日本 😀""#);
+        for odd in [
+            '\0', '\u{8}', '\u{c}', '\u{7f}', '\u{85}', '\u{61c}', '\u{200b}', '\u{200e}',
+            '\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{feff}', '\u{ffff}',
+        ] {
+            let text = quoted(&format!("a{odd}b"));
+            assert_eq!(text, format!("\"a\\u{:04x}b\"", u32::from(odd)));
+            let read: String = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, format!("a{odd}b"));
+        }
+    }
 }

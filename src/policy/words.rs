@@ -25,10 +25,7 @@ pub(super) fn of(policy: &Policy<'_>, language: Language) -> String {
             session_names,
             own,
         } => notes_on_trust(role, principal, *session_names, *own),
-        Policy::Caller { .. } => vec![
-            "A role of another account has to trust us, too: `roletap policy ROLE --kind trust`."
-                .to_owned(),
-        ],
+        Policy::Caller { roles, .. } => notes_on_caller(roles),
         Policy::Bucket { role, bucket } => notes_on_bucket(role, bucket),
     };
     let (limit, kind) = match policy {
@@ -50,13 +47,14 @@ pub(super) fn of(policy: &Policy<'_>, language: Language) -> String {
 
 fn trust(role: &Role, label: &str, language: Language) -> String {
     let (path, name) = path_and_name(role);
+    let (in_shell, name) = (shell(&path), shell(&name));
     let seconds = role.duration.as_secs();
     let long = seconds > 3600;
     let how = match language {
         Language::Json => {
             let path = match path.as_str() {
                 "/" => String::new(),
-                path => format!(" --path {path}"),
+                _ => format!(" --path {in_shell}"),
             };
             let (duration, longer) = match long {
                 true => (
@@ -112,6 +110,7 @@ fn caller(
         Some((PrincipalKind::Role | PrincipalKind::RoleOfSession, name)) => ("role", name),
         Some((PrincipalKind::Account | PrincipalKind::FederatedUser, _)) | None => ("role", "NAME"),
     };
+    let name = shell(name);
     let how = match language {
         Language::Json => format!(
             "Save it as {label}.json:\n  \
@@ -132,11 +131,12 @@ fn caller(
 
 fn permissions(role: &Role, bucket: &Bucket, label: &str, language: Language) -> String {
     let (_, name) = path_and_name(role);
+    let name = shell(&name);
     let how = match language {
         Language::Json => format!(
             "Save it as {label}.json:\n  \
-             aws iam put-role-policy --role-name {name} --policy-name s3-{} --policy-document file://{label}.json\n",
-            bucket.name
+             aws iam put-role-policy --role-name {name} --policy-name {} --policy-document file://{label}.json\n",
+            shell(&format!("s3-{}", bucket.name))
         ),
         Language::Terraform => format!(
             "In a resource \"aws_iam_role_policy\" of {name}:\n  \
@@ -194,6 +194,28 @@ fn notes_on_trust(
     notes
 }
 
+fn notes_on_caller(roles: &[&Role]) -> Vec<String> {
+    if let [role] = roles
+        && let Some(parent) = role.request.base.parent()
+    {
+        return vec![
+            format!(
+                "role.{} signs for role {}: this belongs to the permissions of {}, and not to those of the identity that \
+                 signs for the chain's first role.",
+                parent.name, role.name, parent.request.role_arn
+            ),
+            format!(
+                "If it is of another account, the role has to trust its parent, too: `roletap policy {} --kind trust`.",
+                role.name
+            ),
+        ];
+    }
+    vec![
+        "A role of another account has to trust us, too: `roletap policy ROLE --kind trust`."
+            .to_owned(),
+    ]
+}
+
 fn notes_on_bucket(role: &Role, bucket: &Bucket) -> Vec<String> {
     let mut notes = Vec::new();
     if bucket.prefix.is_none() {
@@ -213,6 +235,15 @@ fn notes_on_bucket(role: &Role, bucket: &Bucket) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// One word of a command, whatever it holds. Labels are such words by themselves.
+fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_+=,.@/:-".contains(c);
+    match text.is_empty() || !text.chars().all(plain) {
+        true => format!("'{}'", text.replace('\'', r"'\''")),
+        false => text.to_owned(),
+    }
 }
 
 fn deploy(label: &str) -> String {

@@ -66,6 +66,17 @@ const GOLDEN: &[(&str, &str, &[&str])] = &[
         "roletap.toml",
         &["--all", "--kind", "caller", "--principal", USER],
     ),
+    ("trust-in-a-chain", "chain.toml", &["leaf"]),
+    (
+        "caller-in-a-chain",
+        "chain.toml",
+        &["leaf", "--kind", "caller"],
+    ),
+    (
+        "caller-of-all-that-we-sign-for",
+        "chain.toml",
+        &["--all", "--kind", "caller", "--principal", USER],
+    ),
     (
         "s3",
         "roletap.toml",
@@ -298,6 +309,115 @@ fn what_cannot_be_meant_is_refused_before_anything_is_printed() {
         assert_eq!(done.stdout, "", "{arguments:?}");
         assert!(done.stderr.contains(says), "{arguments:?}: {}", done.stderr);
     }
+}
+
+fn written(text: &str, arguments: &[&str]) -> Finished {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("roletap.toml");
+    fs::write(&path, text).unwrap();
+    policy(path.to_str().unwrap(), arguments)
+}
+
+/// Resources of the statement that lets us assume.
+fn assumed(done: &Finished) -> Value {
+    let document: Value = serde_json::from_str(&done.stdout).unwrap();
+    document["Statement"][0]["Resource"].clone()
+}
+
+#[test]
+fn the_base_identity_gets_only_roles_that_it_signs_for() {
+    let all = &["--all", "--kind", "caller"][..];
+    let done = policy("chain.toml", all);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(assumed(&done), "arn:aws:iam::777788889999:role/data/hub");
+    for left_out in ["spoke", "leaf", "shown"] {
+        assert!(done.stderr.contains(left_out), "{}", done.stderr);
+    }
+
+    let done = policy("chain.toml", &["shown", "--kind", "caller"]);
+    assert_eq!(done.code, Some(64), "{}", done.stderr);
+    assert_eq!(done.stdout, "");
+    assert!(
+        done.stderr
+            .contains("role shown is assumed with a token of an identity provider"),
+        "{}",
+        done.stderr
+    );
+
+    let done = policy(
+        "chain.toml",
+        &["leaf", "--kind", "caller", "--principal", USER],
+    );
+    assert_eq!(done.code, Some(64), "{}", done.stderr);
+    assert!(done.stderr.contains("role.spoke"), "{}", done.stderr);
+}
+
+#[test]
+fn of_several_sources_one_has_to_be_named() {
+    let text = "[sts]\nregion = \"eu-central-1\"\n[source.other]\nprofile = \"other\"\n\
+        [role.one]\nrole_arn = \"arn:aws:iam::111122223333:role/one\"\n\
+        [role.two]\nrole_arn = \"arn:aws:iam::111122223333:role/two\"\nsource = \"other\"\n";
+    let all = &["--all", "--kind", "caller"][..];
+    let done = written(text, all);
+    assert_eq!(done.code, Some(64), "{}", done.stderr);
+    assert_eq!(done.stdout, "");
+    for says in ["default (one)", "other (two)", "--source"] {
+        assert!(done.stderr.contains(says), "{}", done.stderr);
+    }
+    for (source, role, left_out) in [("default", "one", "two"), ("other", "two", "one")] {
+        let done = written(text, &[all, &["--source", source][..]].concat());
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        assert_eq!(
+            assumed(&done),
+            format!("arn:aws:iam::111122223333:role/{role}")
+        );
+        let says = format!("Left out: {left_out}");
+        assert!(done.stderr.contains(&says), "{}", done.stderr);
+    }
+    let done = written(text, &[all, &["--source", "third"][..]].concat());
+    assert_eq!(done.code, Some(64), "{}", done.stderr);
+    assert!(done.stderr.contains("no role is signed"), "{}", done.stderr);
+}
+
+#[test]
+fn what_iam_reads_as_a_pattern_is_no_arn_of_a_policy() {
+    for path in ["x*", "x?", "$(id)", "${aws:username}", "{a}"] {
+        let arn = format!("arn:aws:iam::111122223333:role/{path}/a");
+        let text = format!("[sts]\nregion = \"eu-central-1\"\n[role.a]\nrole_arn = \"{arn}\"\n");
+        let user = format!("arn:aws:iam::111122223333:user/{path}/a");
+        for (text, arguments) in [
+            (text.as_str(), &["a", "--principal", USER][..]),
+            (&text, &["a", "--kind", "caller"][..]),
+            (&text, &["--all", "--kind", "caller"][..]),
+            (&text, &["a", "--kind", "s3", "--bucket", "acme"][..]),
+            (PLAIN, &["a", "--principal", &user][..]),
+            (PLAIN, &["a", "--principal", &arn][..]),
+            (PLAIN, &["a", "--kind", "caller", "--principal", &user][..]),
+        ] {
+            let done = written(text, arguments);
+            assert_eq!(done.code, Some(64), "{path} {arguments:?}: {}", done.stderr);
+            assert_eq!(done.stdout, "", "{path} {arguments:?}");
+            assert!(done.stderr.contains("pattern"), "{}", done.stderr);
+        }
+    }
+}
+
+const PLAIN: &str =
+    "[sts]\nregion = \"eu-central-1\"\n[role.a]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\n";
+
+#[test]
+fn what_a_shell_would_run_stands_in_quotes() {
+    let text = PLAIN.replace("role/a", "role/it's;`id`/a");
+    let done = written(&text, &["a", "--principal", USER]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let line = done
+        .stderr
+        .lines()
+        .find(|line| line.contains("create-role"))
+        .unwrap();
+    let command = line.replacen("  aws", "printf '%s\\n'", 1);
+    let shell = finish(Command::new("/bin/sh").arg("-c").arg(command));
+    assert!(shell.stdout.contains("\n/it's;`id`/\n"), "{}", shell.stdout);
 }
 
 /// Each command of `docs/policies.md`, with the roles of the golden policies.
