@@ -1010,7 +1010,8 @@ fn a_bundle_holds_everything_but_secrets() {
     write(
         &conf_d,
         &format!(
-            "[role.more]\nrole_arn = \"{}\"\nexternal_id = \"one-more-external-id\"\n",
+            "[role.more]\nrole_arn = \"{}\"\n\"external\\u005fid\" = \"one-more-external-id\"\n\
+             [source.unused]\ncredential_process = \"/bin/false --password in-a-command-line\"\n",
             arn("more")
         ),
     );
@@ -1047,7 +1048,7 @@ fn a_bundle_holds_everything_but_secrets() {
         "confused-deputy",
         "[role.orders]",
         "conf.d/more.toml",
-        "external_id =[hidden]",
+        "external_id = [hidden]",
         "external_id_file = \"id\"",
         "\"phase\": \"fresh\"",
         "roletap_build_info",
@@ -1058,6 +1059,7 @@ fn a_bundle_holds_everything_but_secrets() {
         EXTERNAL_ID.to_owned(),
         "an-external-id-in-a-file".to_owned(),
         "one-more-external-id".to_owned(),
+        "in-a-command-line".to_owned(),
         BASE_SECRET.to_owned(),
         "base-session-token-that-nobody-may-see".to_owned(),
         "another-secret-of-the-workload-1234567890".to_owned(),
