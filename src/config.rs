@@ -21,6 +21,7 @@ mod operation;
 mod policy;
 mod problem;
 mod reading;
+mod redacted;
 mod region;
 mod roles;
 mod secret;
@@ -43,7 +44,7 @@ pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
 pub use host::{FixedHost, Host, ThisHost};
 pub use load::Loaded;
 pub use problem::{Problem, Report, Severity};
-pub use secret::redacted;
+pub use redacted::redacted;
 
 use crate::role::{Role, RoleName, SourceName};
 

@@ -5,7 +5,6 @@ mod bundle;
 mod look;
 mod s3;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::consumer::Settings;
 use super::fetch::{Answer, ask_admin, fetch};
-use super::{ExitStatus, Failure, load, print, role};
+use super::{ExitStatus, Failure, load, print, role, surroundings};
 use crate::clock::Skew;
 use crate::config::Config;
 use crate::doctor::storage::{Operation, Place};
@@ -65,11 +64,15 @@ pub struct DoctorArguments {
 
 /// Looks at everything, and fails if something does.
 pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
+    surroundings::make_safe()?;
     let loaded = load(path, "nothing was looked at")?;
     let config = &loaded.config;
     let wanted = wanted(config, &arguments.roles)?;
     let place = arguments.s3.as_deref().map(|text| place(text, &wanted));
     let place = place.transpose()?;
+    let bundle = arguments.bundle.as_deref();
+    let bundle = bundle.map(|file| Ok((file, bundle::open(file)?)));
+    let bundle = bundle.transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -85,9 +88,8 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
         metrics: Arc::new(metrics),
     };
     runtime.block_on(asking.assume(&wanted, arguments.probe, &mut report));
-    let variables: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    // What the shell has tells of the workloads that are started like this; we ourselves spare loopback.
+    let variables = surroundings::before();
     let mut findings = vec![host::clock(skew.seconds())];
     findings.extend(host::proxies(
         &variables,
@@ -107,7 +109,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
         report.add(format!("S3 as `{}`", role.name), findings);
     }
 
-    if let Some(file) = &arguments.bundle {
+    if let Some(file) = bundle {
         let metrics = ask_admin(config, "GET", "/metrics").ok();
         bundle::write(file, path, config, &report, overview.as_ref(), metrics)?;
     }
@@ -270,7 +272,8 @@ fn workload_facts<'c>(
         .get(named)
         .filter(|path| !path.is_empty())
         .map(|path| {
-            std::fs::read_to_string(path.as_str())
+            look::regular(Path::new(path.as_str()))
+                .and_then(std::fs::read_to_string)
                 .map(Zeroizing::new)
                 .map_err(|error| error.to_string())
         });

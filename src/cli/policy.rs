@@ -6,7 +6,7 @@ use std::path::Path;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::{Args, ValueEnum};
 
-use super::{ExitStatus, Failure, load, print, role, tell};
+use super::{ExitStatus, Failure, load, print, role, surroundings, tell};
 use crate::config::Config;
 use crate::issuer::sts::ForSources;
 use crate::issuer::sts::identity::caller_identity;
@@ -82,6 +82,7 @@ pub enum PolicyFormat {
 /// Prints a policy, and says on standard error what to do with it.
 pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure> {
     check_combination(arguments)?;
+    surroundings::make_safe()?;
     let loaded = load(config, "no policy was printed")?;
     let config = &loaded.config;
     let named = arguments.role.as_deref();

@@ -1,6 +1,6 @@
-//! The daemon's own environment, made safe before anything starts.
+//! Our own environment, made safe before anything that signs starts.
 //!
-//! Without our own endpoint in it: else the daemon, or a helper it starts, would assume roles with what it vends. And with
+//! Without our own endpoint in it: else the daemon, or a helper that is started, would assume roles with what it vends. And with
 //! loopback and the metadata addresses spared from any proxy: what goes there is no proxy's business, and holds secrets.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use super::{CONTAINER_VARIABLES, Failure};
 
 /// Names what was removed, for the process that we became.
 const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
+/// What NO_PROXY and no_proxy were, as JSON, for the process that we became.
+const SPARED_BEFORE: &str = "ROLETAP_NO_PROXY_BEFORE";
 /// Where the SDK learns of proxies.
 const PROXIES: [&str; 6] = [
     "HTTP_PROXY",
@@ -20,6 +22,8 @@ const PROXIES: [&str; 6] = [
     "ALL_PROXY",
     "all_proxy",
 ];
+/// What is spared from them.
+const LISTS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// What no proxy shall see.
 const SPARED: [&str; 5] = [
     "localhost",
@@ -62,7 +66,11 @@ pub(super) fn make_safe() -> Result<(), Failure> {
         again.env_remove(name);
     }
     if let Some(no_proxy) = &changes.no_proxy {
-        again.env("NO_PROXY", no_proxy).env("no_proxy", no_proxy);
+        let before = LISTS.map(|name| std::env::var(name).ok());
+        again
+            .env(SPARED_BEFORE, serde_json::json!(before).to_string())
+            .env("NO_PROXY", no_proxy)
+            .env("no_proxy", no_proxy);
     }
     Err(cannot(again.exec()))
 }
@@ -72,6 +80,22 @@ pub(super) fn removed() -> Option<String> {
     std::env::var(REMOVED).ok()
 }
 
+/// The variables of this process, with the lists of what is spared from proxies as they were before.
+pub(super) fn before() -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let lists = variables.remove(SPARED_BEFORE);
+    let lists = lists.and_then(|text| serde_json::from_str::<[Option<String>; 2]>(&text).ok());
+    for (name, list) in LISTS.into_iter().zip(lists.into_iter().flatten()) {
+        match list {
+            Some(list) => variables.insert(name.to_owned(), list),
+            None => variables.remove(name),
+        };
+    }
+    variables
+}
+
 fn changes(variable: &dyn Fn(&str) -> Option<String>) -> Changes {
     let is_set = |name: &&&str| variable(name).is_some();
     let remove = CONTAINER_VARIABLES.iter().filter(is_set).copied().collect();
@@ -79,34 +103,23 @@ fn changes(variable: &dyn Fn(&str) -> Option<String>) -> Changes {
         .iter()
         .any(|name| variable(name).is_some_and(|value| !value.is_empty()));
     // The SDK reads the first of these that is set; helpers may read the other.
-    let lists: BTreeMap<&str, String> = ["NO_PROXY", "no_proxy"]
-        .into_iter()
-        .filter_map(|name| Some((name, variable(name)?)))
-        .collect();
+    let lists: Vec<String> = LISTS.into_iter().filter_map(variable).collect();
     let spares_all = |list: &String| {
         let spared: Vec<&str> = list.split(',').map(str::trim).collect();
         SPARED.iter().all(|name| spared.contains(name))
     };
-    let safe = !proxied || (lists.len() == 2 && lists.values().all(spares_all));
+    let safe = !proxied || (lists.len() == 2 && lists.iter().all(spares_all));
     Changes {
         remove,
         no_proxy: (!safe).then(|| {
-            let own = lists
-                .values()
-                .next()
-                .map(String::as_str)
-                .unwrap_or_default();
-            let own = own
-                .split(',')
-                .map(str::trim)
-                .filter(|name| !name.is_empty());
-            let missing = SPARED.into_iter();
-            let mut all: Vec<&str> = own.collect();
-            all.extend(
-                missing
-                    .filter(|name| !all.contains(name))
-                    .collect::<Vec<_>>(),
-            );
+            let own = lists.iter().flat_map(|list| list.split(','));
+            let own = own.map(str::trim).filter(|name| !name.is_empty());
+            let mut all: Vec<&str> = Vec::new();
+            for name in own.chain(SPARED) {
+                if !all.contains(&name) {
+                    all.push(name);
+                }
+            }
             all.join(",")
         }),
     }
@@ -145,6 +158,14 @@ mod tests {
             ("no_proxy", &*list),
         ];
         assert_eq!(changed(&after), Changes::default());
+        let both = changed(&[
+            ("HTTPS_PROXY", "http://proxy"),
+            ("NO_PROXY", "one.example,two.example"),
+            ("no_proxy", "two.example, three.example"),
+        ]);
+        let both = both.no_proxy.unwrap();
+        let expected = "one.example,two.example,three.example,localhost,";
+        assert!(both.starts_with(expected), "{both}");
         let removed = changed(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "x")]).remove;
         assert_eq!(removed, ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]);
     }

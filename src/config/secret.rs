@@ -31,7 +31,17 @@ pub(super) fn is_secret_key(key: &str) -> bool {
 
 /// Keys whose values AWS does not call secret, but which no log shall hold.
 fn is_private_key_name(key: &str) -> bool {
-    key.trim().eq_ignore_ascii_case("external_id")
+    let key = key.trim();
+    ["external_id", "sts:ExternalId", "credential_process"]
+        .iter()
+        .any(|name| key.eq_ignore_ascii_case(name))
+        // What an escape spells is not known here.
+        || key.contains('\\')
+}
+
+/// Keys whose values nobody else needs to see. An excerpt shows a policy, because it points into it.
+pub(super) fn is_private_key(key: &str) -> bool {
+    is_secret_key(key) || is_private_key_name(key) || key == "policy"
 }
 
 /// For each line of `text`: how many of its bytes may be shown, if not all.
@@ -52,19 +62,8 @@ pub(super) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
         .collect()
 }
 
-/// A configuration as it may be shown to others.
-pub fn redacted(text: &str) -> String {
-    text.split_inclusive('\n')
-        .zip(hidden_lines(text))
-        .map(|(line, shown)| match shown {
-            None => line.to_owned(),
-            Some(shown) => format!("{}[hidden]\n", line.get(..shown).unwrap_or_default()),
-        })
-        .collect()
-}
-
 /// The part of a line up to and with the `=` of its first secret key.
-fn shown_part(line: &str) -> Option<usize> {
+pub(super) fn shown_part(line: &str) -> Option<usize> {
     let mut start = 0;
     for (at, c) in line.char_indices() {
         let rest = line.get(at + c.len_utf8()..).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Finding, OPERATOR, advice};
+use super::{Finding, Mark, OPERATOR, advice};
 
 /// Past this the SDK corrects for the skew; a little later STS refuses signatures.
 const SKEW_LIMIT: f64 = 240.0;
@@ -72,7 +72,12 @@ pub fn proxies(
         )),
     }
     if let Some(finding) = ours.and_then(|ours| caught(variables, ours)) {
-        findings.push(finding);
+        // Of this shell, which is not the workload's, and we spare loopback ourselves.
+        findings.push(Finding {
+            mark: Mark::Warning,
+            what: format!("in this shell {}", finding.what),
+            ..finding
+        });
     }
     findings
 }
@@ -163,7 +168,6 @@ fn without_password(proxy: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Mark;
     use super::*;
 
     fn variables(set: &[(&str, &str)]) -> BTreeMap<String, String> {

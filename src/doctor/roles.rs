@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Finding, advice};
 use crate::issuer::IssueError;
 use crate::issuer::explain::Advice;
-use crate::role::{CallerIdentity, Role};
+use crate::role::{Base, CallerIdentity, Role};
 
 /// One role, tried once.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ impl Variant {
         let mut role = role.clone();
         let request = &mut role.request;
         let before = request.clone();
+        // With a token neither an external id nor tags are sent, so that leaving them out shows nothing.
+        if matches!(request.base, Base::Token(_)) && self != Self::WithoutPolicies {
+            return None;
+        }
         match self {
             Self::WithoutExternalId => request.external_id = None,
             Self::WithoutPolicies => {

@@ -191,7 +191,7 @@ impl StsIssuer {
             }
             Err(error) => {
                 let told = self
-                    .told(endpoint, &error)
+                    .told(endpoint, &error, &web_identity::private(&token))
                     .about(&web_identity::described(&token));
                 Err(self.classified(endpoint, role, &told))
             }
@@ -314,7 +314,11 @@ impl StsIssuer {
                 let utilization = answer.session_token_utilization();
                 self.examined(endpoint, role, answer.credentials(), utilization)
             }
-            Err(error) => Err(self.classified(endpoint, role, &self.told(endpoint, &error))),
+            Err(error) => {
+                let external_id = request.external_id.as_ref().map(|id| id.as_str());
+                let told = self.told(endpoint, &error, external_id.as_slice());
+                Err(self.classified(endpoint, role, &told))
+            }
         }
     }
 
@@ -374,11 +378,22 @@ impl StsIssuer {
         )
     }
 
-    fn told<E>(&self, endpoint: &Endpoint, error: &SdkError<E, HttpResponse>) -> Told
+    fn told<E>(
+        &self,
+        endpoint: &Endpoint,
+        error: &SdkError<E, HttpResponse>,
+        private: &[&str],
+    ) -> Told
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        Told::of(error, &endpoint.name, self.attempt_timeout, &self.skew)
+        Told::of(
+            error,
+            &endpoint.name,
+            self.attempt_timeout,
+            &self.skew,
+            private,
+        )
     }
 
     fn classified(&self, endpoint: &Endpoint, role: &Role, told: &Told) -> IssueError {

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::harness::{BASE_SECRET, Daemon, Finished, Setup, arn, finish, text, with};
+use crate::support::harness::{
+    BASE_KEY, BASE_SECRET, Daemon, Finished, Setup, arn, finish, text, with,
+};
 use crate::support::s3::{Asked, FakeS3, Reply};
 use crate::support::sts::{FakeSts, Fault, Script};
 
@@ -307,14 +309,94 @@ fn proxies_are_told_without_their_passwords() {
     );
     found.finding(
         "proxy-loopback",
-        "failed",
-        &["http://127.0.0.1:9 (HTTP_PROXY)"],
+        "warning",
+        &["in this shell", "http://127.0.0.1:9 (HTTP_PROXY)"],
     );
     found.finding("assume", "failed", &["the proxy did not connect us"]);
     assert!(!found.report.to_string().contains("pa55word"));
 }
 
+#[test]
+fn what_is_on_this_host_is_asked_without_a_proxy() {
+    let sts = FakeSts::start();
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    proxy.set_nonblocking(true).expect("not to wait");
+    let url = format!("http://{}", proxy.local_addr().expect("an address"));
+    let setup = with(&sts);
+    let seen = setup.home().join("seen");
+    let script = setup.home().join("vend");
+    write(
+        &script,
+        &format!(
+            "#!/bin/sh\nenv > {}\nprintf '{{\"Version\": 1, \"AccessKeyId\": \"{BASE_KEY}\", \"SecretAccessKey\": \"{BASE_SECRET}\"}}'\n",
+            seen.display()
+        ),
+    );
+    let executable = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&script, executable).expect("to set");
+    let process = format!("credential_process = \"{}\"", script.display());
+    let daemon = setup
+        .source("vend", &process)
+        .role_with("orders", "source = \"vend\"")
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+        .env("HTTP_PROXY", &url)
+        .start();
+    daemon.vended("orders");
+    std::fs::remove_file(&seen).expect("the daemon's");
+    let store = FakeS3::start(|_| (200, String::new(), "<ListBucketResult/>".to_owned()));
+    let found = s3(&daemon, &store, &[]);
+    found.finding("assume", "good", &[&arn("orders")]);
+    found.finding("s3", "good", &["lists"]);
+    found.finding("proxy-loopback", "warning", &["(HTTP_PROXY)"]);
+    assert_eq!(found.code, Some(0), "{:#}", found.report);
+    let seen = std::fs::read_to_string(&seen).expect("doctor's");
+    assert!(
+        !seen.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI="),
+        "{seen}"
+    );
+    let finished = daemon.run(&["policy", "orders"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(proxy.accept().is_err(), "something went to the proxy");
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_token_keeps_nobody_waiting() {
+    let sts = FakeSts::start();
+    let daemon = orders(&sts).start();
+    daemon.vended("orders");
+    let token = daemon.home().join("fifo");
+    nix::unistd::mkfifo(&token, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let variables = write(
+        &daemon.home().join("variables"),
+        &format!(
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={}\n",
+            token.display()
+        ),
+    );
+    let file = variables.display().to_string();
+    let found = look(&daemon, &["orders", "--env-file", &file]);
+    assert!(
+        found.report.to_string().contains("no regular file"),
+        "{:#}",
+        found.report
+    );
+}
+
 // === the differential probe ===
+
+#[test]
+fn a_token_is_sent_without_an_external_id_so_there_is_no_hole() {
+    let sts = FakeSts::start();
+    let setup = with(&sts).defaults("external_id = \"customer-4711\"");
+    std::fs::write(setup.home().join("token"), "a.b.c").expect("to write");
+    let daemon = setup
+        .role_with(
+            "orders",
+            "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
+        )
+        .prepare();
+    look(&daemon, &["--probe"]).none("confused-deputy");
+}
 
 #[test]
 fn a_role_that_does_not_demand_its_external_id_is_a_hole() {
@@ -1010,7 +1092,8 @@ fn a_bundle_holds_everything_but_secrets() {
     write(
         &conf_d,
         &format!(
-            "[role.more]\nrole_arn = \"{}\"\nexternal_id = \"one-more-external-id\"\n",
+            "[role.more]\nrole_arn = \"{}\"\n\"external\\u005fid\" = \"one-more-external-id\"\n\
+             [source.unused]\ncredential_process = \"/bin/false --password in-a-command-line\"\n",
             arn("more")
         ),
     );
@@ -1047,7 +1130,7 @@ fn a_bundle_holds_everything_but_secrets() {
         "confused-deputy",
         "[role.orders]",
         "conf.d/more.toml",
-        "external_id =[hidden]",
+        "external_id = [hidden]",
         "external_id_file = \"id\"",
         "\"phase\": \"fresh\"",
         "roletap_build_info",
@@ -1058,6 +1141,7 @@ fn a_bundle_holds_everything_but_secrets() {
         EXTERNAL_ID.to_owned(),
         "an-external-id-in-a-file".to_owned(),
         "one-more-external-id".to_owned(),
+        "in-a-command-line".to_owned(),
         BASE_SECRET.to_owned(),
         "base-session-token-that-nobody-may-see".to_owned(),
         "another-secret-of-the-workload-1234567890".to_owned(),
@@ -1068,7 +1152,9 @@ fn a_bundle_holds_everything_but_secrets() {
         assert!(!written.contains(secret), "{secret}");
         assert!(!finished.stdout.contains(secret), "{secret}");
     }
+    sts.forget_requests();
     let finished = daemon.run(&arguments);
+    assert!(sts.requests().is_empty(), "nobody is asked for nothing");
     assert!(
         finished.stderr.contains("cannot write"),
         "a bundle is not overwritten: {finished:?}"

@@ -268,6 +268,34 @@ fn a_web_identity_token_is_traded_trimmed_and_read_anew() {
 }
 
 #[test]
+fn what_sts_repeats_of_a_request_is_not_repeated_by_us() {
+    let sts = FakeSts::start();
+    let token = jwt("echoed");
+    let echo = |text: &str| Fault::error(400, "ValidationError", &format!("Value '{text}' failed"));
+    sts.operation("AssumeRoleWithWebIdentity")
+        .always(echo(&token));
+    sts.operation("AssumeRole").always(echo("customer-4711"));
+    let setup = setup(&sts)
+        .role_with("orders", "external_id = \"customer-4711\"")
+        .role_with(
+            "direct",
+            "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
+        );
+    write(&setup.home().join("token"), &token);
+    let daemon = setup.start();
+    for role in ["orders", "direct"] {
+        let role = daemon.role_when(role, "failed", |role| !role["last_error"].is_null());
+        let message = text(&role["last_error"]["message"]);
+        assert!(message.contains("Value '…' failed"), "{message}");
+    }
+    let log = daemon.log();
+    assert!(
+        !log.contains("customer-4711") && !log.contains(&token),
+        "{log}"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
     let sts = FakeSts::start();
     let fault = Fault::error(400, "InvalidIdentityToken", "Incorrect token audience");

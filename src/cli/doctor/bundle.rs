@@ -1,6 +1,6 @@
 //! What a helper needs to know, in one file, without secrets.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -17,9 +17,23 @@ use crate::tokens;
 /// In the place of a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// Writes it, readable for us alone. A file that is there already is left alone.
+/// The file, before anything is asked of anybody: readable for us alone. One that is there already is left alone.
+pub(super) fn open(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| cannot(path, &error))
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::io(error, format!("cannot write {}", path.display()))
+}
+
+/// Writes it.
 pub(super) fn write(
-    file: &Path,
+    (path, mut file): (&Path, File),
     config_path: &Path,
     config: &Config,
     report: &Report,
@@ -48,15 +62,8 @@ pub(super) fn write(
     for secret in secrets(config) {
         text = text.replace(&secret, HIDDEN);
     }
-    let cannot =
-        |error: std::io::Error| Failure::io(&error, format!("cannot write {}", file.display()));
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(cannot)
+    file.write_all(text.as_bytes())
+        .map_err(|error| cannot(path, &error))
 }
 
 /// The file, and those of conf.d beside it.

@@ -196,8 +196,17 @@ pub(super) fn names(entry: &Entry) -> (String, String) {
     )
 }
 
+/// A path that may be opened: whoever opens a FIFO may wait for ever.
+pub(super) fn regular(path: &Path) -> std::io::Result<&Path> {
+    match std::fs::metadata(path)?.is_file() {
+        true => Ok(path),
+        false => Err(std::io::Error::other("it is no regular file")),
+    }
+}
+
 /// A token, if we may read it.
 pub(super) fn token_text(path: &Path) -> Option<Zeroizing<String>> {
+    let path = regular(path).ok()?;
     std::fs::read_to_string(path).ok().map(Zeroizing::new)
 }
 

@@ -30,12 +30,13 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// `endpoint` is what messages call whom we asked.
+    /// `endpoint` is what messages call whom we asked; what is `private` they do not repeat, should the answer do so.
     pub(super) fn of<E>(
         error: &SdkError<E, HttpResponse>,
         endpoint: &str,
         attempt_timeout: Duration,
         skew: &Skew,
+        private: &[&str],
     ) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -56,7 +57,8 @@ impl Told {
         let message = metadata
             .and_then(|meta| meta.message())
             .or_else(|| element(&body, "Message"))
-            .map(first_line);
+            // Before it is cut: half a token is one no more, and not found.
+            .map(|text| first_line(&without(text, private)));
         let obstacle = match error {
             SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
             SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
@@ -148,6 +150,11 @@ impl Told {
             skew,
         }
     }
+}
+
+fn without(text: &str, private: &[&str]) -> String {
+    let private = private.iter().filter(|private| !private.is_empty());
+    private.fold(text.to_owned(), |text, private| text.replace(private, "…"))
 }
 
 fn class_of(code: &str, status: Option<u16>, skew: &Skew) -> Class {

@@ -58,8 +58,14 @@ impl ForSources {
                 .await;
         let outcome = match sent {
             Err(error) => {
-                let told = Told::of(&error, &endpoint.name, self.sts.attempt_timeout, &self.skew)
-                    .about(&web_identity::described(&token));
+                let told = Told::of(
+                    &error,
+                    &endpoint.name,
+                    self.sts.attempt_timeout,
+                    &self.skew,
+                    &web_identity::private(&token),
+                )
+                .about(&web_identity::described(&token));
                 Err(told)
             }
             Ok(answer) => Ok(answer),

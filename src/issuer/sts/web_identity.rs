@@ -23,6 +23,11 @@ pub(super) fn request(
         .web_identity_token(token.reveal())
 }
 
+/// What no message may repeat.
+pub(super) fn private(token: &Token) -> [&str; 1] {
+    [token.reveal()]
+}
+
 /// What the token says of itself, to be held beside the trust policy and the clock. Never the token.
 pub(super) fn described(token: &Token) -> String {
     let mut said = vec![format!("the token is that of {}", token.file().display())];
