@@ -114,6 +114,8 @@ struct Failed {
     error: SourceError,
     count: u32,
     again_at: Instant,
+    /// Its files cannot even be looked at, so nothing tells that they changed.
+    blind: bool,
 }
 
 /// What signs.
@@ -326,9 +328,23 @@ impl Keeper {
         };
         let now = self.clock.now();
         let wished = self.rebuild.swap(false, Ordering::AcqRel);
+        if let Some(failed) = &state.failed
+            && failed.blind
+            && !wished
+            && failed.again_at > Instant::now()
+        {
+            let error = failed.error.clone();
+            return self.usable(&state, now).ok_or(error);
+        }
         let stamps = match files::look(&self.source.origin).await {
             Ok(stamps) => stamps,
-            Err(error) => return self.conclude(&mut state, Err(error), now),
+            Err(error) => {
+                let outcome = self.conclude(&mut state, Err(error), now);
+                if let Some(failed) = &mut state.failed {
+                    failed.blind = true;
+                }
+                return outcome;
+            }
         };
         let changed = stamps != state.stamps;
         let refused = self.is_refused(&state)
@@ -421,6 +437,7 @@ impl Keeper {
                     error: error.clone(),
                     count,
                     again_at: Instant::now() + backoff(count),
+                    blind: false,
                 });
                 self.usable(state, now).ok_or(error)
             }

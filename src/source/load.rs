@@ -60,7 +60,7 @@ pub(super) async fn load(
             config_file,
             shared_credentials_file,
         } => {
-            let files = profile_files(config_file.as_ref(), shared_credentials_file.as_ref());
+            let files = (config_file.as_ref(), shared_credentials_file.as_ref());
             profile(&config, Some(name), files).await
         }
         Origin::WebIdentity(identity) => return trade(identity, outside).await,
@@ -93,7 +93,7 @@ async fn chain(
     ] {
         let loaded = match link {
             "environment" => environment().await,
-            "profile" => profile(config, None, None).await,
+            "profile" => profile(config, None, (None, None)).await,
             "web identity" => token_in_environment(outside).await,
             _ => metadata(config, None).await,
         };
@@ -122,8 +122,12 @@ async fn environment() -> Result<Credentials, Miss> {
 async fn profile(
     config: &ProviderConfig,
     name: Option<&str>,
-    files: Option<EnvConfigFiles>,
+    (config_file, credentials_file): (Option<&PathBuf>, Option<&PathBuf>),
 ) -> Result<Credentials, Miss> {
+    files::can_be_read(config_file, credentials_file)
+        .await
+        .map_err(|error| Miss::Failed(error.to_string()))?;
+    let files = profile_files(config_file, credentials_file);
     if let Some(command) = command_of_profile(name, files.as_ref()).await {
         return process::run(&command)
             .await

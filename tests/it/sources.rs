@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::sys::signal::Signal;
 
+use crate::support::hanging::Hanging;
 use crate::support::harness::{
     BASE_KEY, BASE_SECRET, Daemon, PATIENCE, Setup, arn, text, wait_for, with,
 };
@@ -1104,4 +1106,51 @@ fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
         .start();
     daemon.failed("orders", "network");
     assert_eq!(proxy.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn a_source_that_hangs_holds_up_one_thread_and_keeps_nobody_from_going_home() {
+    let sts = FakeSts::start();
+    let hanging = Hanging::new();
+    let keys = format!(
+        "profile = \"legacy\"\nconfig_file = \"none\"\nshared_credentials_file = {:?}",
+        hanging.path
+    );
+    let names: Vec<String> = (0..10).map(|number| format!("role-{number}")).collect();
+    let mut setup = setup(&sts).source("mount", &keys).role("well");
+    std::fs::write(setup.home().join("none"), "").expect("to write");
+    for name in &names {
+        setup = setup.role_with(name, "source = \"mount\"");
+    }
+    let mut daemon = setup.prepare();
+    daemon.spawn();
+    daemon.wait_until_serving();
+    daemon.vended("well");
+    daemon.logged("is their file system well?");
+    let attempts = |daemon: &Daemon, name: &str| {
+        daemon
+            .metric("roletap_refresh_attempts_total", &[("role", name)])
+            .unwrap_or_default()
+    };
+    let threads = |daemon: &Daemon| -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()));
+        let status = status.expect("its status");
+        let line = status.lines().find(|line| line.starts_with("Threads:"));
+        let count = line.and_then(|line| line.split_whitespace().nth(1));
+        count.expect("a line").parse().expect("a number")
+    };
+    let before = threads(&daemon);
+    for _ in 0..3 {
+        let last: Vec<f64> = names.iter().map(|name| attempts(&daemon, name)).collect();
+        daemon.signal(Signal::SIGUSR1);
+        daemon.wait_until("every role has tried again", |daemon| {
+            let now: Vec<f64> = names.iter().map(|name| attempts(daemon, name)).collect();
+            let all = now.iter().zip(&last).all(|(now, last)| now > last);
+            all.then_some(()).ok_or_else(|| format!("{last:?} {now:?}"))
+        });
+    }
+    // What else reads aside, such as a resolver, may come and go.
+    let now = threads(&daemon);
+    assert!(now <= before + 2, "{before} threads, then {now}");
+    assert_eq!(daemon.stop(), Some(0));
 }
