@@ -327,7 +327,8 @@ impl Keeper {
             },
         };
         let now = self.clock.now();
-        let wished = self.rebuild.swap(false, Ordering::AcqRel);
+        let wish = Wish::of(&self.rebuild);
+        let wished = wish.is_there;
         if let Some(failed) = &state.failed
             && failed.blind
             && !wished
@@ -339,6 +340,7 @@ impl Keeper {
         let stamps = match files::look(&self.source.origin).await {
             Ok(stamps) => stamps,
             Err(error) => {
+                wish.conclude();
                 let outcome = self.conclude(&mut state, Err(error), now);
                 if let Some(failed) = &mut state.failed {
                     failed.blind = true;
@@ -362,8 +364,10 @@ impl Keeper {
             let error = failed.error.clone();
             return self.usable(&state, now).ok_or(error);
         }
-        state.stamps = stamps;
+        // Whoever waits may be gone before the load ends: then the next looks again.
         let loaded = self.load(&mut state).await;
+        state.stamps = stamps;
+        wish.conclude();
         self.conclude(&mut state, loaded, now)
     }
 
@@ -375,6 +379,7 @@ impl Keeper {
             .clone()
             .ok_or_else(|| SourceError::new("it is not wired up yet"))?;
         let credentials = bounded(load::load(&self.source.origin, &self.clock, &outside)).await?;
+        let credentials = unended(credentials, self.clock.now())?;
         state.loads += 1;
         let before = state.held.as_ref().map(|held| &held.in_hand);
         let same = before
@@ -483,6 +488,31 @@ impl Keeper {
     }
 }
 
+/// That an operator asked. Asked for again if nothing came of it.
+struct Wish<'a> {
+    rebuild: &'a AtomicBool,
+    is_there: bool,
+}
+
+impl<'a> Wish<'a> {
+    fn of(rebuild: &'a AtomicBool) -> Self {
+        let is_there = rebuild.swap(false, Ordering::AcqRel);
+        Self { rebuild, is_there }
+    }
+
+    fn conclude(mut self) {
+        self.is_there = false;
+    }
+}
+
+impl Drop for Wish<'_> {
+    fn drop(&mut self) {
+        if self.is_there {
+            self.rebuild.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl Drop for Keeper {
     fn drop(&mut self) {
         let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -518,7 +548,21 @@ pub async fn load_once(
     outside: &Arc<dyn Outside>,
 ) -> Result<Credentials, SourceError> {
     files::look(&source.origin).await?;
-    bounded(load::load(&source.origin, clock, outside)).await
+    let credentials = bounded(load::load(&source.origin, clock, outside)).await?;
+    unended(credentials, clock.now())
+}
+
+fn unended(credentials: Credentials, now: SystemTime) -> Result<Credentials, SourceError> {
+    match credentials.expiry().filter(|end| *end <= now) {
+        None => Ok(credentials),
+        Some(end) => {
+            let end = jiff::Timestamp::try_from(end).map(|end| end.to_string());
+            Err(SourceError::new(format!(
+                "what it gives ended at {}: is what renews it well?",
+                end.unwrap_or_default()
+            )))
+        }
+    }
 }
 
 /// Reads a web identity token anew, without the blanks at its ends.

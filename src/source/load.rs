@@ -128,7 +128,7 @@ async fn profile(
         .await
         .map_err(|error| Miss::Failed(error.to_string()))?;
     let files = profile_files(config_file, credentials_file);
-    if let Some(command) = command_of_profile(name, files.as_ref()).await {
+    if let Some(command) = command_of_profile(name, files.as_ref()).await? {
         return process::run(&command)
             .await
             .map_err(|error| Miss::Failed(error.to_string()));
@@ -148,20 +148,51 @@ async fn profile(
     }
 }
 
-/// The command of a profile that has nothing else: run here, where it is killed when its time is over.
+/// The command of a profile that has nothing else: run here, where it is killed when its time is over. The SDK would run
+/// one behind a `source_profile` without an end, so that is refused.
 async fn command_of_profile(
     name: Option<&str>,
     files: Option<&EnvConfigFiles>,
-) -> Option<CommandLine> {
+) -> Result<Option<CommandLine>, Miss> {
     let files = files.cloned().unwrap_or_default();
     let name = name.map(|name| name.to_owned().into());
-    let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &files, name)
-        .await
-        .ok()?;
-    let profile = profiles.get_profile(profiles.selected_profile())?;
-    let command = profile.get("credential_process")?;
+    // What is wrong with a file is told by the load itself.
+    let Ok(profiles) = aws_config::profile::load(&Fs::real(), &Env::real(), &files, name).await
+    else {
+        return Ok(None);
+    };
+    let selected = profiles.selected_profile();
+    let Some(profile) = profiles.get_profile(selected) else {
+        return Ok(None);
+    };
+    let mut passed = vec![selected];
+    let mut last = profile;
+    while let Some(next) = last
+        .get("source_profile")
+        .filter(|_| last.get("role_arn").is_some())
+    {
+        let Some(behind) = profiles.get_profile(next) else {
+            break;
+        };
+        let has = |key: &str| behind.get(key).is_some();
+        let leads_on = has("role_arn") && has("source_profile") && !passed.contains(&next);
+        // Keys in a profile behind another come before all else in it.
+        if has("credential_process") && !has("aws_access_key_id") && !leads_on {
+            return Err(Miss::Failed(format!(
+                "the profile {next}, behind a `source_profile`, has a `credential_process`, which nothing would stop there: \
+                 put the command into a [source.NAME] of its own, with `credential_process`, and where a role comes first, \
+                 make that a [role.NAME] and chain to it with `source = \"role.NAME\"`"
+            )));
+        }
+        if passed.contains(&next) {
+            break;
+        }
+        passed.push(next);
+        last = behind;
+    }
     let elsewhere = BEFORE_PROCESS.iter().any(|key| profile.get(key).is_some());
-    CommandLine::parse(command).ok().filter(|_| !elsewhere)
+    let command = profile.get("credential_process").filter(|_| !elsewhere);
+    Ok(command.and_then(|command| CommandLine::parse(command).ok()))
 }
 
 fn profile_files(

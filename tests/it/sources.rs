@@ -131,7 +131,7 @@ fn a_profile_that_assumes_a_role_first() {
 }
 
 #[test]
-fn a_profile_that_runs_a_command_and_one_that_runs_it_for_another() {
+fn a_profile_that_runs_a_command_and_one_behind_another_that_may_not() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .env("AWS_ENDPOINT_URL_STS", &sts.endpoint_url())
@@ -160,9 +160,11 @@ fn a_profile_that_runs_a_command_and_one_that_runs_it_for_another() {
     write(&setup.home().join("config"), &config);
     let daemon = setup.start();
     daemon.vended("orders");
-    daemon.vended("ledger");
+    let role = daemon.failed("ledger", "source");
+    let message = text(&role["last_error"]["message"]);
+    assert!(message.contains("the profile direct, behind"), "{message}");
+    assert_eq!(sts.count(&arn("behind")), 0);
     assert_signed(&sent(&sts, "orders"), KEY, SECRET, None);
-    assert_signed(&sent(&sts, "behind"), KEY, SECRET, None);
     let seen = std::fs::read_to_string(seen).expect("what it saw");
     assert!(seen.contains("PATH="), "{seen}");
     assert!(!seen.contains("\nAWS_CONTAINER"), "it could ask us: {seen}");
@@ -788,6 +790,61 @@ fn a_source_that_gives_back_what_we_vend_is_refused() {
         "{message}"
     );
     assert_eq!(sts.count(&arn("ledger")), 0);
+}
+
+#[test]
+fn what_we_issued_before_the_last_refresh_is_known_too() {
+    let sts = FakeSts::start();
+    let setup = setup(&sts);
+    let kept = setup.home().join("kept");
+    let mut daemon = setup
+        .source(
+            "loop",
+            &format!("credential_process = '''cat {}'''", kept.display()),
+        )
+        .role("orders")
+        .start();
+    let old = daemon.vended("orders");
+    let part = |name: &str| text(&old[name]);
+    let more = format!(",\"SessionToken\":\"{}\"", part("Token"));
+    write(
+        &kept,
+        &printed(&part("AccessKeyId"), &part("SecretAccessKey"), &more),
+    );
+    assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
+    daemon.role_when("orders", "has another key", |role| {
+        role["access_key_id"] != old["AccessKeyId"]
+    });
+    daemon.text.set_role("ledger", "source = \"loop\"");
+    daemon.reload();
+    let role = daemon.failed("ledger", "misconfigured");
+    let message = text(&role["last_error"]["message"]);
+    assert!(message.contains("gives back what roletap"), "{message}");
+    assert_eq!(sts.count(&arn("ledger")), 0);
+}
+
+#[test]
+fn what_has_ended_already_is_no_identity() {
+    let sts = FakeSts::start();
+    let ended = ",\"SessionToken\":\"a-session-token\",\"Expiration\":\"2020-01-01T00:00:00Z\"";
+    let command = format!(
+        "credential_process = '''echo '{}' '''",
+        printed(KEY, SECRET, ended)
+    );
+    let mut daemon = setup(&sts)
+        .source("stale", &command)
+        .role_with("orders", "source = \"stale\"")
+        .prepare();
+    daemon.spawn();
+    daemon.wait_until_serving();
+    let role = daemon.failed("orders", "source");
+    let message = text(&role["last_error"]["message"]);
+    assert!(
+        message.contains("ended at 2020-01-01T00:00:00Z"),
+        "{message}"
+    );
+    assert_eq!(source_up(&daemon, "stale"), Some(0.0));
+    assert_eq!(sts.count(&arn("orders")), 0);
 }
 
 #[test]
