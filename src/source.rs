@@ -9,7 +9,6 @@
 //! most as often as its own back-off allows.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,13 +25,17 @@ use tokio::time::Instant;
 
 use crate::role::{CallerIdentity, Source, SourceName, WebIdentity};
 
+mod error;
 mod files;
 mod load;
 mod process;
 mod token;
+mod wish;
 
+pub use error::{SourceError, chain_of};
 use files::Stamps;
 pub use token::{Claims, Token};
+use wish::Wish;
 
 /// A load that takes longer has failed. IMDS alone may need four tries of a second each.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,22 +155,6 @@ impl Status {
     /// Whether usable credentials are held at `now`.
     pub fn is_up(&self, now: SystemTime) -> bool {
         self.held && self.expires_at.is_none_or(|end| end > now)
-    }
-}
-
-/// Why there is no base identity.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct SourceError {
-    reason: String,
-}
-
-impl SourceError {
-    /// From a lower-case fragment without secrets.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-        }
     }
 }
 
@@ -379,7 +366,7 @@ impl Keeper {
             .clone()
             .ok_or_else(|| SourceError::new("it is not wired up yet"))?;
         let credentials = bounded(load::load(&self.source.origin, &self.clock, &outside)).await?;
-        let credentials = unended(credentials, self.clock.now())?;
+        let credentials = load::unended(credentials, self.clock.now())?;
         state.loads += 1;
         let before = state.held.as_ref().map(|held| &held.in_hand);
         let same = before
@@ -488,31 +475,6 @@ impl Keeper {
     }
 }
 
-/// That an operator asked. Asked for again if nothing came of it.
-struct Wish<'a> {
-    rebuild: &'a AtomicBool,
-    is_there: bool,
-}
-
-impl<'a> Wish<'a> {
-    fn of(rebuild: &'a AtomicBool) -> Self {
-        let is_there = rebuild.swap(false, Ordering::AcqRel);
-        Self { rebuild, is_there }
-    }
-
-    fn conclude(mut self) {
-        self.is_there = false;
-    }
-}
-
-impl Drop for Wish<'_> {
-    fn drop(&mut self) {
-        if self.is_there {
-            self.rebuild.store(true, Ordering::Release);
-        }
-    }
-}
-
 impl Drop for Keeper {
     fn drop(&mut self) {
         let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -549,20 +511,7 @@ pub async fn load_once(
 ) -> Result<Credentials, SourceError> {
     files::look(&source.origin).await?;
     let credentials = bounded(load::load(&source.origin, clock, outside)).await?;
-    unended(credentials, clock.now())
-}
-
-fn unended(credentials: Credentials, now: SystemTime) -> Result<Credentials, SourceError> {
-    match credentials.expiry().filter(|end| *end <= now) {
-        None => Ok(credentials),
-        Some(end) => {
-            let end = jiff::Timestamp::try_from(end).map(|end| end.to_string());
-            Err(SourceError::new(format!(
-                "what it gives ended at {}: is what renews it well?",
-                end.unwrap_or_default()
-            )))
-        }
-    }
+    load::unended(credentials, clock.now())
 }
 
 /// Reads a web identity token anew, without the blanks at its ends.
@@ -594,18 +543,4 @@ impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources").finish_non_exhaustive()
     }
-}
-
-/// The `Display`s of an error and its sources; never its `Debug`, which may hold secrets.
-pub fn chain_of(error: &(dyn Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let part = error.to_string();
-        if !parts.iter().any(|earlier| earlier.contains(&part)) {
-            parts.push(part);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
 }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds;
@@ -77,6 +78,23 @@ pub(super) async fn load(
     loaded.map_err(|miss| match miss {
         Miss::Absent(reason) | Miss::Failed(reason) => SourceError::new(reason),
     })
+}
+
+/// The same, unless they have ended already.
+pub(super) fn unended(
+    credentials: Credentials,
+    now: SystemTime,
+) -> Result<Credentials, SourceError> {
+    match credentials.expiry().filter(|end| *end <= now) {
+        None => Ok(credentials),
+        Some(end) => {
+            let end = jiff::Timestamp::try_from(end).map(|end| end.to_string());
+            Err(SourceError::new(format!(
+                "what it gives ended at {}: is what renews it well?",
+                end.unwrap_or_default()
+            )))
+        }
+    }
 }
 
 /// The first of the SDK's chain that has something, but for the container provider.
