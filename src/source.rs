@@ -9,7 +9,6 @@
 //! most as often as its own back-off allows.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,13 +25,17 @@ use tokio::time::Instant;
 
 use crate::role::{CallerIdentity, Source, SourceName, WebIdentity};
 
+mod error;
 mod files;
 mod load;
 mod process;
 mod token;
+mod wish;
 
+pub use error::{SourceError, chain_of};
 use files::Stamps;
 pub use token::{Claims, Token};
+use wish::Wish;
 
 /// A load that takes longer has failed. IMDS alone may need four tries of a second each.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,6 +117,8 @@ struct Failed {
     error: SourceError,
     count: u32,
     again_at: Instant,
+    /// Its files cannot even be looked at, so nothing tells that they changed.
+    blind: bool,
 }
 
 /// What signs.
@@ -150,22 +155,6 @@ impl Status {
     /// Whether usable credentials are held at `now`.
     pub fn is_up(&self, now: SystemTime) -> bool {
         self.held && self.expires_at.is_none_or(|end| end > now)
-    }
-}
-
-/// Why there is no base identity.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct SourceError {
-    reason: String,
-}
-
-impl SourceError {
-    /// From a lower-case fragment without secrets.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-        }
     }
 }
 
@@ -325,10 +314,26 @@ impl Keeper {
             },
         };
         let now = self.clock.now();
-        let wished = self.rebuild.swap(false, Ordering::AcqRel);
+        let wish = Wish::of(&self.rebuild);
+        let wished = wish.is_there;
+        if let Some(failed) = &state.failed
+            && failed.blind
+            && !wished
+            && failed.again_at > Instant::now()
+        {
+            let error = failed.error.clone();
+            return self.usable(&state, now).ok_or(error);
+        }
         let stamps = match files::look(&self.source.origin).await {
             Ok(stamps) => stamps,
-            Err(error) => return self.conclude(&mut state, Err(error), now),
+            Err(error) => {
+                wish.conclude();
+                let outcome = self.conclude(&mut state, Err(error), now);
+                if let Some(failed) = &mut state.failed {
+                    failed.blind = true;
+                }
+                return outcome;
+            }
         };
         let changed = stamps != state.stamps;
         let refused = self.is_refused(&state)
@@ -346,8 +351,10 @@ impl Keeper {
             let error = failed.error.clone();
             return self.usable(&state, now).ok_or(error);
         }
-        state.stamps = stamps;
+        // Whoever waits may be gone before the load ends: then the next looks again.
         let loaded = self.load(&mut state).await;
+        state.stamps = stamps;
+        wish.conclude();
         self.conclude(&mut state, loaded, now)
     }
 
@@ -359,6 +366,7 @@ impl Keeper {
             .clone()
             .ok_or_else(|| SourceError::new("it is not wired up yet"))?;
         let credentials = bounded(load::load(&self.source.origin, &self.clock, &outside)).await?;
+        let credentials = load::unended(credentials, self.clock.now())?;
         state.loads += 1;
         let before = state.held.as_ref().map(|held| &held.in_hand);
         let same = before
@@ -421,6 +429,7 @@ impl Keeper {
                     error: error.clone(),
                     count,
                     again_at: Instant::now() + backoff(count),
+                    blind: false,
                 });
                 self.usable(state, now).ok_or(error)
             }
@@ -501,7 +510,8 @@ pub async fn load_once(
     outside: &Arc<dyn Outside>,
 ) -> Result<Credentials, SourceError> {
     files::look(&source.origin).await?;
-    bounded(load::load(&source.origin, clock, outside)).await
+    let credentials = bounded(load::load(&source.origin, clock, outside)).await?;
+    load::unended(credentials, clock.now())
 }
 
 /// Reads a web identity token anew, without the blanks at its ends.
@@ -533,18 +543,4 @@ impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources").finish_non_exhaustive()
     }
-}
-
-/// The `Display`s of an error and its sources; never its `Debug`, which may hold secrets.
-pub fn chain_of(error: &(dyn Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let part = error.to_string();
-        if !parts.iter().any(|earlier| earlier.contains(&part)) {
-            parts.push(part);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
@@ -16,6 +17,9 @@ use crate::signals;
 use crate::store::Store;
 use crate::systemd;
 use crate::tokens::{TokenProblem, Tokens};
+
+/// For threads that still read something when all else has ended: one on a hung mount never would.
+const LAST_READS: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -49,7 +53,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
-    let _inside = runtime.enter();
+    let inside = runtime.enter();
     let mut open = |name, key, addresses| {
         Listeners::open(key, addresses, listeners::named(name, &mut handed)).map_err(
             |(address, error)| {
@@ -93,12 +97,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         store,
         loaded,
     };
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let daemon = Daemon::start(prepared)
             .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot start: {error}")))?;
         daemon.run(events).await;
         Ok(())
-    })
+    });
+    drop(inside);
+    runtime.shutdown_timeout(LAST_READS);
+    ended
 }
 
 /// What the process before this one left, and where to leave it for the next. What else systemd hands over is not ours.

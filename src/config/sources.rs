@@ -84,13 +84,13 @@ fn read_origin(
     let kind = section.one_of(&kinds, reading);
     refuse_strays(kind, section, reading);
     // All are read, so that their types are checked and their places known, whichever of them counts.
-    let environment = section.boolean("environment", reading).map(|_| ());
+    let environment = switched_on("environment", section, reading);
     let profile = section.text("profile", reading, not_blank);
     let config_file = path("config_file", section, reading);
     let shared_credentials_file = path("shared_credentials_file", section, reading);
     let token_file = path("web_identity_token_file", section, reading);
     let (role_arn, session_name) = read_role(kind, section, sts, reading);
-    let imds = section.boolean("imds", reading).map(|_| ());
+    let imds = switched_on("imds", section, reading);
     let imds_endpoint = section.text("imds_endpoint", reading, metadata_endpoint);
     let command = section.text("credential_process", reading, CommandLine::parse);
     let access_key_id = path("access_key_id_file", section, reading);
@@ -194,6 +194,22 @@ fn read_role(
             (arn, None)
         }
     }
+}
+
+/// A key whose presence makes the source what it is, and which cannot turn it off.
+fn switched_on(
+    key: &'static str,
+    section: &mut Section<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<()> {
+    let At { value, at } = section.boolean(key, reading)?;
+    if !value {
+        reading.problem(
+            Problem::new(at, format!("`{key} = false` makes no source"))
+                .help(format!("write `{key} = true`, or remove it")),
+        );
+    }
+    value.then_some(())
 }
 
 fn path(

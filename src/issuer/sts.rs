@@ -41,6 +41,7 @@ use classify::Told;
 use date::DateWitness;
 use endpoints::{Endpoint, Endpoints};
 pub use for_sources::ForSources;
+use signer::Issued;
 pub use signer::Signer;
 
 /// Past this the signature is refused, or soon will be (the SDK corrects for skew from here on).
@@ -64,6 +65,7 @@ pub struct StsIssuer {
     slots: Arc<Slots>,
     /// Roles that were given less time than they ask for, so that each is told of once.
     clamped: Arc<Mutex<BTreeSet<RoleName>>>,
+    issued: Arc<Issued>,
     /// Of STS: what an `Expiration` is about.
     server_time: SharedTimeSource,
     skew: Arc<Skew>,
@@ -101,6 +103,7 @@ impl StsIssuer {
             sources,
             slots,
             clamped: Arc::default(),
+            issued: Arc::default(),
             server_time: ServerTime::shared(clock, skew.clone()),
             skew,
             metrics,
@@ -113,7 +116,7 @@ impl StsIssuer {
         role: &Role,
         signer: &Signer,
     ) -> Result<Credentials, IssueError> {
-        if let Some(why) = signer.is_a_loop(role, &self.slots) {
+        if let Some(why) = signer.is_a_loop(role, &self.slots, &self.issued) {
             let failure = Failure {
                 what: &why,
                 ..Failure::default()
@@ -331,6 +334,7 @@ impl StsIssuer {
     ) -> Result<Credentials, IssueError> {
         let granted = granted
             .ok_or_else(|| self.unusable(endpoint, role, &Unusable::Missing("Credentials")))?;
+        self.issued.remember(&role.name, granted.access_key_id());
         let grant = Grant {
             access_key_id: granted.access_key_id().to_owned(),
             secret_access_key: Secret::new(granted.secret_access_key().to_owned()),

@@ -2,9 +2,11 @@
 //!
 //! A file may lie on a mount that hangs, so all of it happens on threads that may wait.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -17,6 +19,14 @@ use crate::role::Origin;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Far more than any key or token.
 const MAX_BYTES: u64 = 64 * 1024;
+/// Far more than any shared file.
+const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Whose turn it is to look at these files: what hangs holds up one thread, however often it is looked at.
+static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
+
+/// Held by the thread that looks, until it is done.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// What tells one state of some files from another: of each its device, inode, size and time of change.
 pub(super) type Stamps = Vec<Option<Stamp>>;
@@ -30,7 +40,10 @@ pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
     if paths.is_empty() {
         return Ok(Stamps::new());
     }
-    aside(move || paths.iter().map(|path| stamp(path)).collect()).await
+    aside(paths.clone(), move || {
+        paths.iter().map(|path| stamp(path)).collect()
+    })
+    .await
 }
 
 /// Static keys, one in each file.
@@ -57,7 +70,7 @@ pub(super) async fn keys(
 /// The one word in a file, without the blanks at its ends.
 pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     let path = path.to_owned();
-    aside(move || {
+    aside(vec![path.clone()], move || {
         let refuse = |what: &str| SourceError::new(format!("{} {what}", path.display()));
         if !std::fs::metadata(&path)
             .map_err(|error| unreadable(&path, &error))?
@@ -84,16 +97,43 @@ pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError>
     .await
 }
 
+/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read, finds that they can be.
+/// What that one makes of a file which is not there is its own affair.
+pub(super) async fn can_be_read(
+    config: Option<&PathBuf>,
+    credentials: Option<&PathBuf>,
+) -> Result<(), SourceError> {
+    let paths = shared_files(config, credentials);
+    let mut key = paths.clone();
+    // Not the turn of those who only look for changes.
+    key.push(PathBuf::new());
+    aside(key, move || {
+        for path in &paths {
+            let Ok(file) = std::fs::File::open(path) else {
+                continue;
+            };
+            let mut file = io::Read::take(file, MAX_SHARED_BYTES + 1);
+            if io::copy(&mut file, &mut io::sink()).is_ok_and(|read| read > MAX_SHARED_BYTES) {
+                let path = path.display();
+                return Err(SourceError::new(format!("{path} is far too large")));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// When a file last changed, for people.
 pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let path = path.to_owned();
+    let key = path.clone();
     let changed = move || {
         let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         metadata
             .modified()
             .map_err(|error| unreadable(&path, &error))
     };
-    aside(changed).await.ok()
+    aside(vec![key], changed).await.ok()
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> SourceError {
@@ -176,13 +216,73 @@ fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<
     .collect()
 }
 
-/// On a thread that may wait, for a while.
+/// On a thread that may wait, for a while. While another looks at the same, there is no second thread.
 async fn aside<T: Send + 'static>(
+    paths: Vec<PathBuf>,
     look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
     let slow = || SourceError::new("its files cannot be read: is their file system well?");
-    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(look)).await {
+    let turn = turn(paths);
+    let looked = async {
+        let turn = turn.lock_owned().await;
+        tokio::task::spawn_blocking(move || {
+            let found = look();
+            drop(turn);
+            found
+        })
+        .await
+    };
+    match tokio::time::timeout(PATIENCE, looked).await {
         Ok(Ok(found)) => found,
         Ok(Err(_)) | Err(_) => Err(slow()),
+    }
+}
+
+fn turn(paths: Vec<PathBuf>) -> Turn {
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    turns.entry(paths).or_default().clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_looked_at_once_at_a_time() {
+        let paths = || vec![PathBuf::from("/hung/by/this/test")];
+        let started = Arc::new(AtomicUsize::new(0));
+        let (release, released) = mpsc::channel::<()>();
+        let count = started.clone();
+        let first = tokio::spawn(aside(paths(), move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = released.recv();
+            Ok(())
+        }));
+        let again = || {
+            let count = started.clone();
+            aside(paths(), move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+        };
+        while started.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The clock stands still while a thread is busy, so it is turned by hand.
+        let others: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
+        tokio::task::yield_now().await;
+        tokio::time::advance(PATIENCE * 2).await;
+        assert!(first.await.unwrap().is_err());
+        for other in others {
+            assert!(other.await.unwrap().is_err());
+        }
+        assert_eq!(started.load(Ordering::SeqCst), 1);
+        release.send(()).unwrap();
+        assert!(again().await.is_ok());
+        assert_eq!(started.load(Ordering::SeqCst), 2);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds;
@@ -60,7 +61,7 @@ pub(super) async fn load(
             config_file,
             shared_credentials_file,
         } => {
-            let files = profile_files(config_file.as_ref(), shared_credentials_file.as_ref());
+            let files = (config_file.as_ref(), shared_credentials_file.as_ref());
             profile(&config, Some(name), files).await
         }
         Origin::WebIdentity(identity) => return trade(identity, outside).await,
@@ -79,6 +80,23 @@ pub(super) async fn load(
     })
 }
 
+/// The same, unless they have ended already.
+pub(super) fn unended(
+    credentials: Credentials,
+    now: SystemTime,
+) -> Result<Credentials, SourceError> {
+    match credentials.expiry().filter(|end| *end <= now) {
+        None => Ok(credentials),
+        Some(end) => {
+            let end = jiff::Timestamp::try_from(end).map(|end| end.to_string());
+            Err(SourceError::new(format!(
+                "what it gives ended at {}: is what renews it well?",
+                end.unwrap_or_default()
+            )))
+        }
+    }
+}
+
 /// The first of the SDK's chain that has something, but for the container provider.
 async fn chain(
     config: &ProviderConfig,
@@ -93,7 +111,7 @@ async fn chain(
     ] {
         let loaded = match link {
             "environment" => environment().await,
-            "profile" => profile(config, None, None).await,
+            "profile" => profile(config, None, (None, None)).await,
             "web identity" => token_in_environment(outside).await,
             _ => metadata(config, None).await,
         };
@@ -122,9 +140,13 @@ async fn environment() -> Result<Credentials, Miss> {
 async fn profile(
     config: &ProviderConfig,
     name: Option<&str>,
-    files: Option<EnvConfigFiles>,
+    (config_file, credentials_file): (Option<&PathBuf>, Option<&PathBuf>),
 ) -> Result<Credentials, Miss> {
-    if let Some(command) = command_of_profile(name, files.as_ref()).await {
+    files::can_be_read(config_file, credentials_file)
+        .await
+        .map_err(|error| Miss::Failed(error.to_string()))?;
+    let files = profile_files(config_file, credentials_file);
+    if let Some(command) = command_of_profile(name, files.as_ref()).await? {
         return process::run(&command)
             .await
             .map_err(|error| Miss::Failed(error.to_string()));
@@ -144,20 +166,51 @@ async fn profile(
     }
 }
 
-/// The command of a profile that has nothing else: run here, where it is killed when its time is over.
+/// The command of a profile that has nothing else: run here, where it is killed when its time is over. The SDK would run
+/// one behind a `source_profile` without an end, so that is refused.
 async fn command_of_profile(
     name: Option<&str>,
     files: Option<&EnvConfigFiles>,
-) -> Option<CommandLine> {
+) -> Result<Option<CommandLine>, Miss> {
     let files = files.cloned().unwrap_or_default();
     let name = name.map(|name| name.to_owned().into());
-    let profiles = aws_config::profile::load(&Fs::real(), &Env::real(), &files, name)
-        .await
-        .ok()?;
-    let profile = profiles.get_profile(profiles.selected_profile())?;
-    let command = profile.get("credential_process")?;
+    // What is wrong with a file is told by the load itself.
+    let Ok(profiles) = aws_config::profile::load(&Fs::real(), &Env::real(), &files, name).await
+    else {
+        return Ok(None);
+    };
+    let selected = profiles.selected_profile();
+    let Some(profile) = profiles.get_profile(selected) else {
+        return Ok(None);
+    };
+    let mut passed = vec![selected];
+    let mut last = profile;
+    while let Some(next) = last
+        .get("source_profile")
+        .filter(|_| last.get("role_arn").is_some())
+    {
+        let Some(behind) = profiles.get_profile(next) else {
+            break;
+        };
+        let has = |key: &str| behind.get(key).is_some();
+        let leads_on = has("role_arn") && has("source_profile") && !passed.contains(&next);
+        // Keys in a profile behind another come before all else in it.
+        if has("credential_process") && !has("aws_access_key_id") && !leads_on {
+            return Err(Miss::Failed(format!(
+                "the profile {next}, behind a `source_profile`, has a `credential_process`, which nothing would stop there: \
+                 put the command into a [source.NAME] of its own, with `credential_process`, and where a role comes first, \
+                 make that a [role.NAME] and chain to it with `source = \"role.NAME\"`"
+            )));
+        }
+        if passed.contains(&next) {
+            break;
+        }
+        passed.push(next);
+        last = behind;
+    }
     let elsewhere = BEFORE_PROCESS.iter().any(|key| profile.get(key).is_some());
-    CommandLine::parse(command).ok().filter(|_| !elsewhere)
+    let command = profile.get("credential_process").filter(|_| !elsewhere);
+    Ok(command.and_then(|command| CommandLine::parse(command).ok()))
 }
 
 fn profile_files(

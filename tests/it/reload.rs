@@ -1,13 +1,11 @@
 //! SIGHUP: one swap or nothing, and nothing that works is lost.
 
-use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::hanging::Hanging;
 use crate::support::harness::{Daemon, arn, with};
 use crate::support::sts::{FakeSts, Fault};
 use crate::support::witness::Witness;
@@ -370,32 +368,6 @@ fn no_request_is_lost_over_fifty_reloads() {
     let seen = witness.testify(&sts);
     let lost = seen.iter().find(|seen| seen.status != 200);
     assert!(lost.is_none(), "{lost:?}");
-}
-
-/// A file whose reading ends when somebody says so, as one on a network mount may: a terminal without a person.
-struct Hanging {
-    terminal: File,
-    path: PathBuf,
-    /// Without anybody at the other side its reading would fail at once.
-    _other_side: File,
-}
-
-impl Hanging {
-    fn new() -> Self {
-        let pair = nix::pty::openpty(None, None).expect("a terminal");
-        let path = nix::unistd::ttyname(&pair.slave).expect("its name");
-        Self {
-            terminal: pair.master.into(),
-            path,
-            _other_side: pair.slave.into(),
-        }
-    }
-
-    /// Says this and ends, with control-D.
-    fn say(&mut self, text: &str) {
-        self.terminal.write_all(text.as_bytes()).expect("to type");
-        self.terminal.write_all(b"\x04").expect("to end");
-    }
 }
 
 #[test]

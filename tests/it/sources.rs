@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::sys::signal::Signal;
 
+use crate::support::hanging::Hanging;
 use crate::support::harness::{
     BASE_KEY, BASE_SECRET, Daemon, PATIENCE, Setup, arn, text, wait_for, with,
 };
@@ -129,7 +131,7 @@ fn a_profile_that_assumes_a_role_first() {
 }
 
 #[test]
-fn a_profile_that_runs_a_command_and_one_that_runs_it_for_another() {
+fn a_profile_that_runs_a_command_and_one_behind_another_that_may_not() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .env("AWS_ENDPOINT_URL_STS", &sts.endpoint_url())
@@ -158,9 +160,11 @@ fn a_profile_that_runs_a_command_and_one_that_runs_it_for_another() {
     write(&setup.home().join("config"), &config);
     let daemon = setup.start();
     daemon.vended("orders");
-    daemon.vended("ledger");
+    let role = daemon.failed("ledger", "source");
+    let message = text(&role["last_error"]["message"]);
+    assert!(message.contains("the profile direct, behind"), "{message}");
+    assert_eq!(sts.count(&arn("behind")), 0);
     assert_signed(&sent(&sts, "orders"), KEY, SECRET, None);
-    assert_signed(&sent(&sts, "behind"), KEY, SECRET, None);
     let seen = std::fs::read_to_string(seen).expect("what it saw");
     assert!(seen.contains("PATH="), "{seen}");
     assert!(!seen.contains("\nAWS_CONTAINER"), "it could ask us: {seen}");
@@ -817,6 +821,61 @@ fn a_source_that_gives_back_what_we_vend_is_refused() {
 }
 
 #[test]
+fn what_we_issued_before_the_last_refresh_is_known_too() {
+    let sts = FakeSts::start();
+    let setup = setup(&sts);
+    let kept = setup.home().join("kept");
+    let mut daemon = setup
+        .source(
+            "loop",
+            &format!("credential_process = '''cat {}'''", kept.display()),
+        )
+        .role("orders")
+        .start();
+    let old = daemon.vended("orders");
+    let part = |name: &str| text(&old[name]);
+    let more = format!(",\"SessionToken\":\"{}\"", part("Token"));
+    write(
+        &kept,
+        &printed(&part("AccessKeyId"), &part("SecretAccessKey"), &more),
+    );
+    assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
+    daemon.role_when("orders", "has another key", |role| {
+        role["access_key_id"] != old["AccessKeyId"]
+    });
+    daemon.text.set_role("ledger", "source = \"loop\"");
+    daemon.reload();
+    let role = daemon.failed("ledger", "misconfigured");
+    let message = text(&role["last_error"]["message"]);
+    assert!(message.contains("gives back what roletap"), "{message}");
+    assert_eq!(sts.count(&arn("ledger")), 0);
+}
+
+#[test]
+fn what_has_ended_already_is_no_identity() {
+    let sts = FakeSts::start();
+    let ended = ",\"SessionToken\":\"a-session-token\",\"Expiration\":\"2020-01-01T00:00:00Z\"";
+    let command = format!(
+        "credential_process = '''echo '{}' '''",
+        printed(KEY, SECRET, ended)
+    );
+    let mut daemon = setup(&sts)
+        .source("stale", &command)
+        .role_with("orders", "source = \"stale\"")
+        .prepare();
+    daemon.spawn();
+    daemon.wait_until_serving();
+    let role = daemon.failed("orders", "source");
+    let message = text(&role["last_error"]["message"]);
+    assert!(
+        message.contains("ended at 2020-01-01T00:00:00Z"),
+        "{message}"
+    );
+    assert_eq!(source_up(&daemon, "stale"), Some(0.0));
+    assert_eq!(sts.count(&arn("orders")), 0);
+}
+
+#[test]
 fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
     let sts = FakeSts::start();
     let other = with(&sts).role("orders").start();
@@ -1132,4 +1191,51 @@ fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
         .start();
     daemon.failed("orders", "network");
     assert_eq!(proxy.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn a_source_that_hangs_holds_up_one_thread_and_keeps_nobody_from_going_home() {
+    let sts = FakeSts::start();
+    let hanging = Hanging::new();
+    let keys = format!(
+        "profile = \"legacy\"\nconfig_file = \"none\"\nshared_credentials_file = {:?}",
+        hanging.path
+    );
+    let names: Vec<String> = (0..10).map(|number| format!("role-{number}")).collect();
+    let mut setup = setup(&sts).source("mount", &keys).role("well");
+    std::fs::write(setup.home().join("none"), "").expect("to write");
+    for name in &names {
+        setup = setup.role_with(name, "source = \"mount\"");
+    }
+    let mut daemon = setup.prepare();
+    daemon.spawn();
+    daemon.wait_until_serving();
+    daemon.vended("well");
+    daemon.logged("is their file system well?");
+    let attempts = |daemon: &Daemon, name: &str| {
+        daemon
+            .metric("roletap_refresh_attempts_total", &[("role", name)])
+            .unwrap_or_default()
+    };
+    let threads = |daemon: &Daemon| -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()));
+        let status = status.expect("its status");
+        let line = status.lines().find(|line| line.starts_with("Threads:"));
+        let count = line.and_then(|line| line.split_whitespace().nth(1));
+        count.expect("a line").parse().expect("a number")
+    };
+    let before = threads(&daemon);
+    for _ in 0..3 {
+        let last: Vec<f64> = names.iter().map(|name| attempts(&daemon, name)).collect();
+        daemon.signal(Signal::SIGUSR1);
+        daemon.wait_until("every role has tried again", |daemon| {
+            let now: Vec<f64> = names.iter().map(|name| attempts(daemon, name)).collect();
+            let all = now.iter().zip(&last).all(|(now, last)| now > last);
+            all.then_some(()).ok_or_else(|| format!("{last:?} {now:?}"))
+        });
+    }
+    // What else reads aside, such as a resolver, may come and go.
+    let now = threads(&daemon);
+    assert!(now <= before + 2, "{before} threads, then {now}");
+    assert_eq!(daemon.stop(), Some(0));
 }

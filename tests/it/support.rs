@@ -1,4 +1,5 @@
 //! What the tests share.
+pub(crate) mod hanging;
 pub mod harness;
 pub mod patience;
 pub(crate) mod s3;

@@ -1,13 +1,40 @@
 //! Who signs a request: a source, or a role that another is chained to.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials as BaseCredentials;
 
-use crate::role::{Principal, Role, RoleArn, Source};
+use crate::role::{Principal, Role, RoleArn, RoleName, Source};
 use crate::slots::Slots;
 use crate::source::{InHand, SourceError};
+
+/// Of one role, so many keys that were issued last are known again.
+const REMEMBERED: usize = 8;
+
+/// The ids of what was issued: whoever signs with one of them feeds on us, also after a refresh.
+#[derive(Debug, Default)]
+pub(super) struct Issued(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
+
+impl Issued {
+    pub(super) fn remember(&self, role: &RoleName, access_key_id: &str) {
+        let mut issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = issued.entry(role.clone()).or_default();
+        keys.push_back(access_key_id.to_owned());
+        if keys.len() > REMEMBERED {
+            keys.pop_front();
+        }
+    }
+
+    fn role_of(&self, access_key_id: &str) -> Option<RoleName> {
+        let issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (role, _) = issued
+            .iter()
+            .find(|(_, keys)| keys.iter().any(|key| key == access_key_id))?;
+        Some(role.clone())
+    }
+}
 
 /// What a request is signed with. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -94,7 +121,7 @@ impl Signer {
     }
 
     /// Why signing for this role would be to feed on ourselves.
-    pub(super) fn is_a_loop(&self, role: &Role, slots: &Slots) -> Option<String> {
+    pub(super) fn is_a_loop(&self, role: &Role, slots: &Slots, issued: &Issued) -> Option<String> {
         let Of::Source(source, in_hand) = &self.of else {
             return None;
         };
@@ -106,11 +133,12 @@ impl Signer {
                 .credentials()
                 .is_some_and(|held| held.access_key_id() == key)
         });
-        if let Some(ours) = ours {
+        let ours = ours.map(|slot| slot.role.name.clone());
+        if let Some(ours) = ours.or_else(|| issued.role_of(key)) {
             return Some(format!(
                 "the source {} ({}) gives back what roletap itself vends for the role {}: something leads from it to our \
                  own endpoint",
-                source.name, source.origin, ours.role.name
+                source.name, source.origin, ours
             ));
         }
         let principal = in_hand.identity.as_ref()?.principal();
