@@ -53,6 +53,7 @@ struct Verdict {
 impl Vend {
     /// Answers for `slots`; requests must name one of `listen`, a loopback name or address, or an address that SDKs
     /// know as a container endpoint. At most `waiters` requests wait, each `pending_wait` at most.
+    #[expect(clippy::too_many_arguments, reason = "it stands between that many")]
     pub fn new(
         slots: Arc<Slots>,
         clock: SharedTimeSource,
