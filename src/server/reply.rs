@@ -12,6 +12,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use crate::caller::Description;
 use crate::credentials::Credentials;
 use crate::role::RoleName;
 
@@ -38,6 +39,13 @@ pub enum Refusal {
     RoleNotFound,
     /// A foreign `Host`, a forwarded request, a browser's.
     Forbidden,
+    /// The kernel's word on who is calling is not what the role demands.
+    CallerNotAllowed {
+        /// Whose credentials.
+        role: RoleName,
+        /// Who that is.
+        caller: Description,
+    },
     /// Not a path of ours.
     NotFound,
     /// Not a method of ours.
@@ -73,6 +81,7 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         | Refusal::Unauthorized
         | Refusal::RoleNotFound
         | Refusal::Forbidden
+        | Refusal::CallerNotAllowed { .. }
         | Refusal::NotFound => {}
     }
     reply
@@ -132,6 +141,7 @@ impl Refusal {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::RoleNotFound => (StatusCode::NOT_FOUND, "RoleNotFound"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::CallerNotAllowed { .. } => (StatusCode::FORBIDDEN, "CallerNotAllowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
         }
@@ -157,6 +167,10 @@ impl Refusal {
             Self::Forbidden => "this endpoint answers only direct requests from this host: a proxy or a browser is in \
                                 between (does NO_PROXY name 127.0.0.1?)"
                 .to_owned(),
+            Self::CallerNotAllowed { role, caller } => format!(
+                "role {role} is not for who asked, {caller}: `allow_users` and `allow_units` of [role.{role}] in roletap's \
+                 configuration say for whom it is; `roletap doctor {role}` tells more"
+            ),
             Self::NotFound => "nothing is served here: credentials are at /v1/credentials/ROLE".to_owned(),
             Self::MethodNotAllowed => "only GET and HEAD are served here".to_owned(),
         }

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use super::guard::direct;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Endpoint};
+use super::{Answering, Connection, Endpoint};
 use crate::audit::Audit;
+use crate::caller::kernel::Kernel;
+use crate::caller::{self, Description};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
@@ -31,6 +33,7 @@ pub struct Vend {
     clock: SharedTimeSource,
     metrics: Arc<Metrics>,
     audit: Audit,
+    kernel: Arc<Kernel>,
     hosts: Vec<IpAddr>,
     /// Milliseconds; a reload may change it.
     pending_wait: AtomicU64,
@@ -50,11 +53,13 @@ struct Verdict {
 impl Vend {
     /// Answers for `slots`; requests must name one of `listen`, a loopback name or address, or an address that SDKs
     /// know as a container endpoint. At most `waiters` requests wait, each `pending_wait` at most.
+    #[expect(clippy::too_many_arguments, reason = "it stands between that many")]
     pub fn new(
         slots: Arc<Slots>,
         clock: SharedTimeSource,
         metrics: Arc<Metrics>,
         audit: Audit,
+        kernel: Arc<Kernel>,
         listen: &[SocketAddr],
         pending_wait: Duration,
         waiters: usize,
@@ -65,6 +70,7 @@ impl Vend {
             clock,
             metrics,
             audit,
+            kernel,
             hosts,
             pending_wait: AtomicU64::new(0),
             may_wait: Arc::new(Semaphore::new(waiters)),
@@ -82,7 +88,7 @@ impl Vend {
     }
 
     /// The answer, now.
-    fn answer(&self, head: &request::Parts, now: SystemTime) -> Verdict {
+    fn answer(&self, head: &request::Parts, connection: &Connection, now: SystemTime) -> Verdict {
         let refused = |result, refusal| Verdict {
             slot: None,
             result,
@@ -115,6 +121,15 @@ impl Vend {
                 _ => return refused(VendResult::Unauthorized, Refusal::Unauthorized),
             },
         };
+        if let Err(caller) = self.admit(slot, connection) {
+            let role = slot.role.name.clone();
+            return Verdict {
+                slot: Some(slot.clone()),
+                result: VendResult::CallerNotAllowed,
+                reply: reply::refusal(&Refusal::CallerNotAllowed { role, caller }),
+                credentials: None,
+            };
+        }
         slot.ask();
         let (result, reply, credentials) = of_state(slot, now);
         Verdict {
@@ -125,11 +140,21 @@ impl Vend {
         }
     }
 
+    /// Whether the role is for whoever opened this connection.
+    fn admit(&self, slot: &Slot, connection: &Connection) -> Result<(), Description> {
+        let callers = &slot.role.callers;
+        if callers.demand_nothing() {
+            return Ok(());
+        }
+        let seen = connection.caller(|client, server| self.kernel.caller(client, server));
+        caller::admit(callers, seen, |group| self.kernel.unit_of(group))
+    }
+
     fn conclude(
         &self,
         verdict: Verdict,
         head: &request::Parts,
-        peer: SocketAddr,
+        connection: &Connection,
         started: Instant,
         now: SystemTime,
     ) -> Reply {
@@ -148,28 +173,42 @@ impl Vend {
             verdict.result,
             credentials,
             head,
-            peer,
+            connection.peer,
+            || self.describe(connection),
             now,
         );
         verdict.reply
+    }
+
+    /// Who is calling, where somebody has wanted to know.
+    fn describe(&self, connection: &Connection) -> Option<String> {
+        let caller = connection.known_caller()?;
+        let group = caller.ok().and_then(|caller| caller.group);
+        let unit = group.and_then(|group| self.kernel.unit_of(group));
+        Some(Description::of(caller, unit).to_string())
     }
 }
 
 /// Handed out as an `Arc` so that a request may outlive the accept loop that took it.
 impl Endpoint for Arc<Vend> {
-    fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering {
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering {
         let started = Instant::now();
         let (head, _) = request.into_parts();
         let now = self.clock.now();
-        let verdict = self.answer(&head, now);
+        let verdict = self.answer(&head, connection, now);
         let waiting = (verdict.result == VendResult::Pending)
             .then(|| self.may_wait.clone().try_acquire_owned().ok())
             .flatten()
             .zip(verdict.slot.clone());
         match waiting {
-            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started, now))),
+            None => Answering::Now(Some(
+                self.conclude(verdict, &head, connection, started, now),
+            )),
             Some((permit, slot)) => {
-                Answering::Later(self.clone().wait(slot, permit, head, peer, started))
+                Answering::Later(
+                    self.clone()
+                        .wait(slot, permit, head, connection.clone(), started),
+                )
             }
         }
     }
@@ -181,7 +220,7 @@ impl Vend {
         slot: Arc<Slot>,
         permit: OwnedSemaphorePermit,
         head: request::Parts,
-        peer: SocketAddr,
+        connection: Arc<Connection>,
         started: Instant,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         Box::pin(async move {
@@ -190,8 +229,8 @@ impl Vend {
             drop(permit);
             // The world may have changed: ask anew, under the table that is now in force.
             let now = self.clock.now();
-            let verdict = self.answer(&head, now);
-            self.conclude(verdict, &head, peer, started, now)
+            let verdict = self.answer(&head, &connection, now);
+            self.conclude(verdict, &head, &connection, started, now)
         })
     }
 }
