@@ -210,6 +210,7 @@ async fn live(plan: Plan) -> Tally {
         ..Tally::default()
     };
     let mut disturbed: Option<Instant> = None;
+    let mut learned: Option<Instant> = None;
     let mut changed: BTreeMap<usize, Instant> = BTreeMap::new();
     let end = Instant::now() + Duration::from_secs(plan.days * DAY);
     while Instant::now() < end {
@@ -224,6 +225,7 @@ async fn live(plan: Plan) -> Tally {
         if plan.faults && random.u32(..700) == 0 {
             disturb(&mut random, &local, &clock);
             disturbed = Some(Instant::now());
+            learned = None;
             tally.disturbances += 1;
         }
         if random.u32(..500) == 0 {
@@ -259,7 +261,12 @@ async fn live(plan: Plan) -> Tally {
         // While nobody answers, a wall that was set is all the time there is.
         let told_at = *truth.told_at.lock().unwrap();
         let calm = disturbed.is_none_or(|at| at.elapsed() > DISTURBED && told_at > at);
-        let tight = tightened.elapsed() > TIGHTENED;
+        // A wall that was set by less than anybody notices is mended by the next grant, and each role a nap later.
+        if disturbed.is_some_and(|at| told_at > at) {
+            learned.get_or_insert_with(Instant::now);
+        }
+        let tight = tightened.elapsed() > TIGHTENED
+            && (disturbed.is_none() || learned.is_some_and(|at| at.elapsed() > DISTURBED));
         check(
             &truth, &slots, &current, &changed, calm, tight, &mut tally, &told,
         );
