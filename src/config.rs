@@ -24,6 +24,7 @@ mod problem;
 mod reading;
 mod redacted;
 mod region;
+mod remaining;
 mod roles;
 mod secret;
 mod section;
