@@ -19,8 +19,7 @@ class Chdb:
 
     @staticmethod
     def table(bucket, key):
-        return (f"s3('{protocol.ENDPOINT}/{bucket}/{key}', 'LineAsString', 'line String', "
-                "extra_credentials(use_environment_credentials = 1))")
+        return f"s3('{protocol.ENDPOINT}/{bucket}/{key}', 'LineAsString', 'line String')"
 
 
 protocol.live(f"chdb {chdb.__version__}, ClickHouse {chdb.engine_version}", Chdb)
