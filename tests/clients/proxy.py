@@ -45,6 +45,7 @@ class Tap:
         self.upstream, self.recognise, self.holds, self.documents = upstream, recognise, holds, documents
         self.exchanges = []
         self._server, self._transports = None, set()
+        self._tasks = set()  # the loop itself refers to its tasks only weakly
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self.port = 0
@@ -74,6 +75,9 @@ class Tap:
             transport.abort()
 
     async def _connection(self, from_client, to_client):
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self._transports.add(to_client.transport)
         to_daemon = None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

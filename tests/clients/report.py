@@ -1,11 +1,13 @@
 """What came of it: a table for the terminal, and docs/clients.md."""
 
 import datetime
+import re
 
 from cast import STEPS
 from daemon import LONG_SECONDS, SHORT_SECONDS
 from story import HELD
 
+MACHINE = ("os/", "linux/", "md/arch", "exec-env/")  # how a token of a User-Agent begins that is no product
 MARKS = {"ok": "✓", "limit": "–", "failed": "✗", "absent": " "}
 
 
@@ -29,7 +31,7 @@ def failures(results):
     return [(result.client.name, step, said) for result in results for step, (mark, said) in judge(result).items() if mark == "failed"]
 
 
-def print_results(results, control):
+def print_results(results):
     rows = [["client", "version", *STEPS, "first call", "ours"]]
     for result in results:
         marks = [MARKS[mark] for mark, _ in judge(result).values()]
@@ -97,7 +99,7 @@ def markdown(results, missing, control):
         counts = [str(result.requests.get(episode, "")) for episode in ("first", "long", "refreshed", "pending", "wrong")]
         times = [milliseconds(value) for value in (result.first_credentials_ms, result.our_ms, result.first_call_ms)]
         headers = ", ".join(result.headers)
-        lines.append(f"| {result.client.name} | " + " | ".join([*counts, *times, result.rotated_with, headers, cell(result.agent)]) + " |")
+        lines.append(f"| {result.client.name} | " + " | ".join([*counts, *times, result.rotated_with, headers, cell(products(result.agent))]) + " |")
     lines += [
         "",
         "## What it does when there is nothing",
@@ -133,6 +135,12 @@ def conduct(result, episode):
     if result.waited.get(episode):
         return "waited, and went on" if answer.ok else f"waited, and failed: {cell(answer.said)}"
     return "went on" if answer.ok else f"failed after {milliseconds(answer.ms)}: {cell(answer.said)}"
+
+
+def products(agent):
+    """A User-Agent without its comments and without what it tells of this machine, such as the kernel."""
+    tokens = re.sub(r"\([^)]*\)", " ", agent).split()
+    return " ".join(token for token in tokens if not token.lower().startswith(MACHINE))
 
 
 def cell(text):
