@@ -267,9 +267,12 @@ async fn live(plan: Plan) -> Tally {
         }
         let tight = tightened.elapsed() > TIGHTENED
             && (disturbed.is_none() || learned.is_some_and(|at| at.elapsed() > DISTURBED));
-        check(
-            &truth, &slots, &current, &changed, calm, tight, &mut tally, &told,
-        );
+        let quiet = Quiet {
+            changed: &changed,
+            calm,
+            tight,
+        };
+        check(&truth, &slots, &current, &quiet, &mut tally, &told);
     }
     let calls = truth.calls.lock().unwrap();
     tally.calls = calls.len();
@@ -289,14 +292,22 @@ async fn live(plan: Plan) -> Tally {
     tally
 }
 
+/// What may be demanded of an instant.
+struct Quiet<'q> {
+    /// When each role was last changed.
+    changed: &'q BTreeMap<usize, Instant>,
+    /// Clocks are right, as far as anybody can know.
+    calm: bool,
+    /// Every role has had the time to follow its `min_remaining`.
+    tight: bool,
+}
+
 /// The seven promises, at one instant.
 fn check(
     truth: &Truth,
     slots: &Slots,
     current: &Config,
-    changed: &BTreeMap<usize, Instant>,
-    calm: bool,
-    tight: bool,
+    quiet: &Quiet<'_>,
     tally: &mut Tally,
     told: &dyn Fn() -> String,
 ) {
@@ -318,7 +329,7 @@ fn check(
         match state.vend(now) {
             Ok(vended) => {
                 assert!(
-                    !calm || vended.expires_at() > real,
+                    !quiet.calm || vended.expires_at() > real,
                     "{name} was vended expired: {}",
                     told()
                 );
@@ -337,7 +348,7 @@ fn check(
             }
             Err(phase) => {
                 assert_ne!(phase, Phase::Fresh, "{}", told());
-                if let Some((_, end)) = delivered.filter(|_| calm) {
+                if let Some((_, end)) = delivered.filter(|_| quiet.calm) {
                     assert!(
                         end <= real + Duration::from_secs(1),
                         "{name}: what works was taken away: {}",
@@ -346,22 +357,26 @@ fn check(
                 }
             }
         }
-        let quiet = truth.quiet_since(number);
-        let settled = changed
+        let without_fault = truth.quiet_since(number);
+        let settled = quiet
+            .changed
             .get(&number)
             .is_none_or(|at| at.elapsed() > RECOVERY)
-            && quiet > RECOVERY
+            && without_fault > RECOVERY
             && truth.began.elapsed() > RECOVERY;
-        if calm && settled {
+        if quiet.calm && settled {
             let left = state
                 .vend(now)
                 .map(|vended| vended.expires_at().duration_since(real).unwrap_or_default());
             let left = left.unwrap_or_else(|phase| {
-                panic!("{name} is {phase:?} after {quiet:?} of calm: {}", told())
+                panic!(
+                    "{name} is {phase:?} after {without_fault:?} of calm: {}",
+                    told()
+                )
             });
             let demanded = role.terms.min_remaining;
             assert!(
-                left >= Duration::from_secs(1_200) && (left >= demanded || !tight),
+                left >= Duration::from_secs(1_200) && (left >= demanded || !quiet.tight),
                 "{name} has {left:?} left: {}",
                 told()
             );
