@@ -7,6 +7,8 @@
 //! Invariants of a [`Credentials`]: no field is empty; no value needs a JSON escape (Fluent Bit and s3fs do not
 //! unescape); the document is one line of at most [`DOCUMENT_LIMIT`] bytes; it was unexpired when it was received.
 
+mod shapes;
+
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

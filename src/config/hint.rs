@@ -41,6 +41,9 @@ const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("logging", "log"),
     ("metrics", "admin"),
     ("sources", "source"),
+    ("imds_v1", "http_tokens"),
+    ("http_put_response_hop_limit", "hop_limit"),
+    ("port", "listen"),
 ];
 
 /// Keys that will exist, and what to do until then.
@@ -224,6 +227,7 @@ fn header(kind: &str) -> String {
     match kind {
         "role" => "`[role.NAME]`".to_owned(),
         "source" => "`[source.NAME]`".to_owned(),
+        "imds" => "`[imds.NAME]`".to_owned(),
         other => format!("`[{other}]`"),
     }
 }
