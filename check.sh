@@ -47,6 +47,8 @@ if [ "$clients" = yes ]; then
   tests/policy/run --roletap target/debug/roletap
   step "onboarding, as its page says"
   tests/onboarding/run --roletap target/debug/roletap
+  step "the sinks' recipes, as their pages say"
+  tests/sinks/run --roletap target/debug/roletap
 fi
 # Both say aloud that they were skipped, and why, where the machine cannot.
 step "the package, under a real systemd"

@@ -91,6 +91,7 @@ impl Audit {
         credentials: Option<(&str, SystemTime)>,
         head: &request::Parts,
         peer: SocketAddr,
+        caller: impl FnOnce() -> Option<String>,
         now: SystemTime,
     ) {
         let Some(writer) = &self.writer else { return };
@@ -111,6 +112,7 @@ impl Audit {
             expires_at: credentials.map(|(_, expires_at)| rfc3339(expires_at)),
             requests,
             peer: peer.to_string(),
+            caller: caller(),
             user_agent,
         };
         let mut writer = writer.clone();
@@ -131,6 +133,8 @@ struct Line<'a> {
     expires_at: Option<String>,
     requests: u64,
     peer: String,
+    /// By the kernel's word, for roles that demand it.
+    caller: Option<String>,
     user_agent: Option<String>,
 }
 
@@ -145,6 +149,7 @@ impl Line<'_> {
             "expires_at": self.expires_at,
             "requests_since_last_line": self.requests,
             "peer": self.peer,
+            "caller": self.caller,
             "user_agent": self.user_agent,
         });
         format!("{line}\n")
@@ -167,6 +172,7 @@ impl Line<'_> {
             ("EXPIRES_AT", self.expires_at.as_deref()),
             ("REQUESTS_SINCE_LAST_LINE", Some(&requests)),
             ("PEER", Some(&self.peer)),
+            ("CALLER", self.caller.as_deref()),
             ("USER_AGENT", self.user_agent.as_deref()),
         ];
         let entry = Entry::new(Priority::Info, &message);

@@ -2,8 +2,9 @@
 //!
 //! The only way to own a [`Config`] is to have parsed it: whoever has one need not check it again. Parsing is pure;
 //! what depends on the machine comes through [`Host`]. It asks nothing of AWS and never looks at whether a group, an
-//! address or a role exists.
+//! address or a role exists; only users are looked up, since a role is kept for them by number.
 
+mod callers;
 mod chains;
 mod check;
 mod documents;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::audit::Audit;
 use crate::budget;
 use crate::budget::queue::Queue;
+use crate::caller::kernel::Kernel;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
 use crate::fleet::Fleet;
@@ -35,6 +36,7 @@ use crate::store::Store;
 use crate::systemd;
 use crate::tokens::Tokens;
 
+mod callers;
 mod fronts;
 mod keeping;
 mod orphans;
@@ -100,6 +102,7 @@ pub struct Daemon {
     ready: bool,
     vend: Arc<Vend>,
     fronts: Fronts,
+    kernel: Arc<Kernel>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
     keeping: Option<Keeping>,
@@ -152,11 +155,14 @@ impl Daemon {
             fleet.inherit(keeping::inherit(&kept, &config.roles, clock.now()));
         }
         fleet.reshape(&config.roles, &tokens, None);
+        let kernel = Arc::new(Kernel::default());
+        callers::look(&kernel, &config.roles);
         let vend = Arc::new(Vend::new(
             slots.clone(),
             clock.clone(),
             metrics.clone(),
             audit.clone(),
+            kernel.clone(),
             &config.server.listen,
             config.server.pending_wait,
             (max_connections / 2).max(1),
@@ -179,6 +185,7 @@ impl Daemon {
             queue,
             skew: skew.clone(),
             sources: sources.clone(),
+            kernel: kernel.clone(),
             serves_others: !config
                 .admin
                 .listen
@@ -219,6 +226,7 @@ impl Daemon {
             ready: false,
             vend,
             fronts,
+            kernel,
             audit,
             fleet,
             keeping,

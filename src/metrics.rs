@@ -612,8 +612,8 @@ mod tests {
         }
         page.push_str(
             "\n`outcome` is `issued` or the class of the failure; `result` of `roletap_vend_requests_total` is one of \
-             `vended`,\n`pending`, `unavailable`, `assume_role_failed` for a role, and of `unauthorized`, `role_not_found`, \
-             `forbidden`,\n`not_served` for `role=\"unknown\"`.\n",
+             `vended`,\n`pending`, `unavailable`, `assume_role_failed`, `caller_not_allowed` for a role, and of `unauthorized`, \
+             `role_not_found`,\n`forbidden`, `not_served` for `role=\"unknown\"`.\n",
         );
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

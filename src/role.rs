@@ -5,6 +5,7 @@
 
 mod arn;
 mod base;
+mod callers;
 mod identity;
 mod principal;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use arn::RoleArn;
 pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
+pub use callers::{Callers, OVERFLOW_UID, UnitName, User};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
@@ -39,6 +41,8 @@ pub struct Role {
     pub allow_self_assume: bool,
     /// How a caller proves that it may have this role.
     pub token: TokenSource,
+    /// What the kernel has to say of it, too.
+    pub callers: Callers,
 }
 
 impl Role {

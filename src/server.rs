@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use self::reply::Reply;
+use crate::caller::{Caller, Unseen};
 use crate::listeners::Listeners;
 use crate::metrics::Connections;
 
@@ -55,7 +56,18 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// What answers requests on a listener.
 pub trait Endpoint: Clone + Send + Sync + Unpin + 'static {
     /// The answer, now or later.
-    fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering;
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering;
+}
+
+/// One connection, as far as an answer may depend on it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The address at the other end.
+    pub peer: SocketAddr,
+    /// Ours.
+    local: Option<SocketAddr>,
+    /// Who opened it, once somebody has wanted to know.
+    caller: OnceLock<Result<Caller, Unseen>>,
 }
 
 /// An answer on its way. Named, so that answering from memory costs no allocation.
@@ -64,6 +76,33 @@ pub enum Answering {
     Now(Option<Reply>),
     /// It waits for a pending role.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+}
+
+impl Connection {
+    fn of(stream: &TcpStream, peer: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            peer,
+            // A system call of a quarter of a microsecond, since a stream that hyper has taken cannot be asked later.
+            local: stream.local_addr().ok(),
+            caller: OnceLock::new(),
+        })
+    }
+
+    /// Who opened it: asked once, at the first request for which it matters.
+    pub fn caller(
+        &self,
+        ask: impl FnOnce(SocketAddr, SocketAddr) -> Result<Caller, Unseen>,
+    ) -> Result<Caller, Unseen> {
+        *self.caller.get_or_init(|| match self.local {
+            Some(local) => ask(self.peer, local),
+            None => Err(Unseen::Gone),
+        })
+    }
+
+    /// Who opened it, if somebody has wanted to know.
+    pub fn known_caller(&self) -> Option<Result<Caller, Unseen>> {
+        self.caller.get().copied()
+    }
 }
 
 /// A listener's limits.
@@ -297,8 +336,11 @@ async fn converse(
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT)
         .max_headers(FIELDS_LIMIT);
-    let mut connection =
-        builder.serve_connection(TokioIo::new(stream), PerConnection { endpoint, peer });
+    let per_connection = PerConnection {
+        endpoint,
+        connection: Connection::of(&stream, peer),
+    };
+    let mut connection = builder.serve_connection(TokioIo::new(stream), per_connection);
     let spoken = tokio::select! {
         biased;
         ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
@@ -332,7 +374,7 @@ async fn converse(
 
 struct PerConnection<E> {
     endpoint: E,
-    peer: SocketAddr,
+    connection: Arc<Connection>,
 }
 
 impl<E: Endpoint> Service<Request<Incoming>> for PerConnection<E> {
@@ -341,7 +383,7 @@ impl<E: Endpoint> Service<Request<Incoming>> for PerConnection<E> {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        self.endpoint.respond(request, self.peer)
+        self.endpoint.respond(request, &self.connection)
     }
 }
 

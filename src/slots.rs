@@ -107,6 +107,8 @@ pub enum VendResult {
     Unavailable,
     /// 403, nothing unexpired in hand and a person is needed.
     AssumeRoleFailed,
+    /// 403, not who the role is for.
+    CallerNotAllowed,
     /// 401.
     Unauthorized,
     /// 404, a role that is not there or not this token's.
@@ -350,11 +352,12 @@ impl Counts {
 
 impl VendResult {
     /// Every result, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Vended,
         Self::Pending,
         Self::Unavailable,
         Self::AssumeRoleFailed,
+        Self::CallerNotAllowed,
         Self::Unauthorized,
         Self::RoleNotFound,
         Self::Forbidden,
@@ -368,6 +371,7 @@ impl VendResult {
             Self::Pending => "pending",
             Self::Unavailable => "unavailable",
             Self::AssumeRoleFailed => "assume_role_failed",
+            Self::CallerNotAllowed => "caller_not_allowed",
             Self::Unauthorized => "unauthorized",
             Self::RoleNotFound => "role_not_found",
             Self::Forbidden => "forbidden",
@@ -378,7 +382,11 @@ impl VendResult {
     /// Whether it can be the fate of a request that was authorised for a role.
     pub fn is_about_a_role(self) -> bool {
         match self {
-            Self::Vended | Self::Pending | Self::Unavailable | Self::AssumeRoleFailed => true,
+            Self::Vended
+            | Self::Pending
+            | Self::Unavailable
+            | Self::AssumeRoleFailed
+            | Self::CallerNotAllowed => true,
             Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed => false,
         }
     }

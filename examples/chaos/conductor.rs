@@ -293,8 +293,10 @@ impl Conductor {
             oracle.count("restarts by SIGTERM");
             self.stop()?;
         }
+        oracle.note(format!("restart, killed {is_kill}"));
         self.daemon.start()?;
         oracle.restart_ends();
+        oracle.note("the next process serves".to_owned());
         self.world.down(begun.elapsed());
         Ok(())
     }

@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use crate::World;
 use crate::client::Answer;
-use crate::oracle::{After, Before};
+use crate::oracle::{After, Before, SHIFTED_SLACK};
 
-/// How exactly a shifted clock can be known: `Date` has whole seconds, and may be on its way for an attempt's time.
-const SHIFTED_SLACK: SignedDuration = SignedDuration::from_secs(4);
 /// Over a connection that is already served; the machine may be busy, the contract says 400 ms.
 const SLOWEST: Duration = Duration::from_secs(3);
 

@@ -17,6 +17,11 @@ const KEPT_OF_A_KIND: usize = 8;
 /// What was issued so shortly before a kill may not have been stored yet: a tenth of a second, and a busy machine.
 const UNCERTAIN_AT_A_KILL: SignedDuration = SignedDuration::from_secs(1);
 
+/// How exactly a shifted clock can be known: `Date` has whole seconds, and may be on its way for an attempt's time.
+pub(crate) const SHIFTED_SLACK: SignedDuration = SignedDuration::from_secs(4);
+/// So much of what led to a violation is told.
+const PRELUDE_SECONDS: f64 = 20.0;
+
 /// Locks, whoever panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,6 +114,8 @@ pub(crate) struct Oracle {
     violations: AtomicUsize,
     /// By kind.
     kept: Mutex<Vec<(String, String)>>,
+    /// What was done to the daemon, when.
+    timeline: Mutex<Vec<(f64, String)>>,
 }
 
 impl Role {
@@ -140,7 +147,30 @@ impl Oracle {
             slowest: AtomicU64::new(0),
             violations: AtomicUsize::new(0),
             kept: Mutex::default(),
+            timeline: Mutex::default(),
         }
+    }
+
+    /// Something was done to everybody; told beside a violation that follows.
+    pub(crate) fn note(&self, what: String) {
+        lock(&self.timeline).push((self.begun.elapsed().as_secs_f64(), what));
+    }
+
+    /// What was done shortly before the first violation.
+    pub(crate) fn prelude(&self) -> Vec<String> {
+        let Some(first) = lock(&self.kept).first().map(|(_, told)| told.clone()) else {
+            return Vec::new();
+        };
+        let at: f64 = first
+            .split_whitespace()
+            .next()
+            .and_then(|seconds| seconds.parse().ok())
+            .unwrap_or_default();
+        lock(&self.timeline)
+            .iter()
+            .filter(|(when, _)| (at - PRELUDE_SECONDS..=at + 1.0).contains(when))
+            .map(|(when, what)| format!("{when:8.3} s  ({what})"))
+            .collect()
     }
 
     /// Counts something for the report.
@@ -191,11 +221,13 @@ impl Oracle {
     pub(crate) fn widen_shift(&self, seconds: i64) {
         let mut shift = lock(&self.shift);
         *shift = (shift.0.min(seconds), shift.1.max(seconds));
+        self.note(format!("STS may be {seconds} s ahead: {shift:?}"));
     }
 
     /// The daemon has seen that STS is so far ahead.
     pub(crate) fn settle_shift(&self, seconds: i64) {
         *lock(&self.shift) = (seconds, seconds);
+        self.note(format!("the daemon has seen STS {seconds} s ahead"));
     }
 
     /// The process is about to be replaced. What it has in hand goes to the next one.
@@ -221,7 +253,15 @@ impl Oracle {
         }
     }
 
+    /// The next process serves. What may have ended by the clock that it began with, it has not taken over, and another
+    /// clock does not bring it back.
     pub(crate) fn restart_ends(&self) {
+        let latest =
+            Timestamp::now() + SignedDuration::from_secs(lock(&self.shift).1) + SHIFTED_SLACK;
+        for role in &self.roles {
+            let mut facts = role.facts();
+            facts.in_hand = facts.in_hand.filter(|held| held.expires > latest);
+        }
         self.restarts.fetch_add(1, Ordering::SeqCst);
     }
 

@@ -138,7 +138,7 @@ pub(crate) fn print(
             recovered.as_secs_f64() * 1e3
         ));
     }
-    for line in &kept {
+    for line in oracle.prelude().iter().chain(&kept) {
         say(line);
     }
     say(&format!("{violations} violations (seed {})", world.seed));

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::{CheckFormat, ExitStatus, Failure, load, print};
+use crate::caller::kernel::Kernel;
 use crate::config::{Check, Config, refusal_json};
 
 /// Reports every problem, or what was understood.
@@ -12,10 +13,18 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
         CheckFormat::Text => {
             let loaded = load(config, "nothing was started")?;
             let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            print(&Check::new(&loaded, hosts).text(color))
+            print(&Check::new(&loaded, hosts).text(color))?;
+            match callers_unseen(&loaded.config) {
+                Some(why) => print(&format!("warning: {why}\n")),
+                None => Ok(()),
+            }
         }
         CheckFormat::Json => match Config::load(config) {
-            Ok(loaded) => print(&format!("{:#}\n", Check::new(&loaded, hosts).json())),
+            Ok(loaded) => {
+                let mut found = Check::new(&loaded, hosts).json();
+                found["callers_error"] = callers_unseen(&loaded.config).into();
+                print(&format!("{found:#}\n"))
+            }
             Err(report) => {
                 print(&format!("{:#}\n", refusal_json(&report)))?;
                 Err(Failure {
@@ -25,4 +34,16 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
             }
         },
     }
+}
+
+/// Why roles that demand to know who is calling would be refused to everybody, if they were served here and now.
+pub(super) fn callers_unseen(config: &Config) -> Option<String> {
+    let mut keys = config.roles.values().flat_map(|role| role.callers.keys());
+    let key = keys.next()?;
+    let units = key == "allow_units" || keys.any(|key| key == "allow_units");
+    let no_units = || Kernel::no_units().filter(|_| units).map(str::to_owned);
+    let why = Kernel::default().open().err().or_else(no_units)?;
+    Some(format!(
+        "roles with `allow_users` or `allow_units` would be refused to everybody here: {why}"
+    ))
 }

@@ -174,6 +174,7 @@ fn look_at_daemon(
         Ok(overview) => daemon::answers(overview),
         Err(failure) => daemon::silent(words(failure)),
     }];
+    findings.extend(overview.as_ref().ok().and_then(daemon::callers));
     let reader = match &arguments.user {
         Some(name) => Some(look::user(name).map_err(|what| Failure::new(ExitStatus::Usage, what))?),
         None => workload.and_then(|workload| workload.reader.clone()),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Forecast, Loaded, Report};
-use crate::role::{Base, Origin, TokenSource};
+use crate::role::{Base, Callers, Origin, TokenSource, UnitName};
 
 /// A configuration without problems, seen by somebody who is about to start it.
 #[derive(Debug)]
@@ -46,12 +46,13 @@ impl<'l> Check<'l> {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{:longest$}  {} as {} for {} s, {}{}",
+                "{:longest$}  {} as {} for {} s, {}{}{}",
                 role.name.as_str(),
                 role.request.role_arn,
                 role.request.session_name.as_str(),
                 role.duration.as_secs(),
                 token(&role.token),
+                only_for(&role.callers),
                 signed_by(&role.request.base),
             );
         }
@@ -75,6 +76,8 @@ impl<'l> Check<'l> {
                     "external_id": role.request.external_id.is_some(),
                     "required": role.required,
                     "token": token(&role.token),
+                    "allow_users": role.callers.users.as_ref().map(|users| users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>()),
+                    "allow_units": role.callers.units.as_ref().map(|units| units.iter().map(UnitName::as_str).collect::<Vec<_>>()),
                 })
             })
             .collect();
@@ -141,4 +144,18 @@ fn token(token: &TokenSource) -> String {
         TokenSource::File(path) => format!("token from {}", path.display()),
         TokenSource::None => "no token".to_owned(),
     }
+}
+
+/// What is demanded beside the token.
+fn only_for(callers: &Callers) -> String {
+    let mut out = String::new();
+    if let Some(users) = &callers.users {
+        let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+        let _ = write!(out, ", only for {}", names.join(" or "));
+    }
+    if let Some(units) = &callers.units {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let _ = write!(out, ", only in {}", names.join(" or "));
+    }
+    out
 }

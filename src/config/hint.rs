@@ -1,4 +1,4 @@
-//! What to say about a key that nobody asked for: a secret, a promise for later, a refusal for good, or a slip.
+//! What to say about a key that nobody asked for: a secret, a refusal for good, or a slip.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +24,8 @@ const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("session_tags", "tags"),
     ("transitive_tags", "transitive_tag_keys"),
     ("group", "token_group"),
+    ("users", "allow_users"),
+    ("units", "allow_units"),
     ("endpoint", "endpoint_url"),
     ("aws_region", "region"),
     ("sts_region", "region"),
@@ -44,18 +46,6 @@ const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("imds_v1", "http_tokens"),
     ("http_put_response_hop_limit", "hop_limit"),
     ("port", "listen"),
-];
-
-/// Keys that will exist, and what to do until then.
-const NOT_YET: &[(&str, &str)] = &[
-    (
-        "allow_users",
-        "until then token_group decides who may read a role's token",
-    ),
-    (
-        "allow_units",
-        "until then token_group decides who may read a role's token",
-    ),
 ];
 
 /// Keys that exist at AWS and never will here, and why.
@@ -105,12 +95,6 @@ pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'sta
     } = unknown;
     let shown = key.escape_debug();
     let plain = normalized(&key);
-    if let Some((_, help)) = NOT_YET.iter().find(|(name, _)| *name == plain) {
-        return (
-            Problem::new(at, format!("`{shown}` is not available yet")).help(*help),
-            None,
-        );
-    }
     if let Some((_, why)) = NEVER.iter().find(|(name, _)| *name == plain) {
         return (
             Problem::new(at, format!("`{shown}` is not supported")).help(*why),

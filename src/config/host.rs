@@ -18,6 +18,8 @@ pub trait Host {
     fn env(&self, name: &str) -> Option<String>;
     /// The contents of a file that the configuration names.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The number of a user; `None` if there is none of this name.
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>>;
 }
 
 /// The machine we run on.
@@ -63,13 +65,18 @@ impl Host for ThisHost {
         }
         super::files::read_capped(path)
     }
+
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
+        let user = nix::unistd::User::from_name(name)?;
+        Ok(user.map(|user| user.uid.as_raw()))
+    }
 }
 
 /// A machine that is made up, for tests and for trying a configuration meant for elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     missing_docs,
-    reason = "the fields are named after the methods of `Host`"
+    reason = "the fields are what the methods of `Host` answer from"
 )]
 pub struct FixedHost {
     pub hostname: String,
@@ -77,6 +84,7 @@ pub struct FixedHost {
     pub machine_id: Option<String>,
     pub env: BTreeMap<String, String>,
     pub files: BTreeMap<PathBuf, Vec<u8>>,
+    pub users: BTreeMap<String, u32>,
 }
 
 impl Default for FixedHost {
@@ -87,6 +95,7 @@ impl Default for FixedHost {
             machine_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
             env: BTreeMap::new(),
             files: BTreeMap::new(),
+            users: BTreeMap::new(),
         }
     }
 }
@@ -113,6 +122,10 @@ impl Host for FixedHost {
             .get(path)
             .cloned()
             .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(self.users.get(name).copied())
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Reading<'h> {
     pub(super) accepted: BTreeSet<(String, String)>,
     /// Templates that name this host: by role and key.
     pub(super) names_host: BTreeSet<(String, &'static str)>,
+    /// Users that were looked up, so that a thousand roles ask once.
+    pub(super) users: BTreeMap<String, Result<u32, Refused>>,
 }
 
 /// A key that nobody asked for.
@@ -50,6 +52,7 @@ impl<'h> Reading<'h> {
             missing: Vec::new(),
             accepted: BTreeSet::new(),
             names_host: BTreeSet::new(),
+            users: BTreeMap::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
-use super::{files, lint, operation, policy, session_name, tags};
+use super::{callers, files, lint, operation, policy, session_name, tags};
 use crate::role::{
     AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
     SessionName, Source, SourceIdentity, TokenSource,
@@ -78,6 +78,7 @@ pub(super) fn read(
         .unwrap_or_default();
     let account_id = read_account_id(role_arn, section, reading);
     let token = read_token(section, reading);
+    let callers = callers::read(section, reading);
     lint::read_accepted(name, section, reading);
     let minimum_session_token_size = section
         .integer("minimum_session_token_size", reading, token_size)
@@ -105,6 +106,7 @@ pub(super) fn read(
         minimum_session_token_size,
         allow_self_assume,
         token,
+        callers,
     };
     Some(Draft {
         role,

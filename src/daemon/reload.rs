@@ -8,7 +8,7 @@ use std::path::Path;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::oneshot;
 
-use super::{Daemon, Shared, limits, surroundings, used_sources};
+use super::{Daemon, Shared, callers, limits, surroundings, used_sources};
 use crate::config::{Config, Loaded};
 use crate::metrics::Reload;
 use crate::reload;
@@ -59,11 +59,16 @@ impl Daemon {
         let (send, outcome) = oneshot::channel();
         let (path, config) = (self.path.clone(), self.loaded.config.clone());
         let (tokens, clock) = (self.tokens.clone(), self.local.clone());
+        let kernel = self.kernel.clone();
         let reader = std::thread::Builder::new().name("reload".to_owned());
         // A thread that cannot be started drops its sender, which is an outcome, too.
         let _ = reader.spawn(move || {
+            let outcome = read(&path, &config, &tokens, &clock);
+            if let Ok((new, _)) = &outcome {
+                callers::look(&kernel, &new.config.roles);
+            }
             // Nobody listens to it any more when the daemon is on its way out.
-            let _ = send.send(read(&path, &config, &tokens, &clock));
+            let _ = send.send(outcome);
         });
         self.reading.outcome = Some(outcome);
     }

@@ -40,6 +40,25 @@ pub fn answers(overview: &Value) -> Finding {
     Finding::good("daemon", format!("roletap {} runs", text("version")))
 }
 
+/// Whether it sees who is calling; `None` where no role demands it.
+pub fn callers(overview: &Value) -> Option<Finding> {
+    match overview["callers_known"].as_bool()? {
+        true => Some(Finding::good(
+            "callers",
+            "the kernel tells the daemon who is calling",
+        )),
+        false => Some(Finding::failed(
+            "callers",
+            "the daemon cannot see who is calling",
+            advice(
+                "roles with `allow_users` or `allow_units` are refused to everybody",
+                OPERATOR,
+                overview["callers_error"].as_str().unwrap_or_default(),
+            ),
+        )),
+    }
+}
+
 /// What it holds for a role, by `/roles`.
 pub fn holds(role: &Role, overview: &Value) -> Finding {
     let roles = overview["roles"].as_array();
@@ -108,6 +127,12 @@ pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
         200 => Finding::good(
             "endpoint",
             format!("{url} answers the role's token with credentials"),
+        ),
+        403 if code == "CallerNotAllowed" => Finding::note(
+            "endpoint",
+            format!(
+                "{url} is not for who asks here, by `allow_users` or `allow_units`: ask as the workload"
+            ),
         ),
         401 | 404 => Finding::failed(
             "endpoint",

@@ -1,7 +1,6 @@
 //! The admin endpoint: metrics, health, and what `roletap status` shows. No credentials here.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -13,8 +12,9 @@ use tokio::time::Instant;
 
 use super::guard;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Endpoint};
+use super::{Answering, Connection, Endpoint};
 use crate::budget::queue::Queue;
+use crate::caller::kernel::Kernel;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
 use crate::lifecycle::{Phase, RoleState};
@@ -42,6 +42,8 @@ pub struct Admin {
     pub skew: Arc<Skew>,
     /// The base identities.
     pub sources: Arc<Sources>,
+    /// Who says who is calling.
+    pub kernel: Arc<Kernel>,
     /// Listens beyond loopback, where a Prometheus on another host names us as it likes.
     pub serves_others: bool,
     /// Whether to send workloads here.
@@ -95,6 +97,10 @@ struct Overview {
     sts_paused: bool,
     sts_queue_depth: usize,
     clock_skew_seconds: Option<f64>,
+    /// Whether the kernel tells who is calling; null where no role demands to know.
+    callers_known: Option<bool>,
+    /// Why it does not.
+    callers_error: Option<String>,
     sources: Vec<SourceView>,
     roles: Vec<RoleView>,
 }
@@ -240,6 +246,8 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
+            callers_known: self.kernel.tells(),
+            callers_error: self.kernel.complaint(),
             sources: self
                 .sources
                 .statuses()
@@ -325,7 +333,7 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
 }
 
 impl Endpoint for Arc<Admin> {
-    fn respond<B>(&self, request: Request<B>, _: SocketAddr) -> Answering {
+    fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> Answering {
         Answering::Now(Some(self.answer(&request.into_parts().0)))
     }
 }

@@ -13,6 +13,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::imds::LIFETIME_HEADER;
+use crate::caller::Description;
 use crate::credentials::Credentials;
 use crate::role::{Role, RoleName};
 
@@ -39,6 +40,13 @@ pub enum Refusal {
     RoleNotFound,
     /// A foreign `Host`, a forwarded request, a browser's.
     Forbidden,
+    /// The kernel's word on who is calling is not what the role demands.
+    CallerNotAllowed {
+        /// Whose credentials.
+        role: RoleName,
+        /// Who that is.
+        caller: Description,
+    },
     /// Not a path of ours.
     NotFound,
     /// Not a method of ours.
@@ -113,6 +121,7 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         | Refusal::Unauthorized
         | Refusal::RoleNotFound
         | Refusal::Forbidden
+        | Refusal::CallerNotAllowed { .. }
         | Refusal::NotFound
         | Refusal::NoSessionLifetime(_)
         | Refusal::NoSession
@@ -175,6 +184,7 @@ impl Refusal {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::RoleNotFound => (StatusCode::NOT_FOUND, "RoleNotFound"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::CallerNotAllowed { .. } => (StatusCode::FORBIDDEN, "CallerNotAllowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed | Self::PutOnly => {
                 (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
@@ -205,6 +215,10 @@ impl Refusal {
             Self::Forbidden => "this endpoint answers only direct requests from this host: a proxy or a browser is in \
                                 between (does NO_PROXY name 127.0.0.1?)"
                 .to_owned(),
+            Self::CallerNotAllowed { role, caller } => format!(
+                "role {role} is not for who asked, {caller}: `allow_users` and `allow_units` of [role.{role}] in roletap's \
+                 configuration say for whom it is; `roletap doctor {role}` tells more"
+            ),
             Self::NotFound => "nothing is served here: credentials are at /v1/credentials/ROLE".to_owned(),
             Self::MethodNotAllowed => "only GET and HEAD are served here".to_owned(),
             Self::NoSessionLifetime(most) => format!(

@@ -17,8 +17,10 @@ use tokio::time::Instant;
 use super::guard::direct;
 use super::imds::Front;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Endpoint};
+use super::{Answering, Connection, Endpoint};
 use crate::audit::Audit;
+use crate::caller::kernel::Kernel;
+use crate::caller::{self, Description};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
@@ -36,6 +38,7 @@ pub struct Vend {
     clock: SharedTimeSource,
     metrics: Arc<Metrics>,
     audit: Audit,
+    kernel: Arc<Kernel>,
     door: Door,
     /// Milliseconds; a reload may change it.
     pending_wait: AtomicU64,
@@ -83,11 +86,13 @@ struct Verdict {
 impl Vend {
     /// Answers for `slots`; requests must name one of `listen`, a loopback name or address, or an address that SDKs
     /// know as a container endpoint. At most `waiters` requests wait, each `pending_wait` at most.
+    #[expect(clippy::too_many_arguments, reason = "it stands between that many")]
     pub fn new(
         slots: Arc<Slots>,
         clock: SharedTimeSource,
         metrics: Arc<Metrics>,
         audit: Audit,
+        kernel: Arc<Kernel>,
         listen: &[SocketAddr],
         pending_wait: Duration,
         waiters: usize,
@@ -98,6 +103,7 @@ impl Vend {
             clock,
             metrics,
             audit,
+            kernel,
             door: Door::Token(hosts),
             pending_wait: AtomicU64::new(0),
             may_wait: Arc::new(Semaphore::new(waiters)),
@@ -113,6 +119,7 @@ impl Vend {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             audit: self.audit.clone(),
+            kernel: self.kernel.clone(),
             door: Door::Imds(front),
             pending_wait: AtomicU64::new(self.pending_wait.load(Ordering::Relaxed)),
             may_wait: Arc::new(Semaphore::new(waiters)),
@@ -128,7 +135,7 @@ impl Vend {
     }
 
     /// The answer, now.
-    fn answer(&self, head: &request::Parts, now: SystemTime) -> Answer {
+    fn answer(&self, head: &request::Parts, connection: &Connection, now: SystemTime) -> Answer {
         let (ruling, show): (_, Show) = match &self.door {
             Door::Token(hosts) => (self.by_token(hosts, head, now), |credentials, _| {
                 reply::credentials(credentials)
@@ -144,8 +151,17 @@ impl Vend {
                 credentials: None,
             },
             Ruling::Role(slot) => {
-                slot.ask();
-                let (result, reply, credentials) = of_state(&slot, now, show);
+                let (result, reply, credentials) = match self.admit(&slot, connection) {
+                    Ok(()) => {
+                        slot.ask();
+                        of_state(&slot, now, show)
+                    }
+                    Err(caller) => {
+                        let role = slot.role.name.clone();
+                        let refusal = Refusal::CallerNotAllowed { role, caller };
+                        (VendResult::CallerNotAllowed, reply::refusal(&refusal), None)
+                    }
+                };
                 Verdict {
                     slot: Some(slot),
                     result,
@@ -187,11 +203,21 @@ impl Vend {
         Ruling::Role(slot.clone())
     }
 
+    /// Whether the role is for whoever opened this connection.
+    fn admit(&self, slot: &Slot, connection: &Connection) -> Result<(), Description> {
+        let callers = &slot.role.callers;
+        if callers.demand_nothing() {
+            return Ok(());
+        }
+        let seen = connection.caller(|client, server| self.kernel.caller(client, server));
+        caller::admit(callers, seen, |group| self.kernel.unit_of(group))
+    }
+
     fn conclude(
         &self,
         verdict: Verdict,
         head: &request::Parts,
-        peer: SocketAddr,
+        connection: &Connection,
         started: Instant,
         now: SystemTime,
     ) -> Reply {
@@ -210,20 +236,29 @@ impl Vend {
             verdict.result,
             credentials,
             head,
-            peer,
+            connection.peer,
+            || self.describe(connection),
             now,
         );
         verdict.reply
+    }
+
+    /// Who is calling, where somebody has wanted to know.
+    fn describe(&self, connection: &Connection) -> Option<String> {
+        let caller = connection.known_caller()?;
+        let group = caller.ok().and_then(|caller| caller.group);
+        let unit = group.and_then(|group| self.kernel.unit_of(group));
+        Some(Description::of(caller, unit).to_string())
     }
 }
 
 /// Handed out as an `Arc` so that a request may outlive the accept loop that took it.
 impl Endpoint for Arc<Vend> {
-    fn respond<B>(&self, request: Request<B>, peer: SocketAddr) -> Answering {
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering {
         let started = Instant::now();
         let (head, _) = request.into_parts();
         let now = self.clock.now();
-        let verdict = match self.answer(&head, now) {
+        let verdict = match self.answer(&head, connection, now) {
             Answer::Aside(reply) => return Answering::Now(Some(reply)),
             Answer::Verdict(verdict) => verdict,
         };
@@ -232,9 +267,14 @@ impl Endpoint for Arc<Vend> {
             .flatten()
             .zip(verdict.slot.clone());
         match waiting {
-            None => Answering::Now(Some(self.conclude(verdict, &head, peer, started, now))),
+            None => Answering::Now(Some(
+                self.conclude(verdict, &head, connection, started, now),
+            )),
             Some((permit, slot)) => {
-                Answering::Later(self.clone().wait(slot, permit, head, peer, started))
+                Answering::Later(
+                    self.clone()
+                        .wait(slot, permit, head, connection.clone(), started),
+                )
             }
         }
     }
@@ -246,7 +286,7 @@ impl Vend {
         slot: Arc<Slot>,
         permit: OwnedSemaphorePermit,
         head: request::Parts,
-        peer: SocketAddr,
+        connection: Arc<Connection>,
         started: Instant,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         Box::pin(async move {
@@ -255,11 +295,11 @@ impl Vend {
             drop(permit);
             // The world may have changed: ask anew, under the table that is now in force.
             let now = self.clock.now();
-            let verdict = match self.answer(&head, now) {
+            let verdict = match self.answer(&head, &connection, now) {
                 Answer::Aside(reply) => return reply,
                 Answer::Verdict(verdict) => verdict,
             };
-            self.conclude(verdict, &head, peer, started, now)
+            self.conclude(verdict, &head, &connection, started, now)
         })
     }
 }

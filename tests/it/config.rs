@@ -27,6 +27,8 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 fn host() -> FixedHost {
     let mut host = FixedHost::default();
     host.env.insert("CELL".into(), "eu-1".into());
+    host.users.insert("sink".into(), 1001);
+    host.users.insert("nobody".into(), 65_534);
     host.env
         .insert("AWS_SECRET_ACCESS_KEY".into(), "sentinel-from-env".into());
     for file in entries(&root().join("files")) {

@@ -7,6 +7,7 @@
     reason = "tests look at real clocks, and fail by panicking"
 )]
 
+mod callers;
 mod config;
 mod doctor;
 mod errors;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "audit",
+            "caller",
             "clock",
             "config",
             "credentials",
@@ -38,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "audit",
             "budget",
+            "caller",
             "clock",
             "config",
             "fleet",
@@ -89,6 +91,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "audit",
             "budget",
+            "caller",
             "clock",
             "credentials",
             "issuer",
@@ -141,6 +144,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "slots",
         &["budget", "issuer", "lifecycle", "role", "tokens"],
     ),
+    ("caller", &["role"]),
     ("tokens", &["config", "role"]),
     ("reload", &["config", "role"]),
     ("log", &["config", "journal"]),
@@ -225,6 +229,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["credentials.rs", "keep.rs"],
         "and come in through one",
     ),
+    (
+        "NetlinkSockDiag",
+        &["caller/kernel.rs"],
+        "one file asks the kernel who is calling",
+    ),
     ("signal_hook", &["signals.rs"], "one file takes signals"),
     (
         "tracing_subscriber",
@@ -277,6 +286,8 @@ const NOWHERE: &[(&str, &str)] = &[
 /// Without clock, randomness and waiting: the core decides, the shell waits.
 const PURE: &[&str] = &[
     "budget.rs",
+    "caller.rs",
+    "caller/question.rs",
     "credentials.rs",
     "keep.rs",
     "keep/bytes.rs",
@@ -290,6 +301,7 @@ const PURE: &[&str] = &[
     "reload.rs",
     "role.rs",
     "role/arn.rs",
+    "role/callers.rs",
     "role/identity.rs",
     "role/base.rs",
     "role/principal.rs",

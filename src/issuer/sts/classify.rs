@@ -21,11 +21,11 @@ use crate::source::chain_of;
 pub(super) struct Told {
     pub(super) class: Class,
     pub(super) what: String,
-    code: Option<String>,
+    pub(super) code: Option<String>,
     message: Option<String>,
     obstacle: Option<Obstacle>,
-    status: Option<u16>,
-    request_id: Option<String>,
+    pub(super) status: Option<u16>,
+    pub(super) request_id: Option<String>,
     retry_after: Option<Duration>,
 }
 

@@ -13,11 +13,11 @@ use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::{REQUEST_ID, configured, element, first_line, plain};
+use super::classify::Told;
+use super::configured;
+use crate::clock::Skew;
 use crate::config::Sts;
-use crate::issuer::obstacle::Obstacle;
 use crate::role::CallerIdentity;
-use crate::source::chain_of;
 
 /// Why STS did not say who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub async fn caller_identity(
         config
             .set_region(Some(Region::new(region.to_owned())))
             .set_endpoint_url(url);
-        match ask(&Client::from_conf(config.build()), &name).await {
+        match ask(sts, &Client::from_conf(config.build()), &name).await {
             Err(error) if error.status.is_none() => {
                 first.get_or_insert(error);
             }
@@ -68,7 +68,7 @@ pub async fn caller_identity(
     Err(first.unwrap_or_else(|| unusable("there is no region to ask in".to_owned())))
 }
 
-async fn ask(client: &Client, endpoint: &str) -> Result<CallerIdentity, IdentityError> {
+async fn ask(sts: &Sts, client: &Client, endpoint: &str) -> Result<CallerIdentity, IdentityError> {
     match client.get_caller_identity().send().await {
         Ok(answer) => CallerIdentity::parse(answer.arn().unwrap_or_default()).map_err(|refused| {
             unusable(format!(
@@ -76,7 +76,7 @@ async fn ask(client: &Client, endpoint: &str) -> Result<CallerIdentity, Identity
                 refused.what
             ))
         }),
-        Err(error) => Err(failed(endpoint, &error)),
+        Err(error) => Err(failed(sts, endpoint, &error)),
     }
 }
 
@@ -89,42 +89,17 @@ fn unusable(what: String) -> IdentityError {
     }
 }
 
-fn failed(endpoint: &str, error: &SdkError<GetCallerIdentityError, HttpResponse>) -> IdentityError {
-    let answer = error.raw_response();
-    let status = answer.map(|answer| answer.status().as_u16());
-    let body = answer
-        .and_then(|answer| answer.body().bytes())
-        .map(String::from_utf8_lossy)
-        .unwrap_or_default();
-    let metadata = error.as_service_error().map(GetCallerIdentityError::meta);
-    let code = metadata
-        .and_then(|meta| meta.code())
-        .or_else(|| element(&body, "Code"))
-        .map(plain);
-    let message = metadata
-        .and_then(|meta| meta.message())
-        .or_else(|| element(&body, "Message"))
-        .map(first_line);
-    let what = match (error, &code, status) {
-        (SdkError::TimeoutError(_), _, _) => Obstacle::NoAnswer.what(endpoint),
-        (SdkError::DispatchFailure(_) | SdkError::ResponseError(_), _, _) => {
-            Obstacle::of(error).what(endpoint)
-        }
-        (_, Some(code), _) => match message {
-            Some(message) => format!("{endpoint} answered {code}: {message}"),
-            None => format!("{endpoint} answered {code}"),
-        },
-        (_, None, Some(status)) => {
-            format!("{endpoint} answered HTTP {status}, and not as STS does")
-        }
-        (_, None, None) => chain_of(error),
-    };
+fn failed(
+    sts: &Sts,
+    endpoint: &str,
+    error: &SdkError<GetCallerIdentityError, HttpResponse>,
+) -> IdentityError {
+    // The class says when to try again, and nobody does: the clock has no part in it.
+    let told = Told::of(error, endpoint, sts.attempt_timeout, &Skew::new(), &[]);
     IdentityError {
-        code,
-        status,
-        request_id: answer
-            .and_then(|answer| answer.headers().get(REQUEST_ID))
-            .map(plain),
-        what: plain(&what),
+        code: told.code,
+        status: told.status,
+        request_id: told.request_id,
+        what: told.what,
     }
 }

@@ -1,0 +1,192 @@
+//! Who is calling, by the kernel's word, and whether a role is for them. Pure; [`kernel`] asks.
+//!
+//! A second factor beside the token, for callers in our own network namespace. What the kernel tells is who *opened* the
+//! socket: a process that was handed one, or has changed its user since, goes by another's name. Whatever is not certain is
+//! refused.
+
+pub mod kernel;
+mod question;
+mod units;
+
+use std::fmt;
+
+use crate::role::{Callers, OVERFLOW_UID, UnitName};
+
+/// What the kernel says of the socket at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user that opened it.
+    pub uid: u32,
+    /// The control group in which it was opened. A number is never given to another.
+    pub group: Option<u64>,
+}
+
+/// Why nothing is known of a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// The kernel does not tell us about anybody.
+    Blind,
+    /// It has no such socket: it is closed, or in another network namespace, or on another host.
+    Elsewhere,
+    /// It has one that nobody holds any more. Kernels before 6.2 call it root's.
+    Gone,
+    /// It did not answer, or not about this.
+    NoAnswer,
+}
+
+/// As much as can be said of somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    caller: Result<Caller, Unseen>,
+    unit: Option<UnitName>,
+}
+
+/// Whether a role of these demands is for this caller; if not, who that is. `unit_of` is asked only where it matters.
+pub fn admit(
+    callers: &Callers,
+    caller: Result<Caller, Unseen>,
+    unit_of: impl FnOnce(u64) -> Option<UnitName>,
+) -> Result<(), Description> {
+    if callers.demand_nothing() {
+        return Ok(());
+    }
+    let Ok(seen) = caller else {
+        return Err(Description { caller, unit: None });
+    };
+    let known = seen.uid != OVERFLOW_UID;
+    let users = callers.users.as_ref();
+    let is_one = users.is_none_or(|users| known && users.iter().any(|user| user.uid == seen.uid));
+    if is_one && callers.units.is_none() {
+        return Ok(());
+    }
+    let unit = seen.group.and_then(unit_of);
+    let units = callers.units.as_ref();
+    let runs_in_one =
+        units.is_none_or(|units| unit.as_ref().is_some_and(|unit| units.contains(unit)));
+    if is_one && runs_in_one {
+        Ok(())
+    } else {
+        Err(Description { caller, unit })
+    }
+}
+
+impl Description {
+    /// What is said of somebody, without asking for more.
+    pub fn of(caller: Result<Caller, Unseen>, unit: Option<UnitName>) -> Self {
+        Self { caller, unit }
+    }
+}
+
+/// Follows "it was asked for by".
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let caller = match self.caller {
+            Ok(caller) => caller,
+            Err(unseen) => return unseen.fmt(f),
+        };
+        if caller.uid == OVERFLOW_UID {
+            f.write_str(
+                "a user whom the kernel cannot name to roletap (PrivateUsers=, a user namespace)",
+            )?;
+        } else {
+            write!(f, "user {}", caller.uid)?;
+        }
+        match &self.unit {
+            Some(unit) => write!(f, " in {}", unit.as_str()),
+            None => f.write_str(" in no unit that roletap can see"),
+        }
+    }
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blind => "somebody: the kernel does not tell roletap who is calling",
+            Self::Elsewhere => {
+                "somebody whom the kernel does not show here: in another network namespace, or gone"
+            }
+            Self::Gone => "a process that has closed its end or ended",
+            Self::NoAnswer => "somebody of whom the kernel said nothing",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::User;
+
+    fn callers(users: &[u32], units: &[&str]) -> Callers {
+        let user = |uid: &u32| User {
+            name: uid.to_string(),
+            uid: *uid,
+        };
+        let unit = |name: &&str| UnitName::parse(name).unwrap();
+        Callers {
+            users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
+            units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
+        }
+    }
+
+    fn seen(uid: u32, group: u64) -> Result<Caller, Unseen> {
+        let group = (group > 0).then_some(group);
+        Ok(Caller { uid, group })
+    }
+
+    /// Groups 7 and 8.
+    fn unit_of(group: u64) -> Option<UnitName> {
+        let name = match group {
+            7 => "sink.service",
+            8 => "cron.service",
+            _ => return None,
+        };
+        UnitName::parse(name).ok()
+    }
+
+    #[test]
+    fn every_demand_has_to_be_met_and_what_is_unknown_meets_none() {
+        for (users, units, caller, admitted) in [
+            (&[][..], &[][..], Err(Unseen::Blind), true),
+            (&[5], &[], seen(5, 0), true),
+            (&[4, 5], &[], seen(5, 9), true),
+            (&[5], &[], seen(0, 7), false),
+            (&[0], &[], Err(Unseen::Gone), false),
+            (&[OVERFLOW_UID], &[], seen(OVERFLOW_UID, 7), false),
+            (&[], &["sink.service"], seen(1, 7), true),
+            (&[], &["sink.service"], seen(OVERFLOW_UID, 7), true),
+            (&[], &["sink.service"], seen(1, 8), false),
+            (&[], &["sink.service"], seen(1, 9), false),
+            (&[], &["sink.service"], seen(1, 0), false),
+            (&[], &["sink.service"], Err(Unseen::Elsewhere), false),
+            (&[5], &["sink.service"], seen(5, 7), true),
+            (&[5], &["sink.service"], seen(5, 8), false),
+            (&[5], &["sink.service"], seen(4, 7), false),
+        ] {
+            let verdict = admit(&callers(users, units), caller, unit_of);
+            assert_eq!(verdict.is_ok(), admitted, "{users:?} {units:?} {caller:?}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_looked_up_only_where_it_matters() {
+        let no = |_: u64| -> Option<UnitName> { panic!("nobody has asked for the unit") };
+        assert!(admit(&callers(&[], &[]), seen(5, 7), no).is_ok());
+        assert!(admit(&callers(&[5], &[]), seen(5, 7), no).is_ok());
+    }
+
+    #[test]
+    fn whoever_is_refused_is_described() {
+        let refused = |caller| {
+            admit(&callers(&[5], &["sink.service"]), caller, unit_of)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(refused(seen(5, 8)), "user 5 in cron.service");
+        assert_eq!(
+            refused(seen(4, 0)),
+            "user 4 in no unit that roletap can see"
+        );
+        assert!(refused(seen(OVERFLOW_UID, 7)).contains("cannot name"));
+        assert!(refused(Err(Unseen::Elsewhere)).contains("another network namespace"));
+    }
+}

@@ -1,0 +1,317 @@
+//! Asks the kernel who is at the other end of a connection: `NETLINK_SOCK_DIAG`, one exact question, 3 µs.
+//!
+//! Nothing is waited for: the kernel has answered before the question has been sent. Whether it tells us at all is tried
+//! with a connection of our own first; a kernel without `tcp_diag` answers as one that has no such socket.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+};
+use nix::unistd::Uid;
+
+use super::units::{self, Units};
+use super::{Caller, Unseen, question};
+use crate::role::UnitName;
+
+/// Answers to questions of before are passed over, this many at most.
+const STALE_ANSWERS: usize = 16;
+
+/// The kernel, as far as it tells us who is calling.
+#[derive(Debug, Default)]
+pub struct Kernel {
+    line: Mutex<Line>,
+    units: Units,
+}
+
+/// The line to it.
+#[derive(Debug, Default)]
+enum Line {
+    /// Nobody has wanted to know yet.
+    #[default]
+    Unused,
+    /// It has told us about ourselves.
+    Open { socket: OwnedFd, sequence: u32 },
+    /// It does not tell.
+    Dead(String),
+}
+
+impl Kernel {
+    /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
+    pub fn open(&self) -> Result<(), String> {
+        let mut line = self.line();
+        if let Line::Open { .. } = *line {
+            return Ok(());
+        }
+        match Line::try_out() {
+            Ok(open) => {
+                *line = open;
+                Ok(())
+            }
+            Err(why) => {
+                *line = Line::Dead(why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    /// Why it does not tell, if it was asked whether it does.
+    pub fn complaint(&self) -> Option<String> {
+        match &*self.line() {
+            Line::Dead(why) => Some(why.clone()),
+            Line::Open { .. } | Line::Unused => None,
+        }
+    }
+
+    /// Whether it tells; `None` if nobody has wanted to know.
+    pub fn tells(&self) -> Option<bool> {
+        match *self.line() {
+            Line::Open { .. } => Some(true),
+            Line::Dead(_) => Some(false),
+            Line::Unused => None,
+        }
+    }
+
+    /// Who has opened the socket at `client` that is connected to ours at `server`.
+    pub fn caller(&self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
+        match &mut *self.line() {
+            Line::Open { socket, sequence } => ask(socket, sequence, client, server),
+            Line::Unused | Line::Dead(_) => Err(Unseen::Blind),
+        }
+    }
+
+    /// The unit that a control group belongs to.
+    pub fn unit_of(&self, group: u64) -> Option<UnitName> {
+        self.units.of(group)
+    }
+
+    /// Why units cannot be told apart here, whatever the kernel says of callers.
+    pub fn no_units() -> Option<&'static str> {
+        units::root().is_none().then_some(
+            "no control groups of version 2 below /sys/fs/cgroup, by which units are told apart: mount them there",
+        )
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// A line that has been tried out.
+    fn try_out() -> Result<Self, String> {
+        let line = socket(
+            AddressFamily::Netlink,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+            SockProtocol::NetlinkSockDiag,
+        );
+        let socket = line.map_err(|errno| {
+            if errno == Errno::EAFNOSUPPORT {
+                "no netlink socket may be opened: add AF_NETLINK to RestrictAddressFamilies= of the unit"
+                    .to_owned()
+            } else {
+                format!("no netlink socket can be opened: {errno}")
+            }
+        })?;
+        let cannot = |error: io::Error| {
+            format!("no connection to ourselves can be made to try it with: {error}")
+        };
+        let (_client, accepted) = loopback().map_err(cannot)?;
+        let (peer, local) = accepted
+            .peer_addr()
+            .and_then(|peer| Ok((peer, accepted.local_addr()?)))
+            .map_err(cannot)?;
+        let mut sequence = 0;
+        match ask(&socket, &mut sequence, peer, local) {
+            Ok(caller) if caller.uid == Uid::effective().as_raw() => {
+                Ok(Self::Open { socket, sequence })
+            }
+            Ok(caller) => Err(format!(
+                "the kernel takes a connection of our own for one of user {}, and we are user {}",
+                caller.uid,
+                Uid::effective()
+            )),
+            Err(Unseen::Elsewhere) => Err(
+                "the kernel does not find a connection of our own: it lacks the module tcp_diag (`modprobe tcp_diag`; \
+                 for every start, name it in a file of /etc/modules-load.d)"
+                    .to_owned(),
+            ),
+            Err(unseen @ (Unseen::Blind | Unseen::Gone | Unseen::NoAnswer)) => Err(format!(
+                "asked about a connection of our own, the kernel knows only: {unseen}"
+            )),
+        }
+    }
+}
+
+/// Both ends of a connection to ourselves.
+fn loopback() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    loop {
+        let (accepted, peer) = listener.accept()?;
+        // Anybody may connect to a port that listens.
+        if peer == client.local_addr()? {
+            return Ok((client, accepted));
+        }
+    }
+}
+
+fn ask(
+    line: &OwnedFd,
+    sequence: &mut u32,
+    client: SocketAddr,
+    server: SocketAddr,
+) -> Result<Caller, Unseen> {
+    // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
+    let canonical =
+        |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let (client, server) = (canonical(client), canonical(server));
+    *sequence = sequence.wrapping_add(1);
+    let question = question::ask(*sequence, client, server);
+    sendto(
+        line.as_raw_fd(),
+        &question,
+        &NetlinkAddr::new(0, 0),
+        MsgFlags::empty(),
+    )
+    .map_err(|_| Unseen::NoAnswer)?;
+    let mut bytes = [0; 4096];
+    for _ in 0..STALE_ANSWERS {
+        let length =
+            recv(line.as_raw_fd(), &mut bytes, MsgFlags::empty()).map_err(|_| Unseen::NoAnswer)?;
+        let answer = bytes.get(..length).unwrap_or_default();
+        if let Some(known) = question::read(answer, *sequence, client, server) {
+            return known;
+        }
+    }
+    Err(Unseen::NoAnswer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, Shutdown};
+
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    use super::*;
+
+    /// `None`, said aloud, on a kernel that does not tell.
+    fn kernel() -> Option<Kernel> {
+        let kernel = Kernel::default();
+        match kernel.open() {
+            Ok(()) => Some(kernel),
+            Err(why) => {
+                println!("SKIPPED: {why}");
+                None
+            }
+        }
+    }
+
+    fn ends(
+        listener: &TcpListener,
+        to: SocketAddr,
+    ) -> (TcpStream, TcpStream, SocketAddr, SocketAddr) {
+        let client = TcpStream::connect(to).unwrap();
+        let (accepted, peer) = listener.accept().unwrap();
+        let local = accepted.local_addr().unwrap();
+        (client, accepted, peer, local)
+    }
+
+    fn we() -> u32 {
+        Uid::effective().as_raw()
+    }
+
+    #[test]
+    fn nobody_is_seen_before_it_was_tried() {
+        let kernel = Kernel::default();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        assert_eq!(kernel.caller(address, address), Err(Unseen::Blind));
+        assert_eq!((kernel.tells(), kernel.complaint()), (None, None));
+    }
+
+    #[test]
+    fn our_own_connections_are_seen_by_either_family() {
+        let Some(kernel) = kernel() else { return };
+        let four = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&four, four.local_addr().unwrap());
+        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+            return;
+        };
+        let (_client, _accepted, peer, local) = ends(&six, six.local_addr().unwrap());
+        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        // By IPv4 to a listener of both.
+        let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let port = both.local_addr().unwrap().port();
+        let (_client, _accepted, peer, local) = ends(&both, (Ipv4Addr::LOCALHOST, port).into());
+        assert!(peer.is_ipv6(), "{peer}");
+        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+    }
+
+    #[test]
+    fn who_is_gone_is_nobody() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (client, accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(
+            kernel.caller(peer, local).unwrap().uid,
+            we(),
+            "it still listens to us"
+        );
+        drop(client);
+        let unseen = kernel.caller(peer, local).unwrap_err();
+        assert!(
+            matches!(unseen, Unseen::Gone | Unseen::Elsewhere),
+            "{unseen:?}"
+        );
+        drop(accepted);
+    }
+
+    /// The kernel falls back to who *listens* on the caller's port, and that may be whom the role is for: a caller in another
+    /// network namespace chooses its port.
+    #[test]
+    fn who_listens_on_the_callers_port_is_not_the_caller() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let other = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        let local = listener.local_addr().unwrap();
+        for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 11, 12, 13)] {
+            let found = kernel.caller((ip, port).into(), local);
+            assert_eq!(found, Err(Unseen::Elsewhere));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_finds_no_room_is_no_answer_and_harms_no_later_one() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        if let Line::Open { socket, .. } = &*kernel.line() {
+            setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
+            // Nobody reads these, until there is no room.
+            for _ in 0..64 {
+                let question = question::ask(0, peer, local);
+                let _ = sendto(
+                    socket.as_raw_fd(),
+                    &question,
+                    &NetlinkAddr::new(0, 0),
+                    MsgFlags::empty(),
+                );
+            }
+        }
+        let answers: Vec<_> = (0..8).map(|_| kernel.caller(peer, local)).collect();
+        assert_eq!(answers.last().unwrap().unwrap().uid, we(), "{answers:?}");
+        for answer in answers {
+            assert!(
+                answer.is_ok_and(|caller| caller.uid == we()) || answer == Err(Unseen::NoAnswer)
+            );
+        }
+    }
+}
