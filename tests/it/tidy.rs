@@ -118,7 +118,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "issuer::sts::identity",
-        &["config", "issuer", "role", "source"],
+        &["clock", "config", "issuer", "role", "source"],
     ),
     (
         "issuer::sts",
