@@ -129,7 +129,7 @@ fn read_one(
     (front, listens)
 }
 
-/// `imds-open-to-every-process`.
+/// `imds-open-to-every-process`: unless the role says whose processes it is for.
 pub(super) fn lint<'c>(
     config: &'c super::Config,
     reading: &Reading<'_>,
@@ -138,6 +138,9 @@ pub(super) fn lint<'c>(
     fronts
         .filter_map(|front| {
             let role = config.roles.get(&front.role)?;
+            if !role.callers.demand_nothing() {
+                return None;
+            }
             let at = reading.place(&format!("imds.{}", front.name), "listen");
             let problem = Problem::warning(
                 "imds-open-to-every-process",
@@ -148,8 +151,8 @@ pub(super) fn lint<'c>(
                 ),
             )
             .help(
-                "keep the address in a network namespace of the one workload, or behind a firewall rule; once that is \
-                 so, accept_warnings = [\"imds-open-to-every-process\"] in the role",
+                "say in the role whose processes it is for (allow_users, allow_units), or keep the address in a network \
+                 namespace of the one workload; once that is so, accept_warnings = [\"imds-open-to-every-process\"] in the role",
             );
             Some((role.as_ref(), problem))
         })

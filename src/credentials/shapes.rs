@@ -12,7 +12,7 @@ impl Credentials {
     pub fn imds_document(&self, role: &Role) -> Bytes {
         let account = account_id(role)
             .map_or_else(String::new, |id| format!(",\n  \"AccountId\" : \"{id}\""));
-        let document = self.for_signing(|key_id, secret, token| {
+        let document = self.opened(|key_id, secret, token| {
             format!(
                 "{{\n  \"Code\" : \"Success\",\n  \"LastUpdated\" : \"{}\",\n  \"Type\" : \"AWS-HMAC\",\n  \
                  \"AccessKeyId\" : \"{key_id}\",\n  \"SecretAccessKey\" : \"{secret}\",\n  \"Token\" : \"{token}\",\n  \
