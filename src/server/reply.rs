@@ -229,8 +229,8 @@ impl Refusal {
                                 x-aws-ec2-metadata-token carries it (version 1 is off: `http_tokens`)"
                 .to_owned(),
             Self::NoSuchMetadata(role) => format!(
-                "this is roletap, not EC2: there are the credentials of role {role} below \
-                 /latest/meta-data/iam/security-credentials/ and nothing else (`roletap env {role} --front imds`)"
+                "this is roletap, not EC2: it serves the credentials of role {role}, below \
+                 /latest/meta-data/iam/security-credentials/, and little else (`roletap env {role} --front imds`)"
             ),
         }
     }
