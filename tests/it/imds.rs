@@ -397,6 +397,23 @@ fn where_a_front_listens_needs_a_restart() {
     assert_eq!(front.credentials("orders", &front.session()).status, 200);
 }
 
+#[test]
+fn systemd_may_hold_its_socket() {
+    let sts = FakeSts::start();
+    let port = Port::reserve();
+    let mut held = with(&sts)
+        .role("orders")
+        .front("sink", &keys(&port, "orders", ""))
+        .notified();
+    held.supervisor.listen("imds.sink", port.address);
+    held.launch();
+    let line = held.daemon.logged("listening for imds");
+    assert!(line.contains("held_by_systemd=true"), "{line}");
+    let mut connection = Connection::to(port.address);
+    connection.send(request(port.address, "PUT", TOKEN, &[(LIFETIME, "60")]).as_bytes());
+    assert_eq!(connection.answer().status, 200);
+}
+
 // === Amazon's own client ===
 
 /// What the SDK's provider makes of its environment. A process of its own: the environment is its input.
