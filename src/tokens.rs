@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, fchown};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -216,7 +217,21 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
     let path = dir.join(role.name.as_str());
     let gid = group.map(group_id).transpose()?;
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
-    if let Some(digest) = existing(&path, gid).map_err(|error| refused(&error, &doing("use")))? {
+    let refused = |error: &io::Error, what: &str| match group {
+        // Only who is in a group may give it a file.
+        Some(group) if error.raw_os_error() == Some(Errno::EPERM as i32) => (
+            format!(
+                "{}: {error}; {user} is not in token_group `{group}`: run `usermod --append --groups {group} {name}`, and \
+                 restart roletap",
+                doing(what),
+                user = whoami(),
+                name = own_name().unwrap_or_else(|| "USER".to_owned()),
+            ),
+            true,
+        ),
+        Some(_) | None => refused(error, &doing(what)),
+    };
+    if let Some(digest) = existing(&path, gid).map_err(|error| refused(&error, "use"))? {
         return Ok(digest);
     }
     let mut bytes = Zeroizing::new([0_u8; 32]);
@@ -224,12 +239,12 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
         .map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
     if let Err(error) = create(dir) {
-        return Err(refused(
+        return Err(self::refused(
             &error,
             &format!("cannot create token_dir {}", dir.display()),
         ));
     }
-    write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, &doing("write")))?;
+    write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, "write"))?;
     Ok(Digest::of(token.as_bytes()))
 }
 
@@ -441,11 +456,15 @@ fn refused(error: &io::Error, doing: &str) -> Refused {
 }
 
 fn whoami() -> String {
-    let uid = Uid::effective();
-    match nix::unistd::User::from_uid(uid) {
-        Ok(Some(user)) => format!("user {}", user.name),
-        _ => format!("uid {uid}"),
-    }
+    own_name().map_or_else(
+        || format!("uid {}", Uid::effective()),
+        |name| format!("user {name}"),
+    )
+}
+
+fn own_name() -> Option<String> {
+    let user = nix::unistd::User::from_uid(Uid::effective()).ok()??;
+    Some(user.name)
 }
 
 /// Where a role's token file lies, for whoever tells a workload about it.

@@ -139,6 +139,20 @@ fn a_token_directory_that_may_not_be_written_is_exit_77() {
 }
 
 #[test]
+fn a_token_group_that_we_are_not_in_is_told_with_the_command_that_mends_it() {
+    let sts = FakeSts::start();
+    let daemon = with(&sts)
+        .role_with("orders", "token_group = \"daemon\"")
+        .prepare();
+    set_mode(&daemon.config_path(), 0o644);
+    set_mode(daemon.home(), 0o777);
+    let finished = run_as_nobody(&daemon, &["run"]);
+    let asked = "usermod --append --groups daemon ";
+    assert_failed(&finished, 77, &["`orders`", "token_group `daemon`", asked]);
+    assert!(!daemon.token_path("orders").exists());
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_exit_64() {
     let sts = FakeSts::start();
     let daemon = one_role(&sts).prepare();
