@@ -77,6 +77,9 @@ pub enum Command {
         /// How the settings are written
         #[arg(long, value_enum, default_value_t)]
         format: EnvFormat,
+        /// Which endpoint the settings lead to
+        #[arg(long, value_enum, default_value_t)]
+        front: EnvFront,
     },
     /// Run a command whose AWS SDK finds this role
     ///
@@ -158,6 +161,16 @@ pub enum EnvFormat {
     Json,
 }
 
+/// Where `roletap env` leads.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum EnvFront {
+    /// The credentials endpoint, as a container's
+    #[default]
+    Container,
+    /// The `[imds.NAME]` that serves the role
+    Imds,
+}
+
 /// What the process exits with: sysexits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -224,7 +237,11 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Run => run::run(config),
         Command::Check { format, hosts } => check::check(config, format, hosts),
-        Command::Env { role, format } => consumer::env(config, &role, format),
+        Command::Env {
+            role,
+            format,
+            front,
+        } => consumer::env(config, &role, front, format),
         Command::Exec {
             role,
             wait,

@@ -14,6 +14,7 @@ mod files;
 mod forecast;
 mod hint;
 mod host;
+mod imds;
 mod lint;
 mod listen;
 mod load;
@@ -59,6 +60,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// `[imds.*]`, by name.
+    pub imds: BTreeMap<ImdsName, Imds>,
     /// `[sts]`
     pub sts: Sts,
     /// `[source.*]`, by name, and the default one where it is not written.
@@ -92,6 +95,36 @@ pub struct Server {
 pub struct Admin {
     /// Where to listen; empty turns it off.
     pub listen: Vec<SocketAddr>,
+}
+
+/// An instance metadata service with one role, for clients that know neither our endpoint nor a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imds {
+    /// The name in `[imds.NAME]`.
+    pub name: ImdsName,
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// The one role that it serves.
+    pub role: RoleName,
+    /// Whether a session token has to be shown.
+    pub http_tokens: HttpTokens,
+    /// How many hops an answer may make.
+    pub hop_limit: u8,
+    /// What clients are told that ask where they are; else they are told nothing.
+    pub region: Option<String>,
+}
+
+/// The name of an `[imds.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImdsName(String);
+
+/// EC2's `HttpTokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpTokens {
+    /// Version 1 is answered, too.
+    Optional,
+    /// Version 2 only.
+    Required,
 }
 
 /// Logs.

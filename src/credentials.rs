@@ -7,6 +7,8 @@
 //! Invariants of a [`Credentials`]: no field is empty; no value needs a JSON escape (Fluent Bit and s3fs do not
 //! unescape); the document is one line of at most [`DOCUMENT_LIMIT`] bytes; it was unexpired when it was received.
 
+mod shapes;
+
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -175,11 +177,16 @@ impl Credentials {
     /// Hands key id, secret access key and session token to what signs a request for a role that is chained to this one.
     /// **Secret**: `grep 'for_signing('` is the audit.
     pub fn for_signing<T>(&self, sign: impl FnOnce(&str, &str, &str) -> T) -> T {
+        self.opened(sign)
+    }
+
+    /// Key id, secret access key and session token, for the doors of this module.
+    fn opened<T>(&self, with: impl FnOnce(&str, &str, &str) -> T) -> T {
         let [secret, token] = self.secrets.clone().map(|range| {
             let bytes = self.document.get(range).unwrap_or_default();
             std::str::from_utf8(bytes).unwrap_or_default()
         });
-        sign(&self.access_key_id, secret, token)
+        with(&self.access_key_id, secret, token)
     }
 
     /// The rendered secrets, for the next process of ours and nobody else. **Secret**: see `keep.rs`.

@@ -37,10 +37,13 @@ use crate::systemd;
 use crate::tokens::Tokens;
 
 mod callers;
+mod fronts;
 mod keeping;
 mod orphans;
 mod reload;
 
+use self::fronts::Fronts;
+pub use self::fronts::{FRONT_CONNECTIONS, PreparedFront};
 use self::keeping::Keeping;
 
 /// How often readiness is looked at until it is there.
@@ -65,6 +68,8 @@ pub struct Prepared {
     pub credentials: Listeners,
     /// For how many connections to it there is room.
     pub max_connections: usize,
+    /// Those of `[imds.*]`.
+    pub fronts: Vec<PreparedFront>,
     /// The admin endpoint.
     pub admin: Listeners,
     /// The valid tokens.
@@ -96,6 +101,7 @@ pub struct Daemon {
     /// systemd has been told so.
     ready: bool,
     vend: Arc<Vend>,
+    fronts: Fronts,
     kernel: Arc<Kernel>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
@@ -115,6 +121,7 @@ impl Daemon {
             path,
             credentials,
             max_connections,
+            fronts,
             admin,
             tokens,
             audit,
@@ -162,17 +169,14 @@ impl Daemon {
         ));
         let readiness = Arc::new(Readiness::new());
         let (stop_serving, stopping) = watch::channel(false);
+        let grace = config.server.shutdown_grace;
+        let fronts = Fronts::start(fronts, &vend, &metrics, &stopping, grace)?;
         let limits = Limits {
             connections: Arc::new(Semaphore::new(max_connections)),
             open: metrics.connections("credentials"),
         };
-        let serving = server::serve_on_own_thread(
-            credentials,
-            vend.clone(),
-            limits,
-            stopping,
-            config.server.shutdown_grace,
-        )?;
+        let serving =
+            server::serve_on_own_thread(credentials, vend.clone(), limits, stopping, grace)?;
         let (stop_admin, stopping) = watch::channel(false);
         let desk = Arc::new(Admin {
             slots: slots.clone(),
@@ -221,6 +225,7 @@ impl Daemon {
             readiness,
             ready: false,
             vend,
+            fronts,
             kernel,
             audit,
             fleet,
@@ -300,15 +305,19 @@ impl Daemon {
         tracing::info!("stopping: no new connections, open ones are drained");
         self.stop_serving.send_replace(true);
         let serving = self.serving.take();
-        let drained =
-            tokio::task::spawn_blocking(move || serving.and_then(|serving| serving.join().ok()))
-                .await;
+        let fronts = std::mem::take(&mut self.fronts);
+        let drained = tokio::task::spawn_blocking(move || {
+            let drained = serving.and_then(|serving| serving.join().ok());
+            let cut = drained.map_or(0, |drained| drained.cut) + fronts.join();
+            Drained { cut }
+        })
+        .await;
         self.stop_admin.send_replace(true);
         if let Some(keeping) = self.keeping.take() {
             keeping.finish().await;
         }
         let _ = self.administrating.await;
-        let drained = drained.ok().flatten().unwrap_or(Drained { cut: 0 });
+        let drained = drained.unwrap_or(Drained { cut: 0 });
         match drained.cut {
             0 => tracing::info!("drained"),
             cut => tracing::warn!(cut, "the deadline has passed, and connections were cut"),

@@ -16,6 +16,15 @@ const BACKLOG: u32 = 1024;
 /// a timer of ours would have to be set for every answer.
 const WRITE_TIMEOUT: u32 = 5_000;
 
+/// How far answers may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hops {
+    /// One on loopback, so that nothing can leave this host by a mistaken route; else as far as routes lead.
+    Usual,
+    /// So many, whatever the address.
+    AtMost(u8),
+}
+
 /// The sockets of one endpoint.
 #[derive(Debug)]
 pub struct Listeners<L = TcpListener> {
@@ -32,12 +41,13 @@ impl Listeners {
         key: &str,
         addresses: &[SocketAddr],
         handed: Vec<TcpListener>,
+        hops: Hops,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut lasting = Vec::new();
         for listener in handed {
             match listener.local_addr() {
                 Ok(address) if addresses.contains(&address) => {
-                    tune(&listener)
+                    tune(&listener, hops)
                         .and_then(|()| listener.set_nonblocking(true))
                         .map_err(|error| (address, error))?;
                     lasting.push(listener);
@@ -61,7 +71,7 @@ impl Listeners {
             .copied()
             .filter(|address| !held.contains(address))
             .collect();
-        let own = bind_all(&missing, !held.is_empty())?;
+        let own = bind_all(&missing, !held.is_empty(), hops)?;
         if !held.is_empty() {
             for address in missing {
                 tracing::warn!(
@@ -119,11 +129,12 @@ pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener
 fn bind_all(
     addresses: &[SocketAddr],
     others_remain: bool,
+    hops: Hops,
 ) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners = Vec::new();
     let mut absent = None;
     for address in addresses {
-        match bind(*address) {
+        match bind(*address, hops) {
             Ok(listener) => listeners.push(listener),
             Err(error) if address.is_ipv6() && is_absent_family(&error) => {
                 tracing::warn!(%address, %error, "this host has no IPv6; not listening there");
@@ -138,7 +149,7 @@ fn bind_all(
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, hops: Hops) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -147,21 +158,24 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?.into_std()?;
-    tune(&listener)?;
+    tune(&listener, hops)?;
     Ok(listener)
 }
 
-/// What accepted sockets inherit: no delay, the write timeout, and on loopback a time to live of one hop, so that nothing
-/// can leave this host by a mistaken route.
-fn tune(listener: &TcpListener) -> io::Result<()> {
+/// What accepted sockets inherit: no delay, the write timeout, and how many hops their packets may make.
+fn tune(listener: &TcpListener, hops: Hops) -> io::Result<()> {
     setsockopt(listener, sockopt::TcpNoDelay, &true)?;
     setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;
     let address = listener.local_addr()?.ip();
-    if address.is_loopback() {
+    let most = match hops {
+        Hops::Usual => address.is_loopback().then_some(1),
+        Hops::AtMost(most) => Some(most),
+    };
+    if let Some(most) = most {
         if address.is_ipv4() {
-            listener.set_ttl(1)?;
+            listener.set_ttl(most.into())?;
         } else {
-            setsockopt(listener, sockopt::Ipv6Ttl, &1)?;
+            setsockopt(listener, sockopt::Ipv6Ttl, &most.into())?;
         }
     }
     Ok(())
@@ -206,6 +220,7 @@ mod tests {
             "server.listen",
             &[address, free(Ipv4Addr::LOCALHOST)],
             vec![handed],
+            Hops::Usual,
         )
         .unwrap();
         assert_eq!((all.own.len(), all.lasting.len()), (1, 1));
@@ -213,10 +228,12 @@ mod tests {
             assert_eq!(hops(listener), 1);
         }
         // Where there is IPv6.
-        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST)) {
+        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST), Hops::Usual) {
             assert_eq!(hops(&six), 1);
         }
-        let wide = bind(free(Ipv4Addr::UNSPECIFIED)).unwrap();
+        let three = bind(free(Ipv4Addr::LOCALHOST), Hops::AtMost(3)).unwrap();
+        assert_eq!(hops(&three), 3);
+        let wide = bind(free(Ipv4Addr::UNSPECIFIED), Hops::Usual).unwrap();
         let port = wide.local_addr().unwrap().port();
         let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         wide.set_nonblocking(false).unwrap();

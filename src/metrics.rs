@@ -69,7 +69,7 @@ pub enum Reload {
 }
 
 /// The listeners, as label values.
-pub const LISTENERS: [&str; 2] = ["credentials", "admin"];
+pub const LISTENERS: [&str; 3] = ["credentials", "admin", "imds"];
 
 impl Metrics {
     /// A registry with everything at zero. Fails only if two metrics were given one name.

@@ -2,10 +2,10 @@
 //!
 //! A reload is whole or nothing, and the same file twice changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Imds};
 use crate::role::{Role, RoleName};
 
 /// What a reload does to each role.
@@ -24,9 +24,9 @@ pub struct Plan {
 }
 
 /// What cannot change while the process runs.
-pub fn not_reloadable(old: &Config, new: &Config) -> Vec<&'static str> {
+pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
-    let mut differs = |key, differs: bool| keys.extend(differs.then_some(key));
+    let mut differs = |key: &str, differs: bool| keys.extend(differs.then(|| key.to_owned()));
     differs("server.listen", old.server.listen != new.server.listen);
     differs(
         "server.max_connections",
@@ -36,6 +36,20 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<&'static str> {
     differs("log.format", old.log.format != new.log.format);
     differs("log.level", old.log.level != new.log.level);
     differs("log.audit", old.log.audit != new.log.audit);
+    let fronts: BTreeSet<_> = old.imds.keys().chain(new.imds.keys()).collect();
+    for name in fronts {
+        let (before, after) = (old.imds.get(name), new.imds.get(name));
+        let listen = |front: Option<&Imds>| front.map(|front| front.listen.clone());
+        let hops = |front: Option<&Imds>| front.map(|front| front.hop_limit);
+        if listen(before) != listen(after) {
+            differs(&format!("imds.{name}.listen"), true);
+        } else {
+            differs(
+                &format!("imds.{name}.hop_limit"),
+                hops(before) != hops(after),
+            );
+        }
+    }
     keys
 }
 

@@ -34,6 +34,7 @@ use crate::metrics::Connections;
 
 pub mod admin;
 pub mod guard;
+pub mod imds;
 pub mod reply;
 pub mod vend;
 

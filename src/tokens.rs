@@ -5,6 +5,8 @@
 //! stable over restarts. When a reload finds another token in the file, or none, the old one stays valid for
 //! [`OVERLAP`]: some clients read the file once in their life (ClickHouse), and an environment variable never changes.
 
+mod imds_key;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -21,6 +23,7 @@ use nix::unistd::{Gid, Group, Uid, fchown};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+pub use self::imds_key::imds_key;
 use crate::config::Config;
 use crate::role::{Role, RoleName, TokenSource};
 

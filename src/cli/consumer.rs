@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{EnvFormat, ExitStatus, Failure, load, print, role};
+use super::{EnvFormat, EnvFront, ExitStatus, Failure, load, print, role};
 use crate::config::Config;
 use crate::role::Role;
 use crate::server::vend::PATH;
@@ -38,36 +38,82 @@ pub const UNSET: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
+/// What shadows instance metadata beside that.
+const UNSET_FOR_IMDS: [&str; 3] = [
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
 /// What must not go to a proxy.
 pub const NO_PROXY: &str = "127.0.0.1,localhost,169.254.169.254,169.254.170.2,169.254.170.23";
 
 /// `roletap env`
-pub fn env(config: &Path, name: &str, format: EnvFormat) -> Result<(), Failure> {
+pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Result<(), Failure> {
     let loaded = load(config, "no settings were printed")?;
-    let settings = Settings::of(&loaded.config, role(&loaded.config, name)?)?;
-    print(&settings.render(format))
+    let config = &loaded.config;
+    let role = role(config, name)?;
+    let text = match front {
+        EnvFront::Container => render(&Settings::of(config, role)?.variables(), &UNSET, format),
+        EnvFront::Imds => {
+            let mut unset = [UNSET.as_slice(), &UNSET_FOR_IMDS].concat();
+            unset.sort_unstable();
+            render(&imds_variables(config, role)?, &unset, format)
+        }
+    };
+    print(&text)
+}
+
+/// Name and value of every variable that leads to the front of `[imds.*]` with this role.
+fn imds_variables(
+    config: &Config,
+    role: &Role,
+) -> Result<BTreeMap<&'static str, Zeroizing<String>>, Failure> {
+    let Some(front) = config.imds.values().find(|imds| imds.role == role.name) else {
+        return Err(Failure::new(
+            ExitStatus::Config,
+            format!("no [imds.NAME] serves role {}: add one", role.name),
+        ));
+    };
+    let address = reachable(&front.listen, &format!("imds.{}.listen", front.name), 80)?;
+    let no_proxy = format!("{NO_PROXY},{}", address.ip());
+    let variables = [
+        ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),
+        (
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            format!("http://{address}"),
+        ),
+        ("NO_PROXY", no_proxy.clone()),
+        ("no_proxy", no_proxy),
+    ];
+    Ok(variables
+        .map(|(name, value)| (name, Zeroizing::new(value)))
+        .into())
+}
+
+/// The first address that workloads can be told.
+fn reachable(listen: &[SocketAddr], key: &str, default_port: u16) -> Result<SocketAddr, Failure> {
+    let address = listen
+        .first()
+        .copied()
+        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, default_port)));
+    if address.port() == 0 {
+        return Err(Failure::new(
+            ExitStatus::Config,
+            format!("`{key}` asks for any port: name one, so that workloads can"),
+        ));
+    }
+    Ok(match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+    })
 }
 
 impl Settings {
     /// Of a role, with its token read from the file that the daemon writes.
     pub fn of(config: &Config, role: &Role) -> Result<Self, Failure> {
-        let address = config
-            .server
-            .listen
-            .first()
-            .copied()
-            .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 5169)));
-        if address.port() == 0 {
-            return Err(Failure::new(
-                ExitStatus::Config,
-                "`server.listen` asks for any port: name one, so that workloads can",
-            ));
-        }
-        let address = match address.ip() {
-            ip if !ip.is_unspecified() => address,
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-            IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port())),
-        };
+        let address = reachable(&config.server.listen, "server.listen", 5169)?;
         let token = match tokens::path_of(config, role) {
             None => None,
             Some(path) => {
@@ -118,43 +164,46 @@ impl Settings {
         }
         set
     }
+}
 
-    fn render(&self, format: EnvFormat) -> String {
-        let mut out = String::new();
-        let variables = self.variables();
-        for (name, value) in &variables {
-            let value = value.as_str();
-            // Writing to a string cannot fail.
-            let _ = match format {
-                EnvFormat::Json => break,
-                EnvFormat::Shell if name.eq_ignore_ascii_case("NO_PROXY") => {
-                    writeln!(out, "export {name}=\"${{{name}:+${name},}}{value}\"")
-                }
-                EnvFormat::Shell => writeln!(out, "export {name}={}", quoted(value)),
-                EnvFormat::Systemd => writeln!(out, "Environment=\"{name}={}\"", in_unit(value)),
-                EnvFormat::Docker => writeln!(out, "{name}={value}"),
-            };
-        }
-        let unset = UNSET.join(" ");
+fn render(
+    variables: &BTreeMap<&'static str, Zeroizing<String>>,
+    unset: &[&str],
+    format: EnvFormat,
+) -> String {
+    let mut out = String::new();
+    for (name, value) in variables {
+        let value = value.as_str();
+        // Writing to a string cannot fail.
         let _ = match format {
-            EnvFormat::Shell => writeln!(out, "unset {unset}"),
-            EnvFormat::Systemd => writeln!(out, "UnsetEnvironment={unset}"),
-            // An env-file cannot unset anything.
-            EnvFormat::Docker => writeln!(out, "# must not be set: {unset}"),
-            EnvFormat::Json => {
-                let set: BTreeMap<_, _> = variables
-                    .iter()
-                    .map(|(name, value)| (*name, value.as_str()))
-                    .collect();
-                writeln!(
-                    out,
-                    "{:#}",
-                    serde_json::json!({ "set": set, "unset": UNSET })
-                )
+            EnvFormat::Json => break,
+            EnvFormat::Shell if name.eq_ignore_ascii_case("NO_PROXY") => {
+                writeln!(out, "export {name}=\"${{{name}:+${name},}}{value}\"")
             }
+            EnvFormat::Shell => writeln!(out, "export {name}={}", quoted(value)),
+            EnvFormat::Systemd => writeln!(out, "Environment=\"{name}={}\"", in_unit(value)),
+            EnvFormat::Docker => writeln!(out, "{name}={value}"),
         };
-        out
     }
+    let words = unset.join(" ");
+    let _ = match format {
+        EnvFormat::Shell => writeln!(out, "unset {words}"),
+        EnvFormat::Systemd => writeln!(out, "UnsetEnvironment={words}"),
+        // An env-file cannot unset anything.
+        EnvFormat::Docker => writeln!(out, "# must not be set: {words}"),
+        EnvFormat::Json => {
+            let set: BTreeMap<_, _> = variables
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            writeln!(
+                out,
+                "{:#}",
+                serde_json::json!({ "set": set, "unset": unset })
+            )
+        }
+    };
+    out
 }
 
 /// For a POSIX shell.

@@ -1,6 +1,7 @@
 //! `roletap run`: everything that can fail at start fails here, before anything is issued.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use super::limits::{close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
-use crate::daemon::{Daemon, Prepared};
+use crate::config::{Config, Imds};
+use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
 use crate::keep::Kept;
-use crate::listeners::{self, Listeners};
+use crate::listeners::{self, Hops, Listeners};
+use crate::server::imds::SessionKey;
 use crate::signals;
 use crate::store::Store;
 use crate::systemd;
-use crate::tokens::{TokenProblem, Tokens};
+use crate::tokens::{TokenProblem, Tokens, imds_key};
 
 /// For threads that still read something when all else has ended: one on a hung mount never would.
 const LAST_READS: Duration = Duration::from_millis(500);
@@ -54,8 +57,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     let inside = runtime.enter();
-    let mut open = |name, key, addresses| {
-        Listeners::open(key, addresses, listeners::named(name, &mut handed)).map_err(
+    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops| {
+        Listeners::open(key, addresses, listeners::named(name, &mut handed), hops).map_err(
             |(address, error)| {
                 Failure::io(
                     &error,
@@ -66,14 +69,22 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             },
         )
     };
-    let credentials = open("credentials", "server.listen", &config.server.listen)?;
-    let admin = open("admin", "admin.listen", &config.admin.listen)?;
+    let credentials = open(
+        "credentials",
+        "server.listen",
+        &config.server.listen,
+        Hops::Usual,
+    )?;
+    let admin = open("admin", "admin.listen", &config.admin.listen, Hops::Usual)?;
+    let fronts = fronts(config, open)?;
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone());
     let tokens = Tokens::prepare(config, &before.unwrap_or_default(), clock.now())
         .map_err(|problems| no_tokens(&problems))?;
     let all = credentials.iter().map(|listener| (listener, "credentials"));
-    for ((listener, lasting), what) in all.chain(admin.iter().map(|listener| (listener, "admin"))) {
+    let all = all.chain(admin.iter().map(|listener| (listener, "admin")));
+    let imds = fronts.iter().flat_map(|front| front.listeners.iter());
+    for ((listener, lasting), what) in all.chain(imds.map(|listener| (listener, "imds"))) {
         let address = listener
             .local_addr()
             .map(|address| address.to_string())
@@ -85,8 +96,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "listening for {what}"
         );
     }
+    let for_fronts = fronts.len() * FRONT_CONNECTIONS;
+    let room = room_for(config.server.max_connections + for_fronts);
     let prepared = Prepared {
-        max_connections: room_for(config.server.max_connections),
+        max_connections: room.saturating_sub(for_fronts).max(1),
+        fronts,
         path: path.to_owned(),
         credentials,
         admin,
@@ -108,13 +122,44 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     ended
 }
 
+/// The fronts of `[imds.*]`, listening.
+fn fronts(
+    config: &Config,
+    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops) -> Result<Listeners, Failure>,
+) -> Result<Vec<PreparedFront>, Failure> {
+    if config.imds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dir = &config.server.token_dir;
+    let key = imds_key(dir).map_err(|error| {
+        Failure::io(
+            &error,
+            format!(
+                "cannot use the key of session tokens, {}/.imds",
+                dir.display()
+            ),
+        )
+    })?;
+    let one = |imds: &Imds| {
+        let name = format!("imds.{}", imds.name);
+        let key_of_listen = format!("{name}.listen");
+        let hops = Hops::AtMost(imds.hop_limit);
+        Ok(PreparedFront {
+            listeners: open(&name, &key_of_listen, &imds.listen, hops)?,
+            session: SessionKey::of(&key, imds.name.as_str()),
+            imds: imds.clone(),
+        })
+    };
+    config.imds.values().map(one).collect()
+}
+
 /// What the process before this one left, and where to leave it for the next. What else systemd hands over is not ours.
 fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
     let (store, kept) = Store::open(handed);
     for (name, _) in handed.drain(..) {
         tracing::warn!(
             name,
-            "systemd handed over `{name}`, which is none of `credentials`, `admin` and what we keep there; it is closed"
+            "systemd handed over `{name}`, which is none of `credentials`, `admin`, `imds.NAME` and what we keep there; it is closed"
         );
     }
     if !systemd::is_there() {

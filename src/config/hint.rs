@@ -43,6 +43,9 @@ const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("logging", "log"),
     ("metrics", "admin"),
     ("sources", "source"),
+    ("imds_v1", "http_tokens"),
+    ("http_put_response_hop_limit", "hop_limit"),
+    ("port", "listen"),
 ];
 
 /// Keys that exist at AWS and never will here, and why.
@@ -208,6 +211,7 @@ fn header(kind: &str) -> String {
     match kind {
         "role" => "`[role.NAME]`".to_owned(),
         "source" => "`[source.NAME]`".to_owned(),
+        "imds" => "`[imds.NAME]`".to_owned(),
         other => format!("`[{other}]`"),
     }
 }

@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::section::Section;
-use super::{Config, chains, files, hint, policy};
+use super::{Config, chains, files, hint, imds, policy};
 use crate::role::{Refused, Role, RoleName};
 
 /// What `accept_warnings` of a role may name: each lint about a role.
-const ABOUT_ROLES: [&str; 10] = [
+const ABOUT_ROLES: [&str; 11] = [
     "arns-differ-in-case",
     "comma-in-role-arn",
     "host-name-in-foreign-account",
     "identical-requests",
+    "imds-open-to-every-process",
     "long-chain",
     "missing-external-id",
     "parent-ends-early",
@@ -47,6 +48,7 @@ pub(super) fn lint(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
     about_roles.extend(arns_differ_in_case(config, reading));
     about_roles.extend(identical_requests(config, reading));
     about_roles.extend(chains::lint(config, reading));
+    about_roles.extend(imds::lint(config, reading));
     found.extend(
         about_roles
             .into_iter()

@@ -20,29 +20,69 @@ pub(super) fn read(
     default_port: u16,
     reading: &mut Reading<'_>,
 ) -> Vec<Listen> {
+    let kept = Kept {
+        default_port,
+        stays_within_host,
+        needed: section.name() == "server",
+    };
+    read_as(section, &kept, reading).unwrap_or_else(|| {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, default_port));
+        vec![Listen { addr, at: None }]
+    })
+}
+
+/// The same of an instance metadata service: it has no default, and link-local addresses are its home.
+pub(super) fn read_imds(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<Listen> {
+    let kept = Kept {
+        default_port: 80,
+        stays_within_host: is_local_or_link_local,
+        needed: true,
+    };
+    read_as(section, &kept, reading).unwrap_or_else(|| {
+        let help = "add listen = \"169.254.169.254:80\", or \"127.0.0.1:PORT\" for clients that can be told where";
+        section.missing("listen", help, reading);
+        Vec::new()
+    })
+}
+
+/// What a section demands of its addresses.
+struct Kept {
+    default_port: u16,
+    stays_within_host: fn(IpAddr) -> bool,
+    /// At least one.
+    needed: bool,
+}
+
+/// `None` where nothing is written.
+fn read_as(
+    section: &mut Section<'_>,
+    kept: &Kept,
+    reading: &mut Reading<'_>,
+) -> Option<Vec<Listen>> {
     let beyond_host = section
         .boolean("unsafe_listen_beyond_host", reading)
         .is_some_and(|found| found.value);
+    let present = section.has("listen");
     let Some(found) = section.strings_or_one("listen", reading) else {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, default_port));
-        return vec![Listen { addr, at: None }];
+        return present.then(Vec::new);
     };
-    if found.value.is_empty() && section.name() == "server" {
+    if found.value.is_empty() && kept.needed {
         reading.problem(Problem::new(found.at, "`listen` is empty").help(format!(
-            "expected at least one address, such as \"127.0.0.1:{default_port}\""
+            "expected at least one address, such as \"127.0.0.1:{}\"",
+            kept.default_port
         )));
-        return Vec::new();
+        return Some(Vec::new());
     }
     let mut all = Vec::new();
     for item in found.value {
-        let addr = match parse(item.value, default_port) {
+        let addr = match parse(item.value, kept.default_port) {
             Ok(addr) => addr,
             Err(refused) => {
                 reading.refuse(&item.at, "`listen`", &refused);
                 continue;
             }
         };
-        if !beyond_host && !stays_within_host(addr.ip()) {
+        if !beyond_host && !(kept.stays_within_host)(addr.ip()) {
             reading.problem(
                 Problem::new(
                     item.at.clone(),
@@ -59,7 +99,7 @@ pub(super) fn read(
             at: Some(item.at),
         });
     }
-    all
+    Some(all)
 }
 
 /// Every two addresses that cannot both be bound make a problem.
@@ -156,6 +196,15 @@ fn stays_within_host(ip: IpAddr) -> bool {
     }
 }
 
+/// Where an instance metadata service may be: an address that no router forwards.
+fn is_local_or_link_local(ip: IpAddr) -> bool {
+    const EC2: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip == EC2,
+    }
+}
+
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let same_ip = a.ip().to_canonical() == b.ip().to_canonical();
@@ -185,6 +234,22 @@ mod tests {
             ("10.0.0.1", false),
         ] {
             assert_eq!(stays_within_host(ip.parse().unwrap()), within, "{ip}");
+        }
+    }
+
+    #[test]
+    fn where_an_instance_metadata_service_may_be() {
+        for (ip, home) in [
+            ("127.0.0.1", true),
+            ("169.254.169.254", true),
+            ("::1", true),
+            ("fe80::1", true),
+            ("fd00:ec2::254", true),
+            ("fd00:ec2::23", false),
+            ("0.0.0.0", false),
+            ("172.17.0.1", false),
+        ] {
+            assert_eq!(is_local_or_link_local(ip.parse().unwrap()), home, "{ip}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::reading::Reading;
 use super::roles::{self, StsFacts};
 use super::section::Section;
 use super::value::Layer;
-use super::{Admin, Config, Parsed, chains, hint, lint, named, settings, sources};
+use super::{Admin, Config, Parsed, chains, hint, imds, lint, named, settings, sources};
 use crate::role::RoleName;
 
 /// A configuration, what deserves a look in it, and where each of its keys was written.
@@ -99,20 +99,22 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     let log = top.section("log", reading);
     let mut sts = top.section("sts", reading);
     let defaults = top.table("defaults", reading);
+    top.knows("imds");
     top.knows("role");
     top.knows("source");
     top.finish(reading);
 
-    let listeners = settings::Listeners::read(&mut server, &mut admin, reading);
-    let server = settings::read_server(server, listeners.server, reading);
-    admin.finish(reading);
-    let log = settings::read_log(log, reading);
     let mut facts = settings::read_sts_facts(&mut sts, reading);
     if main.is_none() {
         // What the broken file says of STS is unknown: do not hold it against the roles of other files.
         facts.custom_endpoint = true;
         facts.unsafe_short_sessions = true;
     }
+    let fronts = imds::read(documents, &facts, reading);
+    let listeners = settings::Listeners::read(&mut server, &mut admin, &fronts, reading);
+    let server = settings::read_server(server, listeners.server, reading);
+    admin.finish(reading);
+    let log = settings::read_log(log, reading);
     let sts = settings::read_sts(sts, &facts, main.is_some(), reading);
 
     for (file, document) in documents.iter().enumerate().skip(1) {
@@ -143,8 +145,12 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
         }
         section.finish(reading);
     }
+    if whole {
+        fronts.check_roles(&names, reading);
+    }
     let roles = chains::tie(drafts, &sources, &names, whole, reading);
     sources::learn_keys(&facts, reading);
+    imds::learn_keys(&facts, reading);
     close_defaults(defaults, &facts, reading);
     Some(Config {
         server,
@@ -152,6 +158,7 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
             listen: listeners.admin,
         },
         log,
+        imds: fronts.all,
         sts: sts?,
         sources: sources
             .into_iter()
@@ -162,7 +169,7 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     })
 }
 
-const MAIN_ONLY: [&str; 5] = ["server", "admin", "log", "sts", "defaults"];
+const MAIN_ONLY: [&str; 6] = ["server", "admin", "imds", "log", "sts", "defaults"];
 
 fn refuse_keys_of_main<'a>(
     file: usize,

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::durations::{Timed, duration, millis};
+use super::imds::Fronts;
 use super::listen;
 use super::problem::Problem;
 use super::reading::Reading;
@@ -19,17 +20,18 @@ const SERVER_PORT: u16 = 5169;
 const ADMIN_PORT: u16 = 5170;
 const TOKEN_DIR: &str = "/run/roletap/tokens";
 
-/// Where the two endpoints listen.
+/// Where the endpoints listen.
 pub(super) struct Listeners {
     pub(super) server: Vec<SocketAddr>,
     pub(super) admin: Vec<SocketAddr>,
 }
 
 impl Listeners {
-    /// Reads both at once, since they must not clash.
+    /// Reads both, and looks at all at once, since none may clash with another.
     pub(super) fn read(
         server: &mut Section<'_>,
         admin: &mut Section<'_>,
+        imds: &Fronts,
         reading: &mut Reading<'_>,
     ) -> Self {
         let server = listen::read(server, SERVER_PORT, reading);
@@ -38,6 +40,7 @@ impl Listeners {
             .iter()
             .map(|listen| ("server.listen", listen))
             .chain(admin.iter().map(|listen| ("admin.listen", listen)))
+            .chain(imds.listens())
             .collect();
         listen::check_distinct(&all, reading);
         let addresses = |all: &[listen::Listen]| all.iter().map(|listen| listen.addr).collect();

@@ -123,6 +123,7 @@ impl Daemon {
         });
         // Before the roles: those that are new sign with what is new.
         self.sources.reshape(used_sources(&new.config));
+        self.fronts.reshape(&new.config);
         let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
         self.vend.set_pending_wait(new.config.server.pending_wait);
         if let Some(keeping) = &self.keeping {
@@ -139,7 +140,7 @@ fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) ->
     let new = Config::load(path).map_err(|report| report.render(UNCHANGED, false))?;
     let fixed = reload::not_reloadable(old, &new.config);
     if !fixed.is_empty() {
-        let report = |key: &&str| {
+        let report = |key: &String| {
             let what = format!("`{key}` cannot change while roletap runs");
             new.problem_at(key, what, "restart the service, or put the old value back")
                 .render(UNCHANGED, false)

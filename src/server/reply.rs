@@ -12,9 +12,10 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
+use super::imds::LIFETIME_HEADER;
 use crate::caller::Description;
 use crate::credentials::Credentials;
-use crate::role::RoleName;
+use crate::role::{Role, RoleName};
 
 /// What both endpoints answer with.
 pub type Reply = Response<Full<Bytes>>;
@@ -50,11 +51,47 @@ pub enum Refusal {
     NotFound,
     /// Not a method of ours.
     MethodNotAllowed,
+    /// Instance metadata: a session token without the lifetime that it shall have, at most so many seconds.
+    NoSessionLifetime(u32),
+    /// Instance metadata: a session token is made by PUT.
+    PutOnly,
+    /// Instance metadata: no session token, or none that is alive.
+    NoSession,
+    /// Instance metadata: not a path of this front, which serves this role.
+    NoSuchMetadata(RoleName),
 }
 
 /// 200: the document, rendered when the credentials arrived.
 pub fn credentials(credentials: &Credentials) -> Reply {
     json(StatusCode::OK, credentials.document())
+}
+
+/// 200: the same as instance metadata shows it.
+pub fn imds_credentials(credentials: &Credentials, role: &Role) -> Reply {
+    json(StatusCode::OK, credentials.imds_document(role))
+}
+
+/// 200: a session token of instance metadata. The SDK for Rust wants to read again how long it lives.
+pub fn session(token: &str, seconds: u32) -> Reply {
+    let mut reply = metadata(token.to_owned());
+    reply
+        .headers_mut()
+        .insert(LIFETIME_HEADER, HeaderValue::from(seconds));
+    reply
+}
+
+/// 200: a word of instance metadata, as it is.
+pub fn metadata(word: String) -> Reply {
+    with_type(
+        StatusCode::OK,
+        HeaderValue::from_static("text/plain"),
+        Bytes::from(word),
+    )
+}
+
+/// 200: of the instance identity document, what clients read in it to learn where they are.
+pub fn identity(region: &str) -> Reply {
+    metadata(serde_json::json!({ "region": region }).to_string())
 }
 
 /// Everything that is not 200.
@@ -77,12 +114,18 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         Refusal::MethodNotAllowed => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
+        Refusal::PutOnly => {
+            headers.insert(ALLOW, HeaderValue::from_static("PUT"));
+        }
         Refusal::AssumeRoleFailed(_)
         | Refusal::Unauthorized
         | Refusal::RoleNotFound
         | Refusal::Forbidden
         | Refusal::CallerNotAllowed { .. }
-        | Refusal::NotFound => {}
+        | Refusal::NotFound
+        | Refusal::NoSessionLifetime(_)
+        | Refusal::NoSession
+        | Refusal::NoSuchMetadata(_) => {}
     }
     reply
 }
@@ -143,7 +186,12 @@ impl Refusal {
             Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::CallerNotAllowed { .. } => (StatusCode::FORBIDDEN, "CallerNotAllowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::MethodNotAllowed | Self::PutOnly => {
+                (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+            }
+            Self::NoSessionLifetime(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::NoSession => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::NoSuchMetadata(_) => (StatusCode::NOT_FOUND, "NotFound"),
         }
     }
 
@@ -173,6 +221,17 @@ impl Refusal {
             ),
             Self::NotFound => "nothing is served here: credentials are at /v1/credentials/ROLE".to_owned(),
             Self::MethodNotAllowed => "only GET and HEAD are served here".to_owned(),
+            Self::NoSessionLifetime(most) => format!(
+                "a session token needs the header {LIFETIME_HEADER} with a number of seconds from 1 to {most}"
+            ),
+            Self::PutOnly => "a session token is made by PUT".to_owned(),
+            Self::NoSession => "no live session token: PUT /latest/api/token makes one, and the header \
+                                x-aws-ec2-metadata-token carries it (version 1 is off: `http_tokens`)"
+                .to_owned(),
+            Self::NoSuchMetadata(role) => format!(
+                "this is roletap, not EC2: it serves the credentials of role {role}, below \
+                 /latest/meta-data/iam/security-credentials/, and little else (`roletap env {role} --front imds`)"
+            ),
         }
     }
 }

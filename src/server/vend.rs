@@ -1,4 +1,7 @@
 //! `GET /v1/credentials/{role}`: who asks, for what, and what is in hand. Synchronous, from memory.
+//!
+//! There are two doors, and behind both is the same: by a role's token, and in the manner of instance metadata
+//! ([`imds`](super::imds)).
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -12,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::guard::direct;
+use super::imds::Front;
 use super::reply::{self, Refusal, Reply};
 use super::{Answering, Connection, Endpoint};
 use crate::audit::Audit;
@@ -20,13 +24,14 @@ use crate::caller::{self, Description};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
+use crate::role::Role;
 use crate::slots::{Counts, Slot, Slots, VendResult};
 use crate::tokens::Digest;
 
 /// Where credentials are.
 pub const PATH: &str = "/v1/credentials/";
 
-/// The credentials endpoint.
+/// The credentials endpoint, or one front of it.
 #[derive(Debug)]
 pub struct Vend {
     slots: Arc<Slots>,
@@ -34,11 +39,39 @@ pub struct Vend {
     metrics: Arc<Metrics>,
     audit: Audit,
     kernel: Arc<Kernel>,
-    hosts: Vec<IpAddr>,
+    door: Door,
     /// Milliseconds; a reload may change it.
     pending_wait: AtomicU64,
     /// Requests that wait must not take the places of those that can be answered.
     may_wait: Arc<Semaphore>,
+}
+
+/// How requests come in.
+#[derive(Debug)]
+enum Door {
+    /// With a role's token, under one of these names.
+    Token(Vec<IpAddr>),
+    /// As to instance metadata.
+    Imds(Arc<Front>),
+}
+
+/// What becomes of a request, before the role's state is looked at.
+#[derive(Debug)]
+pub(super) enum Ruling {
+    /// It has nothing to do with credentials.
+    Aside(Reply),
+    /// It gets none.
+    Refused(VendResult, Refusal),
+    /// It may have what this role has.
+    Role(Arc<Slot>),
+}
+
+/// What is said about a request.
+enum Answer {
+    /// Nothing that is counted.
+    Aside(Reply),
+    /// The rest.
+    Verdict(Verdict),
 }
 
 /// What is said about a request, and of which role.
@@ -71,12 +104,26 @@ impl Vend {
             metrics,
             audit,
             kernel,
-            hosts,
+            door: Door::Token(hosts),
             pending_wait: AtomicU64::new(0),
             may_wait: Arc::new(Semaphore::new(waiters)),
         };
         vend.set_pending_wait(pending_wait);
         vend
+    }
+
+    /// The same behind another door.
+    pub fn behind(&self, front: Arc<Front>, waiters: usize) -> Self {
+        Self {
+            slots: self.slots.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            audit: self.audit.clone(),
+            kernel: self.kernel.clone(),
+            door: Door::Imds(front),
+            pending_wait: AtomicU64::new(self.pending_wait.load(Ordering::Relaxed)),
+            may_wait: Arc::new(Semaphore::new(waiters)),
+        }
     }
 
     /// How long a request may wait for a pending role, from now on.
@@ -88,21 +135,53 @@ impl Vend {
     }
 
     /// The answer, now.
-    fn answer(&self, head: &request::Parts, connection: &Connection, now: SystemTime) -> Verdict {
-        let refused = |result, refusal| Verdict {
-            slot: None,
-            result,
-            reply: reply::refusal(&refusal),
-            credentials: None,
+    fn answer(&self, head: &request::Parts, connection: &Connection, now: SystemTime) -> Answer {
+        let (ruling, show): (_, Show) = match &self.door {
+            Door::Token(hosts) => (self.by_token(hosts, head, now), |credentials, _| {
+                reply::credentials(credentials)
+            }),
+            Door::Imds(front) => (front.rule(&self.slots, head, now), reply::imds_credentials),
         };
-        let Some(token) = direct(head, &self.hosts) else {
-            return refused(VendResult::Forbidden, Refusal::Forbidden);
+        Answer::Verdict(match ruling {
+            Ruling::Aside(reply) => return Answer::Aside(reply),
+            Ruling::Refused(result, refusal) => Verdict {
+                slot: None,
+                result,
+                reply: reply::refusal(&refusal),
+                credentials: None,
+            },
+            Ruling::Role(slot) => {
+                let (result, reply, credentials) = match self.admit(&slot, connection) {
+                    Ok(()) => {
+                        slot.ask();
+                        of_state(&slot, now, show)
+                    }
+                    Err(caller) => {
+                        let role = slot.role.name.clone();
+                        let refusal = Refusal::CallerNotAllowed { role, caller };
+                        (VendResult::CallerNotAllowed, reply::refusal(&refusal), None)
+                    }
+                };
+                Verdict {
+                    slot: Some(slot),
+                    result,
+                    reply,
+                    credentials,
+                }
+            }
+        })
+    }
+
+    /// Which role the token opens.
+    fn by_token(&self, hosts: &[IpAddr], head: &request::Parts, now: SystemTime) -> Ruling {
+        let Some(token) = direct(head, hosts) else {
+            return Ruling::Refused(VendResult::Forbidden, Refusal::Forbidden);
         };
         let Some(name) = head.uri.path().strip_prefix(PATH) else {
-            return refused(VendResult::NotServed, Refusal::NotFound);
+            return Ruling::Refused(VendResult::NotServed, Refusal::NotFound);
         };
         if head.method != Method::GET && head.method != Method::HEAD {
-            return refused(VendResult::NotServed, Refusal::MethodNotAllowed);
+            return Ruling::Refused(VendResult::NotServed, Refusal::MethodNotAllowed);
         }
         let table = self.slots.load();
         let key = token.and_then(|token| table.keys.get(&Digest::of(token)));
@@ -116,28 +195,12 @@ impl Vend {
             known => match table.slots.get(name) {
                 Some(slot) if slot.needs_no_token() => slot,
                 _ if known.is_some() => {
-                    return refused(VendResult::RoleNotFound, Refusal::RoleNotFound);
+                    return Ruling::Refused(VendResult::RoleNotFound, Refusal::RoleNotFound);
                 }
-                _ => return refused(VendResult::Unauthorized, Refusal::Unauthorized),
+                _ => return Ruling::Refused(VendResult::Unauthorized, Refusal::Unauthorized),
             },
         };
-        if let Err(caller) = self.admit(slot, connection) {
-            let role = slot.role.name.clone();
-            return Verdict {
-                slot: Some(slot.clone()),
-                result: VendResult::CallerNotAllowed,
-                reply: reply::refusal(&Refusal::CallerNotAllowed { role, caller }),
-                credentials: None,
-            };
-        }
-        slot.ask();
-        let (result, reply, credentials) = of_state(slot, now);
-        Verdict {
-            slot: Some(slot.clone()),
-            result,
-            reply,
-            credentials,
-        }
+        Ruling::Role(slot.clone())
     }
 
     /// Whether the role is for whoever opened this connection.
@@ -195,7 +258,10 @@ impl Endpoint for Arc<Vend> {
         let started = Instant::now();
         let (head, _) = request.into_parts();
         let now = self.clock.now();
-        let verdict = self.answer(&head, connection, now);
+        let verdict = match self.answer(&head, connection, now) {
+            Answer::Aside(reply) => return Answering::Now(Some(reply)),
+            Answer::Verdict(verdict) => verdict,
+        };
         let waiting = (verdict.result == VendResult::Pending)
             .then(|| self.may_wait.clone().try_acquire_owned().ok())
             .flatten()
@@ -229,21 +295,31 @@ impl Vend {
             drop(permit);
             // The world may have changed: ask anew, under the table that is now in force.
             let now = self.clock.now();
-            let verdict = self.answer(&head, &connection, now);
+            let verdict = match self.answer(&head, &connection, now) {
+                Answer::Aside(reply) => return reply,
+                Answer::Verdict(verdict) => verdict,
+            };
             self.conclude(verdict, &head, &connection, started, now)
         })
     }
 }
 
+/// How credentials look behind a door.
+type Show = fn(&Credentials, &Role) -> Reply;
+
 /// What a role's state means to a caller who may have it.
-fn of_state(slot: &Slot, now: SystemTime) -> (VendResult, Reply, Option<Arc<Credentials>>) {
+fn of_state(
+    slot: &Slot,
+    now: SystemTime,
+    show: Show,
+) -> (VendResult, Reply, Option<Arc<Credentials>>) {
     let state = slot.state();
     let name = || slot.role.name.clone();
     let (result, refusal) = match state.vend(now) {
         Ok(credentials) => {
             return (
                 VendResult::Vended,
-                reply::credentials(credentials),
+                show(credentials, &slot.role),
                 Some(credentials.clone()),
             );
         }

@@ -254,7 +254,7 @@ fn the_complete_file_shows_every_key() {
         .filter_map(|line| line.split_once('=').map(|(key, _)| key.trim()))
         .collect();
     // An unknown key that is near nothing makes the reader list those it knows.
-    let report = parse("[server]\nzzzzzz = 1\n[admin]\nzzzzzz = 1\n[log]\nzzzzzz = 1\n[sts]\nzzzzzz = 1\n[source.a]\nzzzzzz = 1\n[role.a]\nzzzzzz = 1\n").unwrap_err();
+    let report = parse("[server]\nzzzzzz = 1\n[admin]\nzzzzzz = 1\n[log]\nzzzzzz = 1\n[sts]\nzzzzzz = 1\n[source.a]\nzzzzzz = 1\n[imds.a]\nzzzzzz = 1\n[role.a]\nzzzzzz = 1\n").unwrap_err();
     let mut listed = 0;
     for problem in report.problems() {
         let Some(keys) = problem
@@ -268,7 +268,7 @@ fn the_complete_file_shows_every_key() {
             assert!(shown.contains(key), "{key} is not in complete.toml");
         }
     }
-    assert_eq!(listed, 6);
+    assert_eq!(listed, 7);
 }
 
 /// Whatever is cut off or broken: no panic, and every problem points into the text.

@@ -15,6 +15,7 @@ mod fake_sts;
 mod fleet;
 mod host;
 mod identity;
+mod imds;
 mod issue;
 mod logs;
 mod network;

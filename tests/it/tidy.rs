@@ -246,6 +246,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "secrets leave through one door",
     ),
     (
+        ".imds_document(",
+        &["server/reply.rs"],
+        "secrets leave through one door",
+    ),
+    (
         ".for_signing(",
         &["issuer/sts/signer.rs"],
         "what signs for a chained role leaves through one door",

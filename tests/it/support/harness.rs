@@ -73,6 +73,8 @@ pub struct Text {
     pub defaults: String,
     /// Whole `[source.*]` tables.
     pub sources: String,
+    /// Whole `[imds.*]` tables.
+    pub fronts: String,
     /// By name, in order.
     pub roles: Vec<(String, String)>,
 }
@@ -150,6 +152,14 @@ impl Setup {
         self.text
             .sources
             .push_str(&format!("[source.{name}]\n{keys}\n"));
+        self
+    }
+
+    /// A whole `[imds.NAME]`.
+    pub fn front(mut self, name: &str, keys: &str) -> Self {
+        self.text
+            .fronts
+            .push_str(&format!("[imds.{name}]\n{keys}\n"));
         self
     }
 
@@ -519,6 +529,7 @@ impl Daemon {
             self.text.defaults,
         );
         out.push_str(&self.text.sources);
+        out.push_str(&self.text.fronts);
         for (name, keys) in &self.text.roles {
             let _ = writeln!(out, "[role.{name}]\n{keys}");
         }

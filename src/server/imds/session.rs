@@ -1,0 +1,100 @@
+//! Session tokens that nobody has to remember: each carries its end, and a seal over it.
+//!
+//! The key outlives the process (`tokens::imds_key`), because reqsign keeps a session token for nearly six hours and
+//! does not ask for another when it is refused.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// As long as EC2 lets one live.
+pub const LONGEST_SESSION: u32 = 21_600;
+
+/// What a token holds before its seal: its end, seconds since 1970.
+const END: usize = size_of::<u64>();
+
+/// What one front seals its session tokens with.
+#[derive(Clone)]
+pub struct SessionKey(Hmac<Sha256>);
+
+impl SessionKey {
+    /// Of one front: a token of another does not open it.
+    pub fn of(host_key: &[u8; 32], front: &str) -> Self {
+        // HMAC's own padding, written out: a key of the block's size cannot be refused.
+        let mut block = Zeroizing::new([0; 64]);
+        block[..host_key.len()].copy_from_slice(host_key);
+        let mut seal = Hmac::<Sha256>::new((&*block).into());
+        seal.update(b"roletap imds session\0");
+        seal.update(front.as_bytes());
+        seal.update(b"\0");
+        Self(seal)
+    }
+
+    /// A token that lives so long.
+    pub fn issue(&self, now: SystemTime, seconds: u32) -> String {
+        let end = since_1970(now + Duration::from_secs(seconds.into())).to_be_bytes();
+        let seal = self.0.clone().chain_update(end).finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode([end.as_slice(), &seal].concat())
+    }
+
+    /// Whether it is one of ours, and still alive. How long that takes says nothing about the seal.
+    pub fn opens(&self, token: &[u8], now: SystemTime) -> bool {
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(token.trim_ascii()) else {
+            return false;
+        };
+        let Some((end, seal)) = bytes.split_first_chunk::<END>() else {
+            return false;
+        };
+        let sealed = self.0.clone().chain_update(end).verify_slice(seal).is_ok();
+        sealed && since_1970(now) < u64::from_be_bytes(*end)
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(..)")
+    }
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::at;
+
+    #[test]
+    fn a_token_opens_its_front_until_its_end() {
+        let key = SessionKey::of(&[7; 32], "sink");
+        let token = key.issue(at(0), 60);
+        assert!(token.bytes().all(|b| b.is_ascii_graphic()));
+        assert!(key.opens(token.as_bytes(), at(59)));
+        assert!(!key.opens(token.as_bytes(), at(60)));
+        assert!(SessionKey::of(&[7; 32], "sink").opens(token.as_bytes(), at(0)));
+        assert!(!SessionKey::of(&[7; 32], "other").opens(token.as_bytes(), at(0)));
+        assert!(!SessionKey::of(&[8; 32], "sink").opens(token.as_bytes(), at(0)));
+    }
+
+    #[test]
+    fn no_other_text_opens_anything() {
+        let key = SessionKey::of(&[7; 32], "sink");
+        let token = key.issue(at(0), LONGEST_SESSION);
+        for place in 0..token.len() {
+            let mut other = token.clone().into_bytes();
+            other[place] = if other[place] == b'A' { b'B' } else { b'A' };
+            assert!(!key.opens(&other, at(0)), "{place}");
+        }
+        for text in ["", "A", "AAAAAAAAAAA", &token[1..], &token[..20], "\u{e9}"] {
+            assert!(!key.opens(text.as_bytes(), at(0)), "{text}");
+        }
+    }
+}
