@@ -14,6 +14,7 @@ use crate::credentials::{Credentials, Grant, Secret};
 use crate::issuer::{Class, IssueError, Issuer};
 use crate::role::Role;
 
+mod truth;
 mod weeks;
 
 /// When every simulation begins: some time in 2026.

@@ -3,28 +3,26 @@
 //!
 //! `ROLETAP_SEEDS=N` runs N weeks of other seeds, `ROLETAP_SEED=S` the one that failed; a failure prints its seed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use aws_smithy_async::time::{SharedTimeSource, TimeSource};
+use aws_smithy_async::time::TimeSource;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use super::{Wall, config, error};
+use super::truth::{Sts, Truth, faults, identity, number_of};
+use super::{Wall, config};
 use crate::budget::Limits;
 use crate::budget::queue::Queue;
 use crate::clock::{ServerTime, Skew};
 use crate::config::Config;
-use crate::credentials::Credentials;
 use crate::fleet::Fleet;
-use crate::issuer::{Class, IssueError, Issuer};
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::refresher::{Progress, Surroundings};
-use crate::role::Role;
 use crate::slots::Slots;
 use crate::tokens::Tokens;
 
@@ -49,109 +47,6 @@ struct Plan {
     days: u64,
     /// Turned off, the weeks are quiet, and stricter things hold.
     faults: bool,
-}
-
-/// What STS does to a role's calls, and when.
-#[derive(Clone, Copy)]
-enum Fault {
-    Answers(Class),
-    Hangs,
-}
-
-/// The truth: what STS issued, and what it was made to do.
-struct Truth {
-    clock: Wall,
-    local: SharedTimeSource,
-    server_time: SharedTimeSource,
-    skew: Arc<Skew>,
-    /// Seconds of simulated time, and whom: `None` is everybody.
-    faults: Vec<(u64, u64, Option<usize>, Fault)>,
-    serial: AtomicU64,
-    /// Each call: when, in simulated time.
-    calls: Mutex<Vec<Instant>>,
-    /// The last that was delivered for each request: its serial and its end.
-    delivered: Mutex<HashMap<(usize, u32), (u64, SystemTime)>>,
-    /// The last answer that told the time.
-    told_at: Mutex<Instant>,
-    began: Instant,
-}
-
-impl Truth {
-    fn fault(&self, number: usize) -> Option<Fault> {
-        let now = self.began.elapsed().as_secs();
-        let due = |(from, to, whom, _): &&(u64, u64, Option<usize>, Fault)| {
-            (*from..*to).contains(&now) && whom.is_none_or(|whom| whom == number)
-        };
-        self.faults.iter().find(due).map(|(.., fault)| *fault)
-    }
-
-    fn quiet_since(&self, number: usize) -> Duration {
-        let now = self.began.elapsed().as_secs();
-        let last = self
-            .faults
-            .iter()
-            .filter(|(from, _, whom, _)| *from <= now && whom.is_none_or(|whom| whom == number));
-        Duration::from_secs(now.saturating_sub(last.map(|(_, to, ..)| *to).max().unwrap_or(0)))
-    }
-}
-
-struct Sts(Arc<Truth>);
-
-impl Issuer for Sts {
-    async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
-        let truth = &self.0;
-        truth.calls.lock().unwrap().push(Instant::now());
-        match truth.fault(number_of(role.name.as_str())) {
-            Some(Fault::Hangs) => std::future::pending().await,
-            Some(Fault::Answers(class)) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Err(error(class))
-            }
-            None => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                truth
-                    .skew
-                    .measure(truth.clock.now(), truth.local.now(), true);
-                *truth.told_at.lock().unwrap() = Instant::now();
-                let serial = truth.serial.fetch_add(1, Ordering::Relaxed);
-                let end = truth.clock.now() + role.duration.as_duration();
-                let grant = super::grant(serial, Some(end));
-                let issued = Credentials::new(&grant, role, truth.server_time.now()).map_err(
-                    |unusable| IssueError {
-                        what: unusable.to_string(),
-                        ..error(Class::Clock)
-                    },
-                )?;
-                truth
-                    .delivered
-                    .lock()
-                    .unwrap()
-                    .insert(identity(role), (serial, issued.expires_at()));
-                Ok(issued)
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Sts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sts")
-    }
-}
-
-fn number_of(name: &str) -> usize {
-    name.trim_start_matches("role-").parse().unwrap()
-}
-
-/// Which role, and which version of its request.
-fn identity(role: &Role) -> (usize, u32) {
-    let version = role
-        .request
-        .session_name
-        .as_str()
-        .trim_start_matches("version-")
-        .parse();
-    (number_of(role.name.as_str()), version.unwrap_or(0))
 }
 
 /// What a week came to.
@@ -179,7 +74,7 @@ async fn live(plan: Plan) -> Tally {
         server_time: server_time.clone(),
         skew,
         faults: if plan.faults {
-            faults(&mut random, plan)
+            faults(&mut random, plan.days, plan.roles)
         } else {
             Vec::new()
         },
@@ -266,6 +161,7 @@ async fn live(plan: Plan) -> Tally {
             learned.get_or_insert_with(Instant::now);
         }
         let tight = tightened.elapsed() > TIGHTENED
+            && truth.unthrottled_since() > RECOVERY
             && (disturbed.is_none() || learned.is_some_and(|at| at.elapsed() > DISTURBED));
         let quiet = Quiet {
             changed: &changed,
@@ -454,26 +350,6 @@ fn disturb(random: &mut Rng, local: &Wall, truth: &Wall) {
             truth.step(seconds);
         }
     }
-}
-
-fn faults(random: &mut Rng, plan: Plan) -> Vec<(u64, u64, Option<usize>, Fault)> {
-    let span = plan.days * DAY;
-    let mut faults = Vec::new();
-    for _ in 0..plan.days * 6 {
-        let from = random.u64(..span);
-        let length = [30, 600, 1_500, 3 * 3_600][random.usize(..4)];
-        let whom = if random.u8(..4) == 0 {
-            None
-        } else {
-            Some(random.usize(..plan.roles))
-        };
-        let fault = match random.u8(..7) {
-            0 => Fault::Hangs,
-            other => Fault::Answers(Class::ALL[usize::from(other - 1)]),
-        };
-        faults.push((from, from + random.u64(1..=length), whom, fault));
-    }
-    faults
 }
 
 fn run(plan: Plan) -> Tally {
