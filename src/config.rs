@@ -25,6 +25,7 @@ mod problem;
 mod reading;
 mod redacted;
 mod region;
+mod remaining;
 mod roles;
 mod secret;
 mod section;

@@ -227,7 +227,7 @@ fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
         state: RoleState::clone(&slot.state()),
         asked: slot.was_asked(),
     };
-    let kept = slot.role.on_denied == OnDenied::Keep;
+    let kept = slot.role.terms.on_denied == OnDenied::Keep;
     kept.then(|| (slot.role.name.clone(), (slot.role.clone(), left)))
 }
 
@@ -387,6 +387,28 @@ mod tests {
             "{} calls",
             world.calls()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_with_more_min_remaining_holds_at_once_for_all_that_is_vended() {
+        let names = ["a", "b", "c"];
+        let mut world = World::new(&names, 3600, hourly);
+        world.pass(5 * HOUR).await;
+        let before = world.calls();
+        let roles = config(&names, 3600, "min_remaining = \"45m\"").roles;
+        world.fleet.reshape(&roles, &Tokens::default(), None);
+        assert_eq!(world.calls(), before, "nothing is dropped for it");
+        world.pass(5).await;
+        for _ in 0..24 * 60 {
+            for role in names {
+                let left = world.seconds_left(role);
+                assert!(left >= 2700, "{role} has {left} s left");
+            }
+            world.pass(60).await;
+        }
+        let ideal = 3 * 24 * 3600 / 660;
+        let calls = world.calls() - before;
+        assert!((ideal - 40..=ideal + 40).contains(&calls), "{calls} calls");
     }
 
     #[tokio::test(start_paused = true)]

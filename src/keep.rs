@@ -392,7 +392,7 @@ mod tests {
 
     use super::*;
     use crate::lifecycle::Jitter;
-    use crate::role::OnDenied;
+    use crate::role::{OnDenied, Terms};
     use crate::simulated::{at, config, credentials, error, role};
     use crate::slots::{Counts, Slot};
 
@@ -449,7 +449,11 @@ mod tests {
             } else {
                 OnDenied::Keep
             };
-            state = state.after(outcome, on_denied, now, Jitter::new(random.f64()));
+            let terms = Terms {
+                on_denied,
+                ..role.terms
+            };
+            state = state.after(outcome, terms, now, Jitter::new(random.f64()));
             now += Duration::from_millis(random.u64(..4_000_000));
         }
         (state, now)
@@ -504,8 +508,9 @@ mod tests {
             // And the next attempt comes to the same, whichever way it goes.
             let jitter = Jitter::new(0.3);
             for class in Class::ALL {
-                let fail =
-                    |state: RoleState| state.after(Err(error(class)), OnDenied::Keep, now, jitter);
+                let fail = |state: RoleState| {
+                    state.after(Err(error(class)), Terms::default(), now, jitter)
+                };
                 let (one, other) = (fail(before.clone()), fail(after.clone()));
                 let facts = |state: &RoleState| {
                     let failures = state.failures().unwrap();
@@ -520,7 +525,7 @@ mod tests {
             }
             let succeed = |state: RoleState| {
                 let new = credentials(&role, now, Duration::from_secs(3600), 99);
-                state.after(Ok(new), OnDenied::Keep, now, jitter)
+                state.after(Ok(new), Terms::default(), now, jitter)
             };
             let (one, other) = (succeed(before.clone()), succeed(after.clone()));
             assert_eq!(one.next_attempt(now), other.next_attempt(now), "{seed}");
@@ -535,7 +540,7 @@ mod tests {
         let failing = issued_and_failing(&b);
         let fresh = RoleState::Pending.after(
             Ok(credentials(&a, at(0), Duration::from_secs(3600), 1)),
-            OnDenied::Keep,
+            Terms::default(),
             at(0),
             Jitter::new(0.5),
         );
@@ -547,13 +552,13 @@ mod tests {
         RoleState::Pending
             .after(
                 Ok(credentials(role, at(0), Duration::from_secs(3600), 1)),
-                OnDenied::Keep,
+                Terms::default(),
                 at(0),
                 Jitter::new(0.5),
             )
             .after(
                 Err(error(Class::Denied)),
-                OnDenied::Keep,
+                Terms::default(),
                 at(1800),
                 Jitter::new(0.5),
             )

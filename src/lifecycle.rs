@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::credentials::Credentials;
 use crate::issuer::{Class, IssueError};
-use crate::role::{OnDenied, Role};
+use crate::role::{OnDenied, Role, Terms};
 
 /// What is known about one role. Changes only when an attempt concludes.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +79,9 @@ pub struct Jitter(f64);
 const REFRESH_SPREAD: f64 = 0.05;
 /// Under this, botocore, .NET, Java and s3fs fetch again on every request (research: refresh windows of clients).
 const REFRESH_LEAD: Duration = Duration::from_secs(1_500);
+/// With `min_remaining` a refresh begins this much earlier, or a sixtieth of the lifetime: waiting for a turn and an
+/// attempt take time.
+const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 /// A retry is never sooner than this, whatever jitter says.
 const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// No schedule reaches further than this; one that seems to, was written before the clock stepped back.
@@ -119,16 +122,16 @@ impl RoleState {
     pub fn after(
         self,
         outcome: Result<Credentials, IssueError>,
-        on_denied: OnDenied,
+        terms: Terms,
         now: SystemTime,
         jitter: Jitter,
     ) -> Self {
         let error = match outcome {
             Ok(credentials) => {
                 let refresh_at = if self.was_on_time(now) {
-                    refresh_point(&credentials, jitter)
+                    refresh_point(&credentials, terms, jitter)
                 } else {
-                    first_refresh_point(&credentials, jitter)
+                    first_refresh_point(&credentials, terms, jitter)
                 };
                 return Self::Issued {
                     credentials: Arc::new(credentials),
@@ -146,7 +149,7 @@ impl RoleState {
                 failures: Failures::next(Some(failures), error, None, now, jitter),
             },
             Self::Issued { failures, .. }
-                if error.class == Class::Denied && on_denied == OnDenied::Drop =>
+                if error.class == Class::Denied && terms.on_denied == OnDenied::Drop =>
             {
                 Self::Failing {
                     failures: Failures::next(failures, error, None, now, jitter),
@@ -216,10 +219,17 @@ impl RoleState {
         }
     }
 
-    /// The same knowledge under other settings of the role.
+    /// The same knowledge under other settings of the role. A greater `min_remaining` holds at once: the refresh is moved
+    /// to where it would have been at the latest, and what is in hand is vended until then and while that fails.
     #[must_use]
     pub fn presented_for(mut self, role: &Role) -> Self {
-        if let Self::Issued { credentials, .. } = &mut self {
+        if let Self::Issued {
+            credentials,
+            refresh_at,
+            ..
+        } = &mut self
+        {
+            *refresh_at = (*refresh_at).min(latest_refresh_point(credentials, role.terms));
             *credentials = Arc::new(credentials.presented_for(role));
         }
         self
@@ -310,25 +320,38 @@ impl Phase {
     }
 }
 
-/// How much is left of a session of `lifetime` when it is refreshed, before jitter:
-/// `min(max(L/2, 1500 s), 0.8·L)`.
-pub fn refresh_lead(lifetime: Duration) -> Duration {
-    (lifetime / 2).max(REFRESH_LEAD).min(lifetime * 4 / 5)
+/// How much is left of a session of `lifetime` when it is refreshed, before jitter: `min(max(L/2, 1500 s), 0.8·L)`, or
+/// as much more as `min_remaining` needs. What STS grants may be shorter than what was asked for; then as much of
+/// `min_remaining` is kept as [`longest_remaining`] allows.
+pub fn refresh_lead(lifetime: Duration, min_remaining: Duration) -> Duration {
+    let usual = (lifetime / 2).max(REFRESH_LEAD).min(lifetime * 4 / 5);
+    let margin = (lifetime / 60).min(LONGEST_MARGIN);
+    let kept = min_remaining.min(longest_remaining(lifetime));
+    usual.max(kept + refresh_spread(lifetime) + margin)
 }
 
-fn refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
+/// The most that can be left of a session of `lifetime` whenever it is vended. More would be refreshed without end.
+pub fn longest_remaining(lifetime: Duration) -> Duration {
+    lifetime * 3 / 4
+}
+
+fn refresh_point(credentials: &Credentials, terms: Terms, jitter: Jitter) -> SystemTime {
+    let spread = refresh_spread(credentials.lifetime());
+    latest_refresh_point(credentials, terms) - spread * 2 + jitter.of(spread * 2)
+}
+
+fn latest_refresh_point(credentials: &Credentials, terms: Terms) -> SystemTime {
     let lifetime = credentials.lifetime();
-    let spread = refresh_spread(lifetime);
-    credentials.expires_at() - refresh_lead(lifetime) - spread + jitter.of(spread * 2)
+    credentials.expires_at() - refresh_lead(lifetime, terms.min_remaining)
+        + refresh_spread(lifetime)
 }
 
 /// Whatever made this role late or start now has probably done so to a whole fleet. Anywhere in one whole interval, up to
 /// the latest usual point: then the fleet is spread evenly again, and stays so.
-fn first_refresh_point(credentials: &Credentials, jitter: Jitter) -> SystemTime {
+fn first_refresh_point(credentials: &Credentials, terms: Terms, jitter: Jitter) -> SystemTime {
     let lifetime = credentials.lifetime();
-    let latest = credentials.expires_at() - refresh_lead(lifetime) + refresh_spread(lifetime);
-    let interval = lifetime - refresh_lead(lifetime);
-    latest - interval + jitter.of(interval)
+    let interval = lifetime - refresh_lead(lifetime, terms.min_remaining);
+    latest_refresh_point(credentials, terms) - interval + jitter.of(interval)
 }
 
 fn refresh_spread(lifetime: Duration) -> Duration {
@@ -358,9 +381,16 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{at, credentials, error, role};
+    use crate::simulated::{at, config, credentials, error, role};
 
-    const KEEP: OnDenied = OnDenied::Keep;
+    const KEEP: Terms = Terms {
+        on_denied: OnDenied::Keep,
+        min_remaining: Duration::ZERO,
+    };
+    const DROP: Terms = Terms {
+        on_denied: OnDenied::Drop,
+        ..KEEP
+    };
 
     fn middle() -> Jitter {
         Jitter::new(0.5)
@@ -371,7 +401,7 @@ mod tests {
         let credentials = credentials(&role, at(0), Duration::from_secs(lifetime), 1);
         // As if on time, not as if at start.
         RoleState::Issued {
-            refresh_at: refresh_point(&credentials, middle()),
+            refresh_at: refresh_point(&credentials, KEEP, middle()),
             credentials: Arc::new(credentials),
             failures: None,
         }
@@ -443,6 +473,80 @@ mod tests {
         }
     }
 
+    fn remaining(seconds: u64) -> Terms {
+        Terms {
+            min_remaining: Duration::from_secs(seconds),
+            ..KEEP
+        }
+    }
+
+    #[test]
+    fn what_is_vended_in_steady_state_has_min_remaining_left() {
+        for (granted, wanted) in [
+            (3600, 1800),
+            (3600, 2700),
+            (43_200, 32_400),
+            (43_200, 3600),
+            (900, 600),
+        ] {
+            let role = role("a", 3600);
+            for before in [RoleState::Pending, issued(3600)] {
+                for jitter in [0.0, 0.5, 1.0] {
+                    let issued = credentials(&role, at(0), Duration::from_secs(granted), 1);
+                    let next = before
+                        .clone()
+                        .after(Ok(issued), remaining(wanted), at(0), Jitter::new(jitter))
+                        .next_attempt(at(0));
+                    let left = at(granted).duration_since(next).unwrap().as_secs();
+                    assert!(left > wanted, "{left} s of {granted} for {wanted}");
+                    assert!(next >= at(granted / 20), "too soon: {granted} for {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_less_than_was_asked_for_three_quarters_are_kept() {
+        let role = role("a", 3600);
+        for granted in [60, 900, 1800] {
+            let issued = credentials(&role, at(0), Duration::from_secs(granted), 1);
+            let next = RoleState::Pending
+                .after(Ok(issued), remaining(2700), at(0), Jitter::LATEST)
+                .next_attempt(at(0));
+            let left = at(granted).duration_since(next).unwrap().as_secs();
+            assert!(
+                (granted * 3 / 4..granted * 4 / 5).contains(&left),
+                "{left} s of {granted}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reload_that_asks_for_more_holds_at_once_and_loses_nothing() {
+        let with = |more: &str| {
+            let config = config(&["a"], 3600, more);
+            config.roles.into_values().next().unwrap()
+        };
+        let more = with("min_remaining = \"40m\"");
+        let before = issued(3600);
+        assert_eq!(before.next_attempt(at(0)), at(1800));
+        let after = before.clone().presented_for(&more);
+        // 40 minutes and a minute for the way to STS.
+        assert_eq!(after.next_attempt(at(0)), at(3600 - 2460));
+        let again = after.clone().presented_for(&more);
+        assert_eq!(again.next_attempt(at(0)), after.next_attempt(at(0)));
+        let back = after.clone().presented_for(&with(""));
+        assert_eq!(back.next_attempt(at(0)), after.next_attempt(at(0)));
+        let same = before
+            .clone()
+            .presented_for(&with("min_remaining = \"20m\""));
+        assert_eq!(same.next_attempt(at(0)), before.next_attempt(at(0)));
+        let failing = after.after(Err(error(Class::Denied)), more.terms, at(1200), middle());
+        assert!(failing.vend(at(3599)).is_ok(), "vended to its end");
+        let failing = failing.presented_for(&more);
+        assert!(failing.vend(at(3599)).is_ok() && failing.failures().is_some());
+    }
+
     #[test]
     fn a_failed_refresh_keeps_what_works_until_it_ends() {
         for class in Class::ALL {
@@ -455,19 +559,9 @@ mod tests {
 
     #[test]
     fn a_denied_refresh_drops_credentials_only_where_the_operator_said_so() {
-        let state = issued(3600).after(
-            Err(error(Class::Denied)),
-            OnDenied::Drop,
-            at(1800),
-            middle(),
-        );
+        let state = issued(3600).after(Err(error(Class::Denied)), DROP, at(1800), middle());
         assert_eq!(state.vend(at(1801)).err(), Some(Phase::Failed));
-        let state = issued(3600).after(
-            Err(error(Class::Network)),
-            OnDenied::Drop,
-            at(1800),
-            middle(),
-        );
+        let state = issued(3600).after(Err(error(Class::Network)), DROP, at(1800), middle());
         assert!(state.vend(at(1801)).is_ok());
     }
 

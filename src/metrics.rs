@@ -535,14 +535,14 @@ mod tests {
 
     use super::*;
     use crate::lifecycle::{Jitter, RoleState};
-    use crate::role::OnDenied;
+    use crate::role::Terms;
     use crate::simulated::{at, credentials, role};
 
     /// A table with one role that has credentials.
     fn table() -> Table {
         let role = role("orders", 3600);
         let held = credentials(&role, at(0), Duration::from_secs(3600), 1);
-        let state = RoleState::Pending.after(Ok(held), OnDenied::Keep, at(0), Jitter::new(0.5));
+        let state = RoleState::Pending.after(Ok(held), Terms::default(), at(0), Jitter::new(0.5));
         let (slot, _) = Slot::new(role.clone(), state, Arc::default(), false);
         let mut table = Table::default();
         table.slots.insert(role.name.clone(), slot);

@@ -216,7 +216,7 @@ fn conclude(
 ) {
     let before = RoleState::clone(&writer.slot().state());
     let role = writer.slot().role.clone();
-    let after = before.clone().after(outcome, role.on_denied, now, jitter);
+    let after = before.clone().after(outcome, role.terms, now, jitter);
     tell(&role, &before, &after, now);
     writer.publish(after);
 }

@@ -131,6 +131,7 @@ mod tests {
             ("source_identity = \"someone\"", true),
             ("account_id = true", false),
             ("on_denied = \"drop\"", false),
+            ("min_remaining = \"40m\"", false),
             ("required = false", false),
             ("token_group = \"x\"", false),
         ] {

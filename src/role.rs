@@ -31,8 +31,8 @@ pub struct Role {
     pub duration: SessionDuration,
     /// Whether readiness waits for this role.
     pub required: bool,
-    /// What a denied refresh does to credentials in hand.
-    pub on_denied: OnDenied,
+    /// What is promised of the credentials in hand.
+    pub terms: Terms,
     /// Whether the answer carries `AccountId`, which makes some SDKs use account-based DynamoDB hosts.
     pub account_id: bool,
     /// Pads the session token, to see whether what carries it carries a large one.
@@ -121,6 +121,15 @@ pub enum TokenSource {
     File(PathBuf),
     /// `unsafe_no_token = true`: whoever reaches the endpoint gets the role.
     None,
+}
+
+/// What is promised of the credentials in hand. It decides when to ask STS, and nothing of what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// What a denied refresh does to them.
+    pub on_denied: OnDenied,
+    /// How long they have at least, whenever they are vended in steady state. Zero demands nothing.
+    pub min_remaining: Duration,
 }
 
 /// What a denied refresh does to credentials in hand.

@@ -260,7 +260,7 @@ impl World {
         let begin = wall(0) - Duration::from_secs(SESSION);
         let long_ago = RoleState::Pending.after(
             Ok(self.credentials(begin)),
-            self.role.on_denied,
+            self.role.terms,
             begin,
             Jitter::LATEST,
         );
@@ -268,7 +268,7 @@ impl World {
         let planned = long_ago.next_attempt(begin);
         let state = long_ago.after(
             Ok(self.credentials(planned)),
-            self.role.on_denied,
+            self.role.terms,
             planned,
             jitter,
         );
@@ -377,14 +377,14 @@ impl World {
         };
         let jitter = self.draw();
         let (begun, monotonic) = (self.monotonic(begun), self.monotonic(now));
-        let on_denied = self.role.on_denied;
+        let terms = self.role.terms;
         let host = &mut self.hosts[number as usize];
         host.budget.conclude(answer, begun, monotonic, jitter);
         let before = std::mem::take(&mut host.roles[usize::from(role)].state);
         if outcome.is_ok() {
             self.measure(&before, number, role, now);
         }
-        let after = before.after(outcome, on_denied, wall(now), jitter);
+        let after = before.after(outcome, terms, wall(now), jitter);
         let due = after.next_attempt(wall(now));
         let due_at = micros(due).max(now);
         let role_at = &mut self.hosts[number as usize].roles[usize::from(role)];

@@ -9,7 +9,7 @@ use super::reading::Reading;
 use super::sources::{self, Sources};
 use super::tags::same_key;
 use super::value::At;
-use super::{Config, lint};
+use super::{Config, lint, remaining};
 use crate::lifecycle::refresh_lead;
 use crate::role::{Base, Role, RoleName, Source, SourceName, TokenIdentity};
 
@@ -94,6 +94,7 @@ impl Tying<'_> {
                 mut role, token, ..
             } = self.drafts.remove(name)?;
             role.request.base = Base::Token(token?);
+            remaining::check(&role, reading);
             let role = Arc::new(role);
             self.tied.insert(name.clone(), role.clone());
             return Some(role);
@@ -213,6 +214,7 @@ fn ring_problem(ring: &[(RoleName, Place)]) -> Problem {
 /// What AWS refuses of a role that is assumed by a role.
 fn check(role: &Role, reading: &mut Reading<'_>) {
     duration(role, reading);
+    remaining::check(role, reading);
     source_identity(role, reading);
     tags(role, reading);
     itself(role, reading);
@@ -376,7 +378,7 @@ fn long_chain(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
 
 fn parent_ends_early(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
     let parent = role.request.base.parent()?;
-    let lead = refresh_lead(role.duration.as_duration());
+    let lead = refresh_lead(role.duration.as_duration(), role.terms.min_remaining);
     (parent.duration.as_duration() < lead).then(|| {
         Problem::warning(
             "parent-ends-early",

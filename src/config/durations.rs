@@ -22,26 +22,7 @@ pub(super) fn duration(
     range: RangeInclusive<Duration>,
     reading: &mut Reading<'_>,
 ) -> Timed {
-    let found = section.text(key, reading, |text| {
-        let signed: jiff::SignedDuration = text.parse().map_err(|_| {
-            Refused::new(
-                "is not a duration",
-                format!(
-                    "expected a number with a unit, such as \"{}\"",
-                    spoken(default)
-                ),
-            )
-        })?;
-        let value = Duration::try_from(signed).ok();
-        value.filter(|value| range.contains(value)).ok_or_else(|| {
-            let expected = format!(
-                "expected {} to {}",
-                spoken(*range.start()),
-                spoken(*range.end())
-            );
-            Refused::new(format!("is {}", text.escape_debug()), expected)
-        })
-    });
+    let found = section.text(key, reading, |text| parse(text, default, range));
     match found {
         Some(At { value, at }) => Timed {
             value,
@@ -54,7 +35,32 @@ pub(super) fn duration(
     }
 }
 
-fn spoken(duration: Duration) -> String {
+pub(super) fn parse(
+    text: &str,
+    example: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, Refused> {
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| {
+        Refused::new(
+            "is not a duration",
+            format!(
+                "expected a number with a unit, such as \"{}\"",
+                spoken(example)
+            ),
+        )
+    })?;
+    let value = Duration::try_from(signed).ok();
+    value.filter(|value| range.contains(value)).ok_or_else(|| {
+        let expected = format!(
+            "expected {} to {}",
+            spoken(*range.start()),
+            spoken(*range.end())
+        );
+        Refused::new(format!("is {}", text.escape_debug()), expected)
+    })
+}
+
+pub(super) fn spoken(duration: Duration) -> String {
     match duration.as_millis() {
         0 => "0s".to_owned(),
         ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),

@@ -30,7 +30,8 @@ impl Forecast {
         let per_second: f64 = config
             .roles
             .values()
-            .map(|role| 1.0 / mean_interval(role.duration.as_duration()).as_secs_f64())
+            .map(|role| mean_interval(role.duration.as_duration(), role.terms.min_remaining))
+            .map(|interval| 1.0 / interval.as_secs_f64())
             .sum();
         let calls_per_second = per_second * hosts as f64;
         Self {
@@ -43,8 +44,8 @@ impl Forecast {
 }
 
 /// From issue to refresh, on the mean.
-pub fn mean_interval(lifetime: Duration) -> Duration {
-    lifetime - refresh_lead(lifetime)
+pub fn mean_interval(lifetime: Duration, min_remaining: Duration) -> Duration {
+    lifetime - refresh_lead(lifetime, min_remaining)
 }
 
 #[cfg(test)]
@@ -53,18 +54,23 @@ mod tests {
 
     #[test]
     fn intervals_follow_the_refresh_rule() {
-        for (lifetime, interval) in [
-            (3600, 1800),
-            (43_200, 21_600),
-            (3000, 1500),
-            (2000, 500),
-            (1875, 375),
-            (900, 180),
+        for (lifetime, min_remaining, interval) in [
+            (3600, 0, 1800),
+            (43_200, 0, 21_600),
+            (3000, 0, 1500),
+            (2000, 0, 500),
+            (1875, 0, 375),
+            (900, 0, 180),
+            (3600, 1500, 1800),
+            (3600, 1800, 1560),
+            (3600, 2700, 660),
+            (43_200, 21_600, 19_380),
         ] {
+            let seconds = Duration::from_secs;
             assert_eq!(
-                mean_interval(Duration::from_secs(lifetime)),
-                Duration::from_secs(interval),
-                "{lifetime}"
+                mean_interval(seconds(lifetime), seconds(min_remaining)),
+                seconds(interval),
+                "{lifetime} {min_remaining}"
             );
         }
     }

@@ -10,10 +10,10 @@ use super::reading::Reading;
 use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
-use super::{callers, files, lint, operation, policy, session_name, tags};
+use super::{callers, files, lint, operation, policy, remaining, session_name, tags};
 use crate::role::{
     AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
-    SessionName, Source, SourceIdentity, TokenSource,
+    SessionName, Source, SourceIdentity, Terms, TokenSource,
 };
 
 /// What a role must know of `[sts]` to be checked.
@@ -76,6 +76,7 @@ pub(super) fn read(
         })
         .map(|found| found.value)
         .unwrap_or_default();
+    let min_remaining = remaining::read(section, reading);
     let account_id = read_account_id(role_arn, section, reading);
     let token = read_token(section, reading);
     let callers = callers::read(section, reading);
@@ -101,7 +102,10 @@ pub(super) fn read(
         },
         duration: duration?,
         required,
-        on_denied,
+        terms: Terms {
+            on_denied,
+            min_remaining,
+        },
         account_id,
         minimum_session_token_size,
         allow_self_assume,

@@ -214,6 +214,7 @@ mod tests {
         for same in [
             "",
             "account_id = true",
+            "min_remaining = \"40m\"",
             "on_denied = \"drop\"",
             "required = false",
             "token_group = \"x\"",

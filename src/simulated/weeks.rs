@@ -32,6 +32,8 @@ const DAY: u64 = 86_400;
 const STEP: Duration = Duration::from_secs(60);
 /// A nap, a turn and an attempt: how long a clock that was set may be believed.
 const DISTURBED: Duration = Duration::from_secs(60);
+/// A turn and an attempt for every role that a reload with more `min_remaining` made due.
+const TIGHTENED: Duration = Duration::from_secs(180);
 /// The longest wait of any class, and time to get through the queue.
 const RECOVERY: Duration = Duration::from_secs(1_300);
 const LIMITS: Limits = Limits {
@@ -198,7 +200,9 @@ async fn live(plan: Plan) -> Tally {
     };
     let mut fleet = Fleet::new(around, slots.clone());
     let mut versions: BTreeMap<usize, u32> = (0..plan.roles).map(|number| (number, 0)).collect();
-    let mut current = written(&versions);
+    let mut remaining = Duration::ZERO;
+    let mut tightened = Instant::now();
+    let mut current = written(&versions, remaining);
     fleet.reshape(&current.roles, &Tokens::default(), None);
 
     let mut tally = Tally {
@@ -206,6 +210,7 @@ async fn live(plan: Plan) -> Tally {
         ..Tally::default()
     };
     let mut disturbed: Option<Instant> = None;
+    let mut learned: Option<Instant> = None;
     let mut changed: BTreeMap<usize, Instant> = BTreeMap::new();
     let end = Instant::now() + Duration::from_secs(plan.days * DAY);
     while Instant::now() < end {
@@ -220,12 +225,18 @@ async fn live(plan: Plan) -> Tally {
         if plan.faults && random.u32(..700) == 0 {
             disturb(&mut random, &local, &clock);
             disturbed = Some(Instant::now());
+            learned = None;
             tally.disturbances += 1;
         }
         if random.u32(..500) == 0 {
             let touched = rewrite(&mut random, &mut versions, plan.roles);
             let before = keys(&slots);
-            current = written(&versions);
+            let wanted = Duration::from_secs([0, 1_800, 2_700][random.usize(..3)]);
+            if wanted > remaining {
+                tightened = Instant::now();
+            }
+            remaining = wanted;
+            current = written(&versions, remaining);
             let calls = truth.calls.lock().unwrap().len();
             fleet.reshape(&current.roles, &Tokens::default(), None);
             for (name, key) in keys(&slots) {
@@ -250,7 +261,18 @@ async fn live(plan: Plan) -> Tally {
         // While nobody answers, a wall that was set is all the time there is.
         let told_at = *truth.told_at.lock().unwrap();
         let calm = disturbed.is_none_or(|at| at.elapsed() > DISTURBED && told_at > at);
-        check(&truth, &slots, &current, &changed, calm, &mut tally, &told);
+        // A wall that was set by less than anybody notices is mended by the next grant, and each role a nap later.
+        if disturbed.is_some_and(|at| told_at > at) {
+            learned.get_or_insert_with(Instant::now);
+        }
+        let tight = tightened.elapsed() > TIGHTENED
+            && (disturbed.is_none() || learned.is_some_and(|at| at.elapsed() > DISTURBED));
+        let quiet = Quiet {
+            changed: &changed,
+            calm,
+            tight,
+        };
+        check(&truth, &slots, &current, &quiet, &mut tally, &told);
     }
     let calls = truth.calls.lock().unwrap();
     tally.calls = calls.len();
@@ -270,13 +292,22 @@ async fn live(plan: Plan) -> Tally {
     tally
 }
 
+/// What may be demanded of an instant.
+struct Quiet<'q> {
+    /// When each role was last changed.
+    changed: &'q BTreeMap<usize, Instant>,
+    /// Clocks are right, as far as anybody can know.
+    calm: bool,
+    /// Every role has had the time to follow its `min_remaining`.
+    tight: bool,
+}
+
 /// The seven promises, at one instant.
 fn check(
     truth: &Truth,
     slots: &Slots,
     current: &Config,
-    changed: &BTreeMap<usize, Instant>,
-    calm: bool,
+    quiet: &Quiet<'_>,
     tally: &mut Tally,
     told: &dyn Fn() -> String,
 ) {
@@ -298,7 +329,7 @@ fn check(
         match state.vend(now) {
             Ok(vended) => {
                 assert!(
-                    !calm || vended.expires_at() > real,
+                    !quiet.calm || vended.expires_at() > real,
                     "{name} was vended expired: {}",
                     told()
                 );
@@ -317,7 +348,7 @@ fn check(
             }
             Err(phase) => {
                 assert_ne!(phase, Phase::Fresh, "{}", told());
-                if let Some((_, end)) = delivered.filter(|_| calm) {
+                if let Some((_, end)) = delivered.filter(|_| quiet.calm) {
                     assert!(
                         end <= real + Duration::from_secs(1),
                         "{name}: what works was taken away: {}",
@@ -326,21 +357,26 @@ fn check(
                 }
             }
         }
-        let quiet = truth.quiet_since(number);
-        let settled = changed
+        let without_fault = truth.quiet_since(number);
+        let settled = quiet
+            .changed
             .get(&number)
             .is_none_or(|at| at.elapsed() > RECOVERY)
-            && quiet > RECOVERY
+            && without_fault > RECOVERY
             && truth.began.elapsed() > RECOVERY;
-        if calm && settled {
+        if quiet.calm && settled {
             let left = state
                 .vend(now)
                 .map(|vended| vended.expires_at().duration_since(real).unwrap_or_default());
             let left = left.unwrap_or_else(|phase| {
-                panic!("{name} is {phase:?} after {quiet:?} of calm: {}", told())
+                panic!(
+                    "{name} is {phase:?} after {without_fault:?} of calm: {}",
+                    told()
+                )
             });
+            let demanded = role.terms.min_remaining;
             assert!(
-                left >= Duration::from_secs(1_200),
+                left >= Duration::from_secs(1_200) && (left >= demanded || !quiet.tight),
                 "{name} has {left:?} left: {}",
                 told()
             );
@@ -348,7 +384,8 @@ fn check(
     }
 }
 
-fn written(versions: &BTreeMap<usize, u32>) -> Config {
+/// Every third role demands `remaining`.
+fn written(versions: &BTreeMap<usize, u32>, remaining: Duration) -> Config {
     let names: Vec<String> = versions
         .keys()
         .map(|number| format!("role-{number}"))
@@ -360,7 +397,14 @@ fn written(versions: &BTreeMap<usize, u32>) -> Config {
         let changed = config(
             &[&name],
             3600,
-            &format!("role_session_name = \"version-{version}\""),
+            &format!(
+                "role_session_name = \"version-{version}\"\nmin_remaining = \"{}s\"",
+                if number % 3 == 0 {
+                    remaining.as_secs()
+                } else {
+                    0
+                }
+            ),
         );
         written.roles.extend(changed.roles);
     }

@@ -1,7 +1,7 @@
 """Makes accounts, roles and buckets in MiniStack by its root key; prints what the runner needs to know.
 
 One user, who may do nothing but assume two roles; each role trusts exactly that user and asks for its own
-ExternalId, and may do nothing but read and write under one prefix of its own bucket.
+ExternalId, and may do nothing but list its own bucket, and read, write and delete under one prefix of it.
 """
 
 import json
@@ -25,7 +25,21 @@ def role(name, bucket, external_id):
         Condition={"StringEquals": {"sts:ExternalId": external_id}},
     )
     arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    may = document(Action=["s3:GetObject", "s3:PutObject"], Resource=f"arn:aws:s3:::{bucket}/sink/*")
+    may = json.dumps({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+                "Resource": f"arn:aws:s3:::{bucket}/sink/*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"],
+                "Resource": f"arn:aws:s3:::{bucket}",
+            },
+        ],
+    })
     iam.put_role_policy(RoleName=name, PolicyName="sink", PolicyDocument=may)
     return {"arn": arn, "name": name, "bucket": bucket, "external_id": external_id}
 

@@ -51,8 +51,9 @@ def install_python(venv, requirements):
     return unless_unchanged(venv, [requirements], make)
 
 
-def unless_unchanged(target, pins, make):
-    wanted = hashlib.sha256(b"\0".join([platform.python_version().encode(), *(pin.read_bytes() for pin in pins)])).hexdigest()
+def unless_unchanged(target, pins, make, also=""):
+    pinned = [platform.python_version().encode(), also.encode(), *(pin.read_bytes() for pin in pins)]
+    wanted = hashlib.sha256(b"\0".join(pinned)).hexdigest()
     stamp = target / ".installed"
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(target, ignore_errors=True)

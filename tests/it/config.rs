@@ -410,6 +410,7 @@ fn only_the_request_decides_whether_credentials_are_kept() {
         "duration_seconds = 7200",
         "required = false",
         "on_denied = \"drop\"",
+        "min_remaining = \"40m\"",
         "token_group = \"g\"",
         "account_id = true",
     ] {

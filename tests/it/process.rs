@@ -719,6 +719,13 @@ fn check_is_offline_and_forecasts() {
     };
     let (one, ten) = (json("1"), json("10"));
     assert_ne!(one, ten);
+    let calls = |said: &Value| said["forecast"]["calls_per_hour_per_host"].as_f64();
+    let often = one_role(&sts)
+        .role_with("ledger", "min_remaining = \"45m\"")
+        .prepare();
+    let often = succeeded(often.run(&["check", "--format", "json"]));
+    let often = serde_json::from_str(&often).expect("JSON");
+    assert!(calls(&often) > calls(&one), "{often}");
     assert!(!daemon.token_path("orders").exists());
     std::fs::write(daemon.config_path(), "[role.x]\nrole_arn = 7\n").expect("to write");
     let broken = daemon.run(&["check", "--format", "json"]);

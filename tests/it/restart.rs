@@ -333,10 +333,14 @@ fn a_process_that_dies_between_storing_and_letting_go_leaves_the_later_image() {
     supervised
         .supervisor
         .put(&name, old.try_clone().expect("a descriptor"));
+    let first = supervised.daemon.key("orders");
     supervised
         .daemon
         .admin_with("POST", "/roles/orders/refresh");
-    supervised.supervisor.wait_for_store();
+    supervised.daemon.wait_until("it is issued anew", |daemon| {
+        let now = daemon.key("orders");
+        (now != first).then_some(()).ok_or(now)
+    });
     let key = supervised.daemon.key("orders");
     supervised.supervisor.wait_until_stored(key.as_bytes());
     assert_eq!(supervised.daemon.stop(), Some(0));

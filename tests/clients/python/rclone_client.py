@@ -13,7 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 
-import story
+import protocol
 
 RCLONE = pathlib.Path(sys.executable).parent / "rclone"
 SCRATCH = pathlib.Path(tempfile.mkdtemp())
@@ -22,8 +22,8 @@ REMOTE = {
     "RCLONE_CONFIG_S3_TYPE": "s3",
     "RCLONE_CONFIG_S3_PROVIDER": "Other",
     "RCLONE_CONFIG_S3_ENV_AUTH": "true",
-    "RCLONE_CONFIG_S3_ENDPOINT": story.ENDPOINT,
-    "RCLONE_CONFIG_S3_REGION": story.REGION,
+    "RCLONE_CONFIG_S3_ENDPOINT": protocol.ENDPOINT,
+    "RCLONE_CONFIG_S3_REGION": protocol.REGION,
     "RCLONE_CONFIG_S3_NO_CHECK_BUCKET": "true",
 }
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -47,7 +47,7 @@ def start():
 def call(command, **parameters):
     request = urllib.request.Request(address + command, json.dumps(parameters).encode(), {"Content-Type": "application/json"})
     try:
-        with direct.open(request, timeout=60) as answer:
+        with direct.open(request, timeout=80) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise RuntimeError(json.load(error)["error"]) from None
@@ -57,22 +57,22 @@ def copy(source, source_path, target, target_path):
     call("operations/copyfile", srcFs=source, srcRemote=source_path, dstFs=target, dstRemote=target_path)
 
 
-def write(bucket, key, text):
-    (SCRATCH / "out").write_text(text)
-    copy(str(SCRATCH), "out", f"s3:{bucket}", key)
+class Rclone:
+    def write(self, bucket, key, text):
+        (SCRATCH / "out").write_text(text)
+        copy(str(SCRATCH), "out", f"s3:{bucket}", key)
 
-
-def read(bucket, key):
-    (SCRATCH / "in").unlink(missing_ok=True)
-    copy(f"s3:{bucket}", key, str(SCRATCH), "in")
-    return (SCRATCH / "in").read_text()
+    def read(self, bucket, key):
+        (SCRATCH / "in").unlink(missing_ok=True)
+        copy(f"s3:{bucket}", key, str(SCRATCH), "in")
+        return (SCRATCH / "in").read_text()
 
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of `finally`
 rclone, address = start()
 try:
     version = call("core/version")
-    story.live(f"rclone {version['version'].removeprefix('v')}", write, read)
+    protocol.live(f"rclone {version['version'].removeprefix('v')}", Rclone)
 finally:
     rclone.terminate()
     rclone.wait(timeout=10)

@@ -1,0 +1,119 @@
+"""Installing clients, all pinned, each only when its pins have changed. Nothing is installed into the machine itself."""
+
+import concurrent.futures
+import pathlib
+import shutil
+import sys
+
+from stage import Failure, install_python, install_step, locked, say, unless_unchanged
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def install(clients, cache):
+    """`(client, places)` of those that can be had, `(client, why not)` of the others."""
+    ready, missing = [], []
+    with locked(cache):
+        recipes = {}
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for client in clients:
+                key = recipe(client)
+                if key not in recipes:
+                    recipes[key] = pool.submit(make, *key, cache)
+    for client in clients:
+        try:
+            for tool in client.needs:
+                if not shutil.which(tool):
+                    raise Failure(f"{tool} is not on the path")
+            target = recipes[recipe(client)].result()
+        except Failure as failure:
+            if client.quick:
+                raise Failure(f"{client.name}: {failure}") from None
+            say(f"skipped: {client.name}: {failure}")
+            missing.append((client, str(failure)))
+        else:
+            ready.append((client, places(client, target)))
+    return ready, missing
+
+
+def recipe(client):
+    for kind, what in client.install.items():
+        return kind, tuple(what) if isinstance(what, list) else what
+    return "nothing", ""
+
+
+def places(client, target):
+    """What stands for {python}, {dir} and {here} in the client's file."""
+    python = target / "bin/python" if "python" in client.install else sys.executable
+    return {"python": str(python), "dir": str(target), "here": str(HERE)}
+
+
+def make(kind, what, cache):
+    kinds = {"nothing": nothing, "python": python, "npm": npm, "cargo": cargo, "apt": apt, "script": script}
+    if kind not in kinds:
+        raise Failure(f"`{kind}` is no way to install; there are {', '.join(kinds)}")
+    return kinds[kind](what, cache)
+
+
+def nothing(_, cache):
+    return cache
+
+
+def python(name, cache):
+    """A venv of requirements/NAME.txt, which lists every package: pip resolves nothing."""
+    return install_python(cache / f"python-{name}", HERE / f"requirements/{name}.txt")
+
+
+def npm(folder, cache):
+    """The packages of FOLDER/package-lock.json, and beside them FOLDER's programs, since Node.js looks for packages there."""
+    source, target = HERE / folder, cache / f"npm-{folder.replace('/', '-')}"
+
+    def make():
+        target.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(source / name, target)
+        install_step(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], "npm", cwd=target)
+
+    unless_unchanged(target, [source / "package.json", source / "package-lock.json"], make)
+    for program in source.glob("*.*js"):
+        shutil.copy(program, target)
+    return target
+
+
+def cargo(folder, cache):
+    """Builds FOLDER/Cargo.toml, locked, into {dir}/debug; cargo knows by itself what has changed."""
+    target = cache / f"cargo-{folder.replace('/', '-')}"
+    if not target.exists():
+        say(f"installing {target.name} …")
+    manifest = HERE / folder / "Cargo.toml"
+    build = ["cargo", "build", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir", target]
+    install_step(build, "the Rust crate registry")
+    return target
+
+
+def apt(packages, cache):
+    """Debian packages, each as `name=version`, unpacked into {dir}; nobody has to be root for it."""
+    target = cache / f"apt-{packages[0].split('=')[0]}"
+
+    def make():
+        if not shutil.which("apt-get"):
+            raise Failure("apt-get is not on the path: this client comes as a Debian package")
+        (target / "archives").mkdir(parents=True)
+        install_step(["apt-get", "download", "--quiet", *packages], "the Debian archive", cwd=target / "archives")
+        for package in sorted((target / "archives").glob("*.deb")):
+            install_step(["dpkg-deb", "--extract", package, target], "dpkg")
+        shutil.rmtree(target / "archives")
+
+    return unless_unchanged(target, [], make, also=" ".join(packages))
+
+
+def script(what, cache):
+    """FOLDER/install TARGET, which does it all, anew whenever a file of FOLDER has changed."""
+    source, target = HERE / what, cache / f"script-{what.replace('/', '-')}"
+    pins = sorted(path for path in source.rglob("*") if path.is_file())
+
+    def make():
+        target.mkdir(parents=True)
+        install_step([source / "install", target], f"what {what}/install asks for", cwd=source)
+
+    return unless_unchanged(target, pins, make)
