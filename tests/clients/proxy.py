@@ -114,11 +114,13 @@ class Tap:
 
     async def _responses(self, reader, writer, unanswered):
         while head := await read_head(reader):
-            writer.write(head)
             status = int(head.split(b" ", 2)[1])
             if status < 200:  # 100 Continue
+                writer.write(head)
                 continue
             exchange, document = unanswered.popleft(), b""
+            exchange.status = status  # before the client has it: it may tell the runner faster than this goes on
+            writer.write(head)
             if exchange.method != "HEAD" and status not in (204, 304):
                 async for part in read_body(reader, header_lines(head), is_answer=True):
                     writer.write(part)
@@ -126,7 +128,7 @@ class Tap:
                     if self.documents and len(document) < DOCUMENT_LIMIT:
                         document += part
             await writer.drain()
-            exchange.status, exchange.ms = status, (time.time() - exchange.began) * 1000
+            exchange.ms = (time.time() - exchange.began) * 1000
             if self.documents and status == 200:
                 with contextlib.suppress(ValueError, TypeError, AttributeError):
                     vended = json.loads(document)

@@ -1,6 +1,6 @@
 """s3transfer over the CRT's S3 client, as boto3[crt] has it, but with the CRT's own credential chain.
 
-boto3 itself would hand botocore's credentials to the CRT, and would leave the CRT alone at an endpoint that is not AWS's.
+boto3 itself hands botocore's credentials to the CRT, and lets it speak TLS only (boto3/crt.py, `_create_crt_client`).
 """
 
 import io
