@@ -100,13 +100,6 @@ impl Class {
             Self::Clock | Self::Network | Self::Source | Self::Throttled => false,
         }
     }
-
-    /// Whether a failure of this class after one of `other` goes on with the same trouble. Between us and an answer the
-    /// network, the source and the clock fail by turns, and a new name for it is no reason to hurry again.
-    pub fn goes_on_from(self, other: Self) -> bool {
-        let between = |class| matches!(class, Self::Clock | Self::Network | Self::Source);
-        self == other || between(self) && between(other)
-    }
 }
 
 impl fmt::Display for Class {

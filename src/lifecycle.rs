@@ -48,7 +48,7 @@ pub struct Failures {
     pub error: Arc<IssueError>,
     /// How many have failed.
     pub count: u32,
-    /// How many of them, at the end, were of the last one's class, or one that it goes on from.
+    /// How many of them, at the end, were of the last one's class.
     pub of_this_class: u32,
     /// When the first failed.
     pub since: SystemTime,
@@ -246,7 +246,7 @@ impl Failures {
     ) -> Self {
         let (count, of_this_class, since) = match before {
             None => (1, 1, now),
-            Some(before) if error.class.goes_on_from(before.error.class) => (
+            Some(before) if before.error.class == error.class => (
                 before.count.saturating_add(1),
                 before.of_this_class.saturating_add(1),
                 before.since,
@@ -578,17 +578,6 @@ mod tests {
             }
             assert!(attempts > 4, "{class}: {attempts} attempts");
         }
-    }
-
-    #[test]
-    fn trouble_that_changes_its_name_backs_off_all_the_same() {
-        let mut state = RoleState::Pending;
-        for n in 0..12 {
-            let class = [Class::Network, Class::Source, Class::Clock][n % 3];
-            state = state.after(Err(error(class)), KEEP, at(0), Jitter::LATEST);
-        }
-        let wait = state.next_attempt(at(0)).duration_since(at(0)).unwrap();
-        assert_eq!(wait, Duration::from_secs(60));
     }
 
     #[test]
