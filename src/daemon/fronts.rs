@@ -55,7 +55,8 @@ impl Fronts {
                 session,
             } = prepared;
             let front = Arc::new(Front::new(&imds.listen, session, settings(&imds)));
-            let vend = Arc::new(beside.behind(front.clone(), FRONT_CONNECTIONS / 2));
+            let handed_over = listeners.iter().any(|(_, is_held)| is_held);
+            let vend = Arc::new(beside.behind(front.clone(), handed_over, FRONT_CONNECTIONS / 2));
             let limits = Limits {
                 connections: Arc::new(Semaphore::new(FRONT_CONNECTIONS)),
                 open: metrics.connections("imds"),

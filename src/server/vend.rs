@@ -20,7 +20,7 @@ use super::reply::{self, Refusal, Reply};
 use super::{Answering, Connection, Endpoint};
 use crate::audit::Audit;
 use crate::caller::kernel::Kernel;
-use crate::caller::{self, Description};
+use crate::caller::{self, Description, Unseen};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
@@ -40,6 +40,7 @@ pub struct Vend {
     audit: Audit,
     kernel: Arc<Kernel>,
     door: Door,
+    callers_are_elsewhere: bool,
     /// Milliseconds; a reload may change it.
     pending_wait: AtomicU64,
     /// Requests that wait must not take the places of those that can be answered.
@@ -105,6 +106,7 @@ impl Vend {
             audit,
             kernel,
             door: Door::Token(hosts),
+            callers_are_elsewhere: false,
             pending_wait: AtomicU64::new(0),
             may_wait: Arc::new(Semaphore::new(waiters)),
         };
@@ -112,8 +114,9 @@ impl Vend {
         vend
     }
 
-    /// The same behind another door.
-    pub fn behind(&self, front: Arc<Front>, waiters: usize) -> Self {
+    /// The same behind another door. A socket that was handed over may lie in another network namespace, where the kernel
+    /// would name a stranger of ours who has the same addresses: then `callers_are_elsewhere`, and unknown.
+    pub fn behind(&self, front: Arc<Front>, callers_are_elsewhere: bool, waiters: usize) -> Self {
         Self {
             slots: self.slots.clone(),
             clock: self.clock.clone(),
@@ -121,6 +124,7 @@ impl Vend {
             audit: self.audit.clone(),
             kernel: self.kernel.clone(),
             door: Door::Imds(front),
+            callers_are_elsewhere,
             pending_wait: AtomicU64::new(self.pending_wait.load(Ordering::Relaxed)),
             may_wait: Arc::new(Semaphore::new(waiters)),
         }
@@ -209,7 +213,12 @@ impl Vend {
         if callers.demand_nothing() {
             return Ok(());
         }
-        let seen = connection.caller(|client, server| self.kernel.caller(client, server));
+        let seen = connection.caller(|client, server| {
+            if self.callers_are_elsewhere {
+                return Err(Unseen::Elsewhere);
+            }
+            self.kernel.caller(client, server)
+        });
         caller::admit(callers, seen, |group| self.kernel.unit_of(group))
     }
 

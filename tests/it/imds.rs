@@ -414,6 +414,26 @@ fn systemd_may_hold_its_socket() {
     assert_eq!(connection.answer().status, 200);
 }
 
+#[test]
+fn whoever_comes_by_a_socket_that_was_handed_over_is_unknown() {
+    // It may lie in another network namespace, and a stranger of ours may have the addresses of its clients.
+    let we = Uid::effective().as_raw();
+    let sts = FakeSts::start();
+    let port = Port::reserve();
+    let mut held = with(&sts)
+        .role_with("orders", &format!("allow_users = [\"{we}\"]"))
+        .front("sink", &keys(&port, "orders", "http_tokens = \"optional\""))
+        .notified();
+    held.supervisor.listen("imds.sink", port.address);
+    held.launch();
+    held.daemon
+        .role_when("orders", "is there", |role| role["phase"] == "fresh");
+    let mut connection = Connection::to(port.address);
+    connection.send(request(port.address, "GET", &format!("{LIST}orders"), &[]).as_bytes());
+    assert_refused(&connection.answer(), 403, "CallerNotAllowed");
+    assert_eq!(held.daemon.get("orders").status, 200);
+}
+
 // === Amazon's own client ===
 
 /// What the SDK's provider makes of its environment. A process of its own: the environment is its input.
