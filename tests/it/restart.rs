@@ -360,9 +360,10 @@ fn a_process_that_dies_between_storing_and_letting_go_leaves_the_later_image() {
             supervised.supervisor.put(earlier, old);
             supervised.supervisor.put(&later, new);
         }
+        let before = supervised.supervisor.stored();
         supervised.launch();
         assert_eq!(supervised.daemon.key("orders"), key);
-        supervised.supervisor.wait_for_store();
+        supervised.supervisor.wait_for_store_after(before);
         assert_eq!(supervised.daemon.stop(), Some(0));
         assert_eq!(supervised.supervisor.names().len(), 1);
         supervised.supervisor.empty_store();

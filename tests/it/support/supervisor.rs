@@ -210,7 +210,11 @@ impl Supervisor {
 
     /// Waits until what is stored from now on is in.
     pub fn wait_for_store(&self) {
-        let before = self.stored();
+        self.wait_for_store_after(self.stored());
+    }
+
+    /// Waits until more was stored than these many times, which [`Self::stored`] counted before what makes it so.
+    pub fn wait_for_store_after(&self, before: usize) {
         wait_for("it is stored", || {
             let now = self.stored();
             (now > before)
