@@ -41,14 +41,24 @@ pub struct Description {
     unit: Option<UnitName>,
 }
 
-/// Whether a role of these demands is for this caller; if not, who that is. `unit_of` is asked only where it matters.
+/// One of those that a role's demands let in: as much of it as they ask for, so that it is the same after its restart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Consumer {
+    /// Where the role has `allow_users`.
+    pub user: Option<u32>,
+    /// Where it has `allow_units`.
+    pub unit: Option<UnitName>,
+}
+
+/// Whether a role of these demands is for this caller, and as which of its consumers; if not, who that is. `unit_of` is
+/// asked only where it matters.
 pub fn admit(
     callers: &Callers,
     caller: Result<Caller, Unseen>,
     unit_of: impl FnOnce(u64) -> Option<UnitName>,
-) -> Result<(), Description> {
+) -> Result<Consumer, Description> {
     if callers.demand_nothing() {
-        return Ok(());
+        return Ok(Consumer::default());
     }
     let Ok(seen) = caller else {
         return Err(Description { caller, unit: None });
@@ -56,17 +66,41 @@ pub fn admit(
     let known = seen.uid != OVERFLOW_UID;
     let users = callers.users.as_ref();
     let is_one = users.is_none_or(|users| known && users.iter().any(|user| user.uid == seen.uid));
+    let user = users.map(|_| seen.uid);
     if is_one && callers.units.is_none() {
-        return Ok(());
+        return Ok(Consumer { user, unit: None });
     }
     let unit = seen.group.and_then(unit_of);
     let units = callers.units.as_ref();
     let runs_in_one =
         units.is_none_or(|units| unit.as_ref().is_some_and(|unit| units.contains(unit)));
     if is_one && runs_in_one {
-        Ok(())
+        let unit = unit.filter(|_| units.is_some());
+        Ok(Consumer { user, unit })
     } else {
         Err(Description { caller, unit })
+    }
+}
+
+impl Consumer {
+    /// Whether nothing was asked about it.
+    pub fn is_anybody(&self) -> bool {
+        self.user.is_none() && self.unit.is_none()
+    }
+
+    /// Whether these demands could have let it in, and would have asked just as much.
+    pub fn is_among(&self, callers: &Callers) -> bool {
+        let user = match (&callers.users, self.user) {
+            (None, None) => true,
+            (Some(users), Some(uid)) => users.iter().any(|user| user.uid == uid),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        let unit = match (&callers.units, &self.unit) {
+            (None, None) => true,
+            (Some(units), Some(unit)) => units.contains(unit),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        user && unit
     }
 }
 

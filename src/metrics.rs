@@ -463,6 +463,15 @@ impl Metrics {
                 slot.role.name
             );
         }
+        gauge(
+            out,
+            "roletap_stale_consumers",
+            "Consumers that were given credentials which have ended, and have not asked since.",
+            &|slot| {
+                let consumers = &slot.counts.consumers;
+                Some(consumers.stale(&slot.role.callers, scene.now) as f64)
+            },
+        );
     }
 }
 

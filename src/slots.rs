@@ -16,6 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 use crate::budget::Need;
+use crate::consumers::Consumers;
 use crate::issuer::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
@@ -81,6 +82,8 @@ pub struct Counts {
     pub vended: [Tally; VendResult::ALL.len()],
     /// Requests that came with a token in its overlap.
     pub previous_token_uses: AtomicU64,
+    /// Who was given what.
+    pub consumers: Consumers,
 }
 
 /// One counter, and what the audit log needs to write about it in moderation.

@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, fchown};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -119,42 +120,38 @@ impl Tokens {
         now: SystemTime,
     ) -> Result<Self, Vec<TokenProblem>> {
         let dir = &config.server.token_dir;
-        let mut roles = BTreeMap::new();
+        let problem = |role: &Role, (what, not_permitted): Refused| TokenProblem {
+            role: role.name.to_string(),
+            what,
+            not_permitted,
+        };
         // Looked at first, written second: a reload that is refused must not leave a new token in a file.
-        let mut problems: Vec<TokenProblem> = config
-            .roles
-            .values()
-            .filter_map(|role| Some((role, examined(dir, role).err()?)))
-            .map(|(role, (what, not_permitted))| TokenProblem {
-                role: role.name.to_string(),
-                what,
-                not_permitted,
-            })
-            .collect();
+        let mut groups = Groups::default();
+        let mut found = Vec::with_capacity(config.roles.len());
+        let mut problems = Vec::new();
+        for role in config.roles.values() {
+            match examined(dir, role, &mut groups) {
+                Ok(what) => found.push((role, what)),
+                Err(refused) => problems.push(problem(role, refused)),
+            }
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
-        for role in config.roles.values() {
-            let current = match &role.token {
-                TokenSource::None => continue,
-                TokenSource::File(path) => brought(path),
-                TokenSource::Generated { group } => generated(dir, role, group.as_deref()),
+        let mut roles = BTreeMap::new();
+        for (role, found) in found {
+            let current = match found {
+                Found::NoneNeeded => continue,
+                Found::Brought(current) => Ok(current),
+                Found::Ours(lying, group) => ours(dir, role, lying, group),
             };
             match current {
                 Ok(current) => {
                     let replaced = before.roles.get(&role.name);
-                    roles.insert(
-                        role.name.clone(),
-                        with_overlap(dir, role, current, replaced, now),
-                    );
+                    let tokens = with_overlap(dir, role, current, replaced, now);
+                    roles.insert(role.name.clone(), tokens);
                 }
-                Err((what, not_permitted)) => {
-                    problems.push(TokenProblem {
-                        role: role.name.to_string(),
-                        what,
-                        not_permitted,
-                    });
-                }
+                Err(refused) => problems.push(problem(role, refused)),
             }
         }
         problems.extend(shared(&roles));
@@ -175,20 +172,46 @@ impl fmt::Debug for Digest {
 /// What was wrong, and whether a permission was missing.
 type Refused = (String, bool);
 
+/// What a look at a role's token found, before anything is written.
+enum Found<'a> {
+    NoneNeeded,
+    Brought(Digest),
+    /// Of our own making: what lies there, and whose it is to be.
+    Ours(Option<Lying>, Option<(&'a str, Gid)>),
+}
+
+/// A plain file of ours, as one look found it.
+struct Lying {
+    /// `None` where no whole token is in it.
+    token: Option<Zeroizing<String>>,
+    mode: u32,
+    gid: u32,
+}
+
+/// The groups looked up so far: a thousand roles share a few.
+type Groups<'a> = HashMap<&'a str, Result<Gid, Refused>>;
+
 /// What can be found wrong without writing anything.
-fn examined(dir: &Path, role: &Role) -> Result<(), Refused> {
+fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<Found<'a>, Refused> {
     match &role.token {
-        TokenSource::None => Ok(()),
-        TokenSource::File(path) => brought(path).map(drop),
+        TokenSource::None => Ok(Found::NoneNeeded),
+        TokenSource::File(path) => brought(path).map(Found::Brought),
         TokenSource::Generated { group } => {
-            group.as_deref().map(group_id).transpose()?;
+            let gid = match group.as_deref() {
+                None => None,
+                Some(name) => {
+                    let looked_up = groups.entry(name).or_insert_with(|| group_id(name));
+                    Some((name, looked_up.clone()?))
+                }
+            };
             let path = dir.join(role.name.as_str());
-            plain_file_of_ours(&path).map(drop).map_err(|error| {
-                refused(
+            match lying(&path) {
+                Ok(there) => Ok(Found::Ours(there, gid)),
+                Err(error) => Err(refused(
                     &error,
                     &format!("cannot use the token file {}", path.display()),
-                )
-            })
+                )),
+            }
         }
     }
 }
@@ -213,13 +236,18 @@ fn brought(path: &Path) -> Result<Digest, Refused> {
     }
 }
 
-fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Refused> {
+/// The token of our own making: what lies there, its mode and group put right, or a new one.
+fn ours(
+    dir: &Path,
+    role: &Role,
+    lying: Option<Lying>,
+    group: Option<(&str, Gid)>,
+) -> Result<Digest, Refused> {
     let path = dir.join(role.name.as_str());
-    let gid = group.map(group_id).transpose()?;
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
     let refused = |error: &io::Error, what: &str| match group {
         // Only who is in a group may give it a file.
-        Some(group) if error.raw_os_error() == Some(Errno::EPERM as i32) => (
+        Some((group, _)) if error.raw_os_error() == Some(Errno::EPERM as i32) => (
             format!(
                 "{}: {error}; {user} is not in token_group `{group}`: run `usermod --append --groups {group} {name}`, and \
                  restart roletap",
@@ -231,8 +259,13 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
         ),
         Some(_) | None => refused(error, &doing(what)),
     };
-    if let Some(digest) = existing(&path, gid).map_err(|error| refused(&error, "use"))? {
-        return Ok(digest);
+    let gid = group.map(|(_, gid)| gid);
+    if let Some(lying) = lying {
+        if let Some(token) = &lying.token {
+            put_right(&path, &lying, gid).map_err(|error| refused(&error, "use"))?;
+            return Ok(Digest::of(token.as_bytes()));
+        }
+        tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
     }
     let mut bytes = Zeroizing::new([0_u8; 32]);
     getrandom::fill(&mut *bytes)
@@ -246,6 +279,17 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
     }
     write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, "write"))?;
     Ok(Digest::of(token.as_bytes()))
+}
+
+/// A look at it costs nothing where nothing has to change: a thousand files are looked at before the first answer.
+fn put_right(path: &Path, lying: &Lying, gid: Option<Gid>) -> io::Result<()> {
+    if lying.mode & 0o7777 != 0o640 {
+        fs::set_permissions(path, Permissions::from_mode(0o640))?;
+    }
+    if let Some(gid) = gid.filter(|gid| gid.as_raw() != lying.gid) {
+        fchown(File::open(path)?, None, Some(gid))?;
+    }
+    Ok(())
 }
 
 /// Makes the token directory, where it is missing: whoever knows a name in it may pass, whatever the umask is, and only we
@@ -275,57 +319,56 @@ fn group_id(name: &str) -> Result<Gid, Refused> {
     }
 }
 
-/// The token that lies at `path`, if it is ours and whole; its mode and group are put right.
-fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
-    let Some(metadata) = plain_file_of_ours(path)? else {
-        return Ok(None);
-    };
-    let Some(token) = read(path)? else {
-        tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
-        return Ok(None);
-    };
-    if metadata.mode() & 0o7777 != 0o640 {
-        fs::set_permissions(path, Permissions::from_mode(0o640))?;
-    }
-    if let Some(gid) = gid.filter(|gid| gid.as_raw() != metadata.gid()) {
-        fchown(File::open(path)?, None, Some(gid))?;
-    }
-    Ok(Some(Digest::of(token.as_bytes())))
-}
-
-/// What is known of the file at `path`, if there is one.
-fn plain_file_of_ours(path: &Path) -> io::Result<Option<fs::Metadata>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-        Ok(metadata) => {
-            let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
-            if metadata.is_file() && ours {
-                Ok(Some(metadata))
-            } else {
-                Err(io::Error::other(
-                    "it is not a plain file of ours; remove it",
-                ))
-            }
+/// The file at `path`, if there is one. Opened without following a link and without waiting for a pipe's writer, so that
+/// what was looked at is what is read.
+fn lying(path: &Path) -> io::Result<Option<Lying>> {
+    let none_of_ours = || io::Error::other("it is not a plain file of ours; remove it");
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link, a socket.
+        Err(error)
+            if [Errno::ELOOP as i32, Errno::ENXIO as i32]
+                .map(Some)
+                .contains(&error.raw_os_error()) =>
+        {
+            return Err(none_of_ours());
         }
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
+    if !metadata.is_file() || !ours {
+        return Err(none_of_ours());
     }
+    Ok(Some(Lying {
+        token: token_in(file)?,
+        mode: metadata.mode(),
+        gid: metadata.gid(),
+    }))
 }
 
-/// The trimmed content, if it can be a token: it has to fit into a header.
+/// The token in a file that is not ours to judge, if there is a whole one.
 fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
     // Opening a pipe waits for a writer, and a reload must not wait.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a plain file"));
     }
-    let mut text = Zeroizing::new(String::new());
-    let read = File::open(path)?
-        .take(LONGEST + 1)
-        .read_to_string(&mut text);
-    match read {
-        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
-        Err(_) => return Ok(None),
-        Ok(_) => {}
-    }
+    token_in(File::open(path)?)
+}
+
+/// The trimmed content, if it can be a token: it has to fit into a header.
+fn token_in(file: File) -> io::Result<Option<Zeroizing<String>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Ok(None);
+    };
     let token = text.trim();
     let whole = (SHORTEST..LONGEST as usize).contains(&token.len())
         && token.bytes().all(|b| b.is_ascii_graphic());

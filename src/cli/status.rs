@@ -112,6 +112,14 @@ fn render(overview: &Value) -> String {
         );
     }
     for role in roles() {
+        if let Some(stale @ 1..) = role["stale_consumers"].as_u64() {
+            let _ = writeln!(
+                out,
+                "\n{}: consumers whose credentials have ended, and that have not asked since: {stale}\n  \
+                 stopped on purpose, or holding on to what they have? see `roletap doctor --pid`",
+                text(&role["name"]),
+            );
+        }
         let error = &role["last_error"];
         if error.is_null() {
             continue;

@@ -127,6 +127,8 @@ struct RoleView {
     phase: &'static str,
     required: bool,
     asked_for: bool,
+    /// Consumers that were given credentials which have ended, and have not asked since.
+    stale_consumers: usize,
     access_key_id: Option<String>,
     issued_at: Option<String>,
     expires_at: Option<String>,
@@ -309,6 +311,7 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
         phase: state.phase(now).as_str(),
         required: slot.role.required,
         asked_for: slot.was_asked(),
+        stale_consumers: slot.counts.consumers.stale(&slot.role.callers, now),
         access_key_id: in_hand.map(|credentials| credentials.access_key_id().to_owned()),
         issued_at: in_hand.map(|credentials| rfc3339(credentials.issued_at())),
         expires_at: in_hand.map(|credentials| rfc3339(credentials.expires_at())),

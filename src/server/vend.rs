@@ -20,7 +20,7 @@ use super::reply::{self, Refusal, Reply};
 use super::{Answering, Connection, Endpoint};
 use crate::audit::Audit;
 use crate::caller::kernel::Kernel;
-use crate::caller::{self, Description, Unseen};
+use crate::caller::{self, Consumer, Description, Unseen};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
@@ -156,9 +156,14 @@ impl Vend {
             },
             Ruling::Role(slot) => {
                 let (result, reply, credentials) = match self.admit(&slot, connection) {
-                    Ok(()) => {
+                    Ok(consumer) => {
                         slot.ask();
-                        of_state(&slot, now, show)
+                        let answer = of_state(&slot, now, show);
+                        if head.method == Method::GET {
+                            let given = answer.2.as_deref().map(Credentials::expires_at);
+                            slot.counts.consumers.asked(consumer, given);
+                        }
+                        answer
                     }
                     Err(caller) => {
                         let role = slot.role.name.clone();
@@ -207,11 +212,11 @@ impl Vend {
         Ruling::Role(slot.clone())
     }
 
-    /// Whether the role is for whoever opened this connection.
-    fn admit(&self, slot: &Slot, connection: &Connection) -> Result<(), Description> {
+    /// Whether the role is for whoever opened this connection, and as which of its consumers.
+    fn admit(&self, slot: &Slot, connection: &Connection) -> Result<Consumer, Description> {
         let callers = &slot.role.callers;
         if callers.demand_nothing() {
-            return Ok(());
+            return Ok(Consumer::default());
         }
         let seen = connection.caller(|client, server| {
             if self.callers_are_elsewhere {

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{Digest, create, plain_file_of_ours, read, write};
+use super::{Digest, create, lying, write};
 
 /// No role is called so: its name would begin with a letter or a digit.
 const NAME: &str = ".imds";
@@ -17,11 +17,7 @@ const NAME: &str = ".imds";
 /// Reads it from `token_dir`, or makes it.
 pub fn imds_key(token_dir: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let path = token_dir.join(NAME);
-    let there = match plain_file_of_ours(&path)? {
-        Some(_) => read(&path)?,
-        None => None,
-    };
-    let text = match there {
+    let text = match lying(&path)?.and_then(|lying| lying.token) {
         Some(text) => {
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
             text

@@ -107,6 +107,43 @@ fn a_role_is_for_its_users_alone() {
 }
 
 #[test]
+fn consumers_that_are_told_apart_go_stale_apart() {
+    if !can_be_others() {
+        return;
+    }
+    let sts = FakeSts::start();
+    let users = format!("allow_users = [\"{SINK}\", \"{STRANGER}\"]");
+    let daemon = with(&sts)
+        .role_with("orders", &users)
+        .sessions_of(4)
+        .start();
+    daemon.role_when("orders", "is there", |role| role["phase"] == "fresh");
+    let ask = |uid| {
+        assert_eq!(
+            ask_as(&daemon, daemon.vend_address(), "orders", uid, "").0,
+            200
+        )
+    };
+    ask(STRANGER);
+    // While one goes on asking, the other is missed.
+    daemon.wait_until("one is stale", |daemon| {
+        ask(SINK);
+        match daemon.metric("roletap_stale_consumers", &[("role", "orders")]) {
+            Some(1.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    daemon.wait_until("both are there", |daemon| {
+        ask(SINK);
+        ask(STRANGER);
+        match daemon.metric("roletap_stale_consumers", &[("role", "orders")]) {
+            Some(0.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
 fn users_are_seen_by_ipv6_and_by_ipv4_to_a_listener_of_both() {
     if !can_be_others() {
         return;

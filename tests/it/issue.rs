@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::support::harness::{Daemon, Setup, arn, metric_in, text, with};
+use crate::support::harness::{Daemon, Setup, arn, metric_in, request, text, with};
+use crate::support::patience::wait_for;
 use crate::support::sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
 
 const OUTCOMES: [&str; 7] = [
@@ -467,6 +468,38 @@ fn request_ids_are_kept_for_whoever_calls_support() {
 }
 
 #[test]
+fn a_consumer_that_does_not_come_back_is_counted_once_what_it_has_is_over() {
+    let sts = FakeSts::start();
+    let daemon = with(&sts).role("orders").sessions_of(3).start();
+    let stale = || daemon.metric("roletap_stale_consumers", &[("role", "orders")]);
+    assert_eq!(stale(), Some(0.0), "nobody has asked yet");
+    daemon.vended("orders");
+    wait_for("it is stale", || match stale() {
+        Some(1.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // The daemon itself has gone on all the while.
+    assert_eq!(daemon.overview()["roles"][0]["stale_consumers"], 1);
+    let status = daemon.run(&["status"]);
+    assert!(status.stdout.contains("not asked since: 1"), "{status:?}");
+    let path = "/v1/credentials/orders";
+    let token = daemon.token("orders");
+    let headers = [("Authorization", token.as_str())];
+    let mut connection = daemon.connect();
+    connection.send(request(daemon.vend_address(), "HEAD", path, &headers).as_bytes());
+    assert_eq!(connection.head().status, 200);
+    assert_eq!(stale(), Some(1.0), "a HEAD gives nothing");
+    // What it is given may be over before we have looked.
+    wait_for("it has come back", || {
+        daemon.vended("orders");
+        match stale() {
+            Some(0.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
 fn every_metric_of_a_role_is_born_at_zero() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Hang);
@@ -489,6 +522,10 @@ fn every_metric_of_a_role_is_born_at_zero() {
     let labels = [("role", "orders")];
     assert_eq!(
         metric_in(&page, "roletap_token_previous_uses_total", &labels),
+        Some(0.0)
+    );
+    assert_eq!(
+        metric_in(&page, "roletap_stale_consumers", &labels),
         Some(0.0)
     );
 }

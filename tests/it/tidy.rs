@@ -142,8 +142,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &["issuer", "lifecycle", "slots"]),
     (
         "slots",
-        &["budget", "issuer", "lifecycle", "role", "tokens"],
+        &[
+            "budget",
+            "consumers",
+            "issuer",
+            "lifecycle",
+            "role",
+            "tokens",
+        ],
     ),
+    ("consumers", &["caller", "role"]),
     ("caller", &["role"]),
     ("tokens", &["config", "role"]),
     ("reload", &["config", "role"]),

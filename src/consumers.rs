@@ -1,0 +1,115 @@
+//! Who was given what, and has not come back: pure.
+//!
+//! A client that stops asking goes on with what it has until that ends, and fails from then on, while every graph of ours
+//! looks well. Only who vends can see it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::caller::Consumer;
+use crate::role::Callers;
+
+/// The consumers of one role, and until when what each was given last holds. Seconds since 1970; 0 for one that was
+/// given nothing, and knows it.
+#[derive(Debug, Default)]
+pub struct Consumers {
+    /// Where the role demands nothing of its callers: they cannot be told apart, and are one. Needs no lock.
+    anybody: AtomicU64,
+    /// Where it does. As many as its configuration lets in.
+    known: Mutex<BTreeMap<Consumer, u64>>,
+}
+
+impl Consumers {
+    /// One has asked, and was given credentials that end then, or none.
+    pub fn asked(&self, consumer: Consumer, given_until: Option<SystemTime>) {
+        let until = given_until.map_or(0, seconds);
+        if consumer.is_anybody() {
+            if self.anybody.load(Ordering::Relaxed) != until {
+                self.anybody.store(until, Ordering::Relaxed);
+            }
+        } else {
+            self.known().insert(consumer, until);
+        }
+    }
+
+    /// How many were given credentials that have ended at `now`, and have not asked since. Whoever `callers` no longer
+    /// lets in is forgotten.
+    pub fn stale(&self, callers: &Callers, now: SystemTime) -> usize {
+        let now = seconds(now);
+        let is_stale = |until: u64| until != 0 && until <= now;
+        if callers.demand_nothing() {
+            return usize::from(is_stale(self.anybody.load(Ordering::Relaxed)));
+        }
+        let mut known = self.known();
+        known.retain(|consumer, _| consumer.is_among(callers));
+        known.values().filter(|until| is_stale(**until)).count()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Consumer, u64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::role::{UnitName, User};
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn callers(users: &[u32], units: &[&str]) -> Callers {
+        let user = |uid: &u32| User {
+            name: uid.to_string(),
+            uid: *uid,
+        };
+        let unit = |name: &&str| UnitName::parse(name).unwrap();
+        Callers {
+            users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
+            units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
+        }
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_stale_from_the_end_of_what_it_has() {
+        let consumers = Consumers::default();
+        let all = callers(&[], &[]);
+        assert_eq!(consumers.stale(&all, at(10)), 0, "nobody has ever asked");
+        consumers.asked(Consumer::default(), Some(at(100)));
+        assert_eq!(consumers.stale(&all, at(99)), 0);
+        assert_eq!(consumers.stale(&all, at(100)), 1);
+        consumers.asked(Consumer::default(), Some(at(200)));
+        assert_eq!(consumers.stale(&all, at(100)), 0, "it has come back");
+        consumers.asked(Consumer::default(), None);
+        assert_eq!(consumers.stale(&all, at(300)), 0, "it knows");
+    }
+
+    #[test]
+    fn those_that_can_be_told_apart_are_counted_apart() {
+        let consumers = Consumers::default();
+        let of = |user, unit: Option<&str>| Consumer {
+            user,
+            unit: unit.map(|unit| UnitName::parse(unit).unwrap()),
+        };
+        let sink = Some("sink.service");
+        consumers.asked(of(Some(5), sink), Some(at(100)));
+        consumers.asked(of(Some(6), sink), Some(at(100)));
+        consumers.asked(of(Some(6), sink), Some(at(200)));
+        let both = callers(&[5, 6], &["sink.service"]);
+        assert_eq!(consumers.stale(&both, at(150)), 1);
+        assert_eq!(consumers.stale(&both, at(200)), 2);
+        let one = callers(&[6], &["sink.service"]);
+        assert_eq!(consumers.stale(&one, at(200)), 1);
+        assert_eq!(consumers.stale(&both, at(200)), 1, "forgotten for good");
+        assert_eq!(consumers.stale(&callers(&[], &[]), at(200)), 0);
+    }
+}
