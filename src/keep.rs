@@ -19,7 +19,7 @@ use self::bytes::{Packed, Reader};
 use crate::credentials::Credentials;
 use crate::issuer::explain::Advice;
 use crate::issuer::{Class, IssueError};
-use crate::lifecycle::{Failures, RoleState};
+use crate::lifecycle::{ByClass, Failures, RoleState};
 use crate::role::{RequestIdentity, Role, RoleName};
 use crate::slots::Table;
 use crate::tokens::{Digest, RoleTokens, Tokens};
@@ -27,7 +27,7 @@ use crate::tokens::{Digest, RoleTokens, Tokens};
 /// The largest image: ten thousand roles have 20 MB.
 pub const IMAGE_LIMIT: usize = 64 << 20;
 /// Of this format. A reader takes its own only.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"roletap\n";
 /// Magic, version, length of what follows, checksum.
 const HEADER: usize = 8 + 4 + 8 + 32;
@@ -286,7 +286,9 @@ impl Packed {
         }
         self.option(error.retry_after, Self::duration);
         self.u32(failures.count);
-        self.u32(failures.of_this_class);
+        for count in failures.of_class {
+            self.u32(count);
+        }
         self.time(failures.since);
         self.time(failures.retry_at);
     }
@@ -363,10 +365,18 @@ impl Reader<'_> {
         Some(Failures {
             error: error.into(),
             count: self.u32()?,
-            of_this_class: self.u32()?,
+            of_class: self.by_class()?,
             since: self.time()?,
             retry_at: self.time()?,
         })
+    }
+
+    fn by_class(&mut self) -> Option<ByClass> {
+        let mut of_class = ByClass::default();
+        for count in &mut of_class {
+            *count = self.u32()?;
+        }
+        Some(of_class)
     }
 
     fn role_tokens(&mut self) -> Option<RoleTokens> {
@@ -516,7 +526,7 @@ mod tests {
                     let failures = state.failures().unwrap();
                     (
                         failures.count,
-                        failures.of_this_class,
+                        failures.of_class,
                         failures.since,
                         failures.retry_at,
                     )
@@ -617,8 +627,8 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let mut image = one_image();
-        image[8] = 2;
-        assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Version(2));
+        image[8] = 3;
+        assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Version(3));
         image[0] = b'R';
         assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Foreign);
     }

@@ -48,13 +48,16 @@ pub struct Failures {
     pub error: Arc<IssueError>,
     /// How many have failed.
     pub count: u32,
-    /// How many of them, at the end, were of the last one's class.
-    pub of_this_class: u32,
+    /// How many of them were of each class: troubles that take turns are each waited out as if they were alone.
+    pub of_class: ByClass,
     /// When the first failed.
     pub since: SystemTime,
     /// When the next attempt is due.
     pub retry_at: SystemTime,
 }
+
+/// Numbers of failures, in the order of [`Class::ALL`].
+pub type ByClass = [u32; Class::ALL.len()];
 
 /// What a state means at one instant: readiness, metrics and replies speak this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,16 +247,13 @@ impl Failures {
         now: SystemTime,
         jitter: Jitter,
     ) -> Self {
-        let (count, of_this_class, since) = match before {
-            None => (1, 1, now),
-            Some(before) if before.error.class == error.class => (
-                before.count.saturating_add(1),
-                before.of_this_class.saturating_add(1),
-                before.since,
-            ),
-            Some(before) => (before.count.saturating_add(1), 1, before.since),
+        let (before, mut of_class, since) = match before {
+            None => (0, ByClass::default(), now),
+            Some(before) => (before.count, before.of_class, before.since),
         };
-        let mut delay = retry_delay(error.class, of_this_class, jitter)
+        let of_this_class = &mut of_class[error.class as usize];
+        *of_this_class = of_this_class.saturating_add(1);
+        let mut delay = retry_delay(error.class, *of_this_class, jitter)
             .max(error.retry_after.unwrap_or_default());
         if let Some(window) = expires_at.and_then(|end| end.duration_since(since).ok())
             && expires_at > Some(now)
@@ -263,8 +263,8 @@ impl Failures {
         }
         Self {
             error,
-            count,
-            of_this_class,
+            count: before.saturating_add(1),
+            of_class,
             since,
             retry_at: now + delay.min(LONGEST_RETRY),
         }
@@ -358,7 +358,7 @@ fn refresh_spread(lifetime: Duration) -> Duration {
     lifetime.mul_f64(REFRESH_SPREAD)
 }
 
-/// The wait after the `n`th failure in a row of one class, `n` from 1.
+/// The wait after the `n`th failure of one class since the last success, `n` from 1.
 fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
     let seconds = Duration::from_secs;
     let (base, cap) = match class {
@@ -589,6 +589,25 @@ mod tests {
             state.next_attempt(at(0)),
             at(0) + Duration::from_millis(250)
         );
+    }
+
+    #[test]
+    fn troubles_that_take_turns_are_each_waited_out() {
+        let mut state = RoleState::Pending;
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for class in [Class::Source, Class::Network, Class::Clock].repeat(10) {
+            state = state.after(Err(error(class)), KEEP, now, Jitter::LATEST);
+            waits.push(state.next_attempt(now).duration_since(now).unwrap());
+            now = state.next_attempt(now);
+        }
+        let seconds = Duration::from_secs;
+        let (first, last) = (&waits[..3], &waits[27..]);
+        assert_eq!(
+            first,
+            [Duration::ZERO, Duration::from_millis(250), Duration::ZERO]
+        );
+        assert_eq!(last, [seconds(60), seconds(30), seconds(60)]);
     }
 
     #[test]

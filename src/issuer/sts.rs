@@ -282,7 +282,7 @@ impl StsIssuer {
         let tags = tags.map_err(|error| self.malformed(role, &error.to_string()))?;
         let seconds = self.seconds(role, signer);
         let sent = endpoint
-            .client
+            .client()
             .assume_role()
             .role_arn(request.role_arn.as_str())
             .role_session_name(request.session_name.as_str())

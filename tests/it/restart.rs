@@ -404,7 +404,7 @@ fn a_damaged_image_is_ignored_with_a_reason_and_everything_is_issued_anew() {
         (flipped(0), "not an image of roletap"),
         (
             flipped(8),
-            "it has format 33, and this roletap reads format 1",
+            "it has format 34, and this roletap reads format 2",
         ),
         (flipped(12), "bytes"),
         (flipped(20), checksum),

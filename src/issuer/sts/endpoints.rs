@@ -1,6 +1,6 @@
 //! STS in each region that may be asked, and in which it is.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aws_sdk_sts::Client;
 use aws_sdk_sts::config::{Builder, Region};
@@ -24,7 +24,17 @@ pub(super) struct Endpoint {
     pub(super) region: String,
     /// What messages call it.
     pub(super) name: String,
-    pub(super) client: Client,
+    config: Builder,
+    client: OnceLock<Client>,
+}
+
+impl Endpoint {
+    /// Made when it is first needed: it reads every certificate of the host, and a daemon that has survived a restart has
+    /// answers to give before.
+    pub(super) fn client(&self) -> &Client {
+        self.client
+            .get_or_init(|| Client::from_conf(self.config.clone().build()))
+    }
 }
 
 impl Endpoints {
@@ -40,7 +50,8 @@ impl Endpoints {
                 Endpoint {
                     region: region.to_owned(),
                     name: url.unwrap_or_else(|| format!("the STS endpoint of {region}")),
-                    client: Client::from_conf(config.build()),
+                    config,
+                    client: OnceLock::new(),
                 }
             })
             .collect();

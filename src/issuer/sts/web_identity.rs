@@ -16,7 +16,7 @@ pub(super) fn request(
     session_name: &SessionName,
 ) -> AssumeRoleWithWebIdentityFluentBuilder {
     endpoint
-        .client
+        .client()
         .assume_role_with_web_identity()
         .role_arn(role_arn.as_str())
         .role_session_name(session_name.as_str())
