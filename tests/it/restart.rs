@@ -314,8 +314,9 @@ fn the_clock_of_sts_is_known_to_the_next_process() {
 #[test]
 fn the_store_does_not_grow() {
     let sts = FakeSts::start();
-    // Refreshed every 2 s: slower than they are stored, or no look would find the key of the moment in the image.
-    let mut supervised = running(two_roles(&sts).sessions_of(10));
+    // Refreshed every 2 s, and stored each time.
+    let mut supervised = two_roles(&sts).sessions_of(10).supervised();
+    supervised.launch();
     for _ in 0..4 {
         supervised.supervisor.wait_for_store();
         assert!(supervised.supervisor.names().len() <= 2);
