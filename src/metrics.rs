@@ -646,6 +646,21 @@ mod tests {
         );
     }
 
+    /// An alert about a metric that nobody serves is silent for ever. (`tests/prometheus` tries them all, where it can.)
+    #[test]
+    fn the_alerts_are_about_metrics_that_are_served() {
+        let text = rendered(&Metrics::new().unwrap());
+        let rules =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/roletap.rules.yml");
+        let rules = std::fs::read_to_string(rules).unwrap();
+        let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: BTreeSet<&str> = words.filter(|word| word.starts_with("roletap_")).collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            assert!(text.contains(&format!("# TYPE {name} ")), "{name}");
+        }
+    }
+
     #[test]
     fn counters_are_born_at_zero() {
         let text = rendered(&Metrics::new().unwrap());
