@@ -50,7 +50,9 @@ if [ "$clients" = yes ]; then
   step "the sinks' recipes, as their pages say"
   tests/sinks/run --roletap target/debug/roletap
 fi
-# Both say aloud that they were skipped, and why, where the machine cannot.
+# These say aloud that they were skipped, and why, where the machine cannot.
+step "watched by a real Prometheus"
+tests/prometheus/run --roletap target/debug/roletap
 step "the package, under a real systemd"
 tests/systemd/run --binary target/debug/roletap
 step "the container image"

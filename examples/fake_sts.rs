@@ -1,7 +1,8 @@
 //! The fake STS of the tests as a process of its own, for hosts that are set up by hand or by a script.
 //!
-//! `cargo run --example fake_sts -- 127.0.0.1:7070` issues sessions to everybody, and prints a line for every request:
-//! when it came, what was asked for which role, what was answered. Nothing secret is in it. It ends with a signal.
+//! `cargo run --example fake_sts -- 127.0.0.1:7070 [ROLE-ARN…]` issues sessions to everybody, but denies those roles, and
+//! prints a line for every request: when it came, what was asked for which role, what was answered. Nothing secret is in
+//! it. It ends with a signal.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,8 +19,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use sts::FakeSts;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).ok_or("fake_sts ADDRESS:PORT")?;
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments
+        .next()
+        .ok_or("fake_sts ADDRESS:PORT [ROLE-ARN…]")?;
     let sts = FakeSts::start_at(address.parse()?);
+    for arn in arguments {
+        sts.role(&arn).deny();
+    }
     println!("listening on {address}");
     loop {
         // Whoever reads this looks at it later.

@@ -27,6 +27,7 @@ pub struct Metrics {
     sts_requests: IntCounterVec,
     vend_duration: Histogram,
     reloads: IntCounterVec,
+    last_reload_successful: IntGauge,
     config_loaded: Gauge,
     refresher_restarts: IntCounter,
     connections: IntGaugeVec,
@@ -106,6 +107,10 @@ impl Metrics {
                 "Reloads by result.",
                 &["result"],
             )?,
+            last_reload_successful: IntGauge::new(
+                "roletap_config_last_reload_successful",
+                "0 while what runs is not what the files say: the last reload was refused.",
+            )?,
             config_loaded: Gauge::new(
                 "roletap_config_loaded_timestamp_seconds",
                 "When the configuration in force was loaded.",
@@ -146,6 +151,9 @@ impl Metrics {
             .register(Box::new(metrics.reloads.clone()))?;
         metrics
             .registry
+            .register(Box::new(metrics.last_reload_successful.clone()))?;
+        metrics
+            .registry
             .register(Box::new(metrics.config_loaded.clone()))?;
         metrics
             .registry
@@ -156,6 +164,7 @@ impl Metrics {
         metrics
             .registry
             .register(Box::new(ProcessCollector::for_self()))?;
+        metrics.last_reload_successful.set(1);
         for outcome in outcomes() {
             metrics.refresh_duration.with_label_values(&[outcome]);
         }
@@ -229,6 +238,8 @@ impl Metrics {
     /// A reload has ended.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.with_label_values(&[result.as_str()]).inc();
+        self.last_reload_successful
+            .set(i64::from(result == Reload::Applied));
     }
 
     /// A configuration is in force since `now`.
@@ -635,6 +646,21 @@ mod tests {
         );
     }
 
+    /// An alert about a metric that nobody serves is silent for ever. (`tests/prometheus` tries them all, where it can.)
+    #[test]
+    fn the_alerts_are_about_metrics_that_are_served() {
+        let text = rendered(&Metrics::new().unwrap());
+        let rules =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/roletap.rules.yml");
+        let rules = std::fs::read_to_string(rules).unwrap();
+        let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: BTreeSet<&str> = words.filter(|word| word.starts_with("roletap_")).collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            assert!(text.contains(&format!("# TYPE {name} ")), "{name}");
+        }
+    }
+
     #[test]
     fn counters_are_born_at_zero() {
         let text = rendered(&Metrics::new().unwrap());
@@ -648,6 +674,7 @@ mod tests {
             "roletap_sts_region_active{region=\"eu-central-1\"} 1",
             "roletap_sts_region_active{region=\"eu-west-1\"} 0",
             "roletap_config_reloads_total{result=\"refused\"} 0",
+            "roletap_config_last_reload_successful 1",
             "roletap_refresher_restarts_total 0",
             "roletap_connections{listener=\"admin\"} 0",
             "roletap_roles{phase=\"expired\"} 0",

@@ -191,6 +191,8 @@ fn a_broken_file_changes_nothing_and_says_where_it_is_broken() {
         let labels = [("result", "refused")];
         let refused = daemon.metric("roletap_config_reloads_total", &labels);
         assert_eq!(refused, Some(at as f64 + 1.0));
+        let in_force = daemon.metric("roletap_config_last_reload_successful", &[]);
+        assert_eq!(in_force, Some(0.0));
         daemon.wait_until("the log says where", |daemon| {
             let said = daemon.log()[before..].to_owned();
             (said.contains("was not reloaded") && said.contains(place.as_str()))
@@ -203,6 +205,8 @@ fn a_broken_file_changes_nothing_and_says_where_it_is_broken() {
     daemon.reload_as_it_is("refused");
     assert_eq!(daemon.key("orders"), key);
     daemon.reload();
+    let in_force = daemon.metric("roletap_config_last_reload_successful", &[]);
+    assert_eq!(in_force, Some(1.0));
     assert_eq!(daemon.key("orders"), key);
     assert_eq!(sts.requests().len(), 1);
 }
