@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -66,8 +66,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Ours.
     local: Option<SocketAddr>,
-    /// Who opened it, once somebody has wanted to know.
-    caller: OnceLock<Result<Caller, Unseen>>,
+    /// Who opened it, as far as somebody has wanted to know.
+    caller: Mutex<Option<Result<Caller, Unseen>>>,
 }
 
 /// An answer on its way. Named, so that answering from memory costs no allocation.
@@ -84,24 +84,40 @@ impl Connection {
             peer,
             // A system call of a quarter of a microsecond, since a stream that hyper has taken cannot be asked later.
             local: stream.local_addr().ok(),
-            caller: OnceLock::new(),
+            caller: Mutex::new(None),
         })
     }
 
-    /// Who opened it: asked once, at the first request for which it matters.
+    /// Who opened it: asked at the first request for which it matters, and again until the kernel has answered.
     pub fn caller(
         &self,
         ask: impl FnOnce(SocketAddr, SocketAddr) -> Result<Caller, Unseen>,
     ) -> Result<Caller, Unseen> {
-        *self.caller.get_or_init(|| match self.local {
-            Some(local) => ask(self.peer, local),
-            None => Err(Unseen::Gone),
-        })
+        let mut known = self.lock_caller();
+        match *known {
+            Some(answer) if is_answer(answer) => answer,
+            Some(_) | None => *known.insert(match self.local {
+                Some(local) => ask(self.peer, local),
+                None => Err(Unseen::Gone),
+            }),
+        }
     }
 
-    /// Who opened it, if somebody has wanted to know.
+    /// What was last known of who opened it, if somebody has wanted to know.
     pub fn known_caller(&self) -> Option<Result<Caller, Unseen>> {
-        self.caller.get().copied()
+        *self.lock_caller()
+    }
+
+    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, Unseen>>> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it says something of the caller, which no later question would change.
+fn is_answer(known: Result<Caller, Unseen>) -> bool {
+    match known {
+        Ok(_) | Err(Unseen::Elsewhere | Unseen::Gone) => true,
+        Err(Unseen::Blind | Unseen::NoAnswer) => false,
     }
 }
 
@@ -403,5 +419,42 @@ impl Future for Answering {
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Answering")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_keeps_what_the_kernel_has_answered_and_asks_again_where_it_has_not() {
+        let connection = Connection {
+            peer: (Ipv4Addr::LOCALHOST, 40_000).into(),
+            local: Some((Ipv4Addr::LOCALHOST, 5169).into()),
+            caller: Mutex::default(),
+        };
+        assert_eq!(connection.known_caller(), None);
+        let caller = Caller {
+            uid: 5,
+            group: None,
+        };
+        for said in [
+            Err(Unseen::Blind),
+            Err(Unseen::NoAnswer),
+            Err(Unseen::NoAnswer),
+            Ok(caller),
+        ] {
+            assert_eq!(connection.caller(|_, _| said), said);
+            assert_eq!(connection.known_caller(), Some(said));
+        }
+        let again = connection.caller(|_, _| panic!("it has answered"));
+        assert_eq!(again, Ok(caller));
+        for said in [Unseen::Elsewhere, Unseen::Gone] {
+            *connection.lock_caller() = Some(Err(said));
+            let again = connection.caller(|_, _| panic!("it has answered"));
+            assert_eq!(again, Err(said));
+        }
     }
 }
