@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
+    socket,
 };
 use nix::unistd::Uid;
 
@@ -18,8 +19,11 @@ use super::units::{self, Units};
 use super::{Caller, Unseen, question};
 use crate::role::UnitName;
 
-/// Answers to questions of before are passed over, this many at most.
-const STALE_ANSWERS: usize = 16;
+/// What is no answer to the question is passed over, this many times at most.
+const PASSED_OVER: usize = 16;
+
+/// The kernel's number among the ends of netlink.
+const KERNEL: u32 = 0;
 
 /// The kernel, as far as it tells us who is calling.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ enum Line {
     #[default]
     Unused,
     /// It has told us about ourselves.
-    Open { socket: OwnedFd, sequence: u32 },
+    Open(OwnedFd),
     /// It does not tell.
     Dead(String),
 }
@@ -44,7 +48,7 @@ impl Kernel {
     /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
     pub fn open(&self) -> Result<(), String> {
         let mut line = self.line();
-        if let Line::Open { .. } = *line {
+        if let Line::Open(_) = *line {
             return Ok(());
         }
         match Line::try_out() {
@@ -63,14 +67,14 @@ impl Kernel {
     pub fn complaint(&self) -> Option<String> {
         match &*self.line() {
             Line::Dead(why) => Some(why.clone()),
-            Line::Open { .. } | Line::Unused => None,
+            Line::Open(_) | Line::Unused => None,
         }
     }
 
     /// Whether it tells; `None` if nobody has wanted to know.
     pub fn tells(&self) -> Option<bool> {
         match *self.line() {
-            Line::Open { .. } => Some(true),
+            Line::Open(_) => Some(true),
             Line::Dead(_) => Some(false),
             Line::Unused => None,
         }
@@ -78,8 +82,8 @@ impl Kernel {
 
     /// Who has opened the socket at `client` that is connected to ours at `server`.
     pub fn caller(&self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
-        match &mut *self.line() {
-            Line::Open { socket, sequence } => ask(socket, sequence, client, server),
+        match &*self.line() {
+            Line::Open(socket) => ask(socket, client, server),
             Line::Unused | Line::Dead(_) => Err(Unseen::Blind),
         }
     }
@@ -104,13 +108,7 @@ impl Kernel {
 impl Line {
     /// A line that has been tried out.
     fn try_out() -> Result<Self, String> {
-        let line = socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            SockProtocol::NetlinkSockDiag,
-        );
-        let socket = line.map_err(|errno| {
+        let socket = line_to_kernel().map_err(|errno| {
             if errno == Errno::EAFNOSUPPORT {
                 "no netlink socket may be opened: add AF_NETLINK to RestrictAddressFamilies= of the unit"
                     .to_owned()
@@ -126,11 +124,8 @@ impl Line {
             .peer_addr()
             .and_then(|peer| Ok((peer, accepted.local_addr()?)))
             .map_err(cannot)?;
-        let mut sequence = 0;
-        match ask(&socket, &mut sequence, peer, local) {
-            Ok(caller) if caller.uid == Uid::effective().as_raw() => {
-                Ok(Self::Open { socket, sequence })
-            }
+        match ask(&socket, peer, local) {
+            Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Open(socket)),
             Ok(caller) => Err(format!(
                 "the kernel takes a connection of our own for one of user {}, and we are user {}",
                 caller.uid,
@@ -148,6 +143,15 @@ impl Line {
     }
 }
 
+fn line_to_kernel() -> nix::Result<OwnedFd> {
+    socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        SockProtocol::NetlinkSockDiag,
+    )
+}
+
 /// Both ends of a connection to ourselves.
 fn loopback() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -161,31 +165,40 @@ fn loopback() -> io::Result<(TcpStream, TcpStream)> {
     }
 }
 
-fn ask(
-    line: &OwnedFd,
-    sequence: &mut u32,
-    client: SocketAddr,
-    server: SocketAddr,
-) -> Result<Caller, Unseen> {
+fn ask(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
     // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let (client, server) = (canonical(client), canonical(server));
-    *sequence = sequence.wrapping_add(1);
-    let question = question::ask(*sequence, client, server);
+    // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
+    let sequence = getrandom::u32().map_err(|_| Unseen::NoAnswer)?;
+    let question = question::ask(sequence, client, server);
     sendto(
         line.as_raw_fd(),
         &question,
-        &NetlinkAddr::new(0, 0),
+        &NetlinkAddr::new(KERNEL, 0),
         MsgFlags::empty(),
     )
     .map_err(|_| Unseen::NoAnswer)?;
+    answer(line, sequence, client, server)
+}
+
+/// The kernel's answer, among what else lies there: answers to questions of before, and what others have sent.
+fn answer(
+    line: &OwnedFd,
+    sequence: u32,
+    client: SocketAddr,
+    server: SocketAddr,
+) -> Result<Caller, Unseen> {
     let mut bytes = [0; 4096];
-    for _ in 0..STALE_ANSWERS {
-        let length =
-            recv(line.as_raw_fd(), &mut bytes, MsgFlags::empty()).map_err(|_| Unseen::NoAnswer)?;
+    for _ in 0..PASSED_OVER {
+        let (length, sender) =
+            recvfrom::<NetlinkAddr>(line.as_raw_fd(), &mut bytes).map_err(|_| Unseen::NoAnswer)?;
+        if sender.map(|sender| sender.pid()) != Some(KERNEL) {
+            continue;
+        }
         let answer = bytes.get(..length).unwrap_or_default();
-        if let Some(known) = question::read(answer, *sequence, client, server) {
+        if let Some(known) = question::read(answer, sequence, client, server) {
             return known;
         }
     }
@@ -196,7 +209,7 @@ fn ask(
 mod tests {
     use std::net::{Ipv6Addr, Shutdown};
 
-    use nix::sys::socket::{setsockopt, sockopt};
+    use nix::sys::socket::{getsockname, setsockopt, sockopt};
 
     use super::*;
 
@@ -293,15 +306,15 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        if let Line::Open { socket, .. } = &*kernel.line() {
+        if let Line::Open(socket) = &*kernel.line() {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
-                let question = question::ask(0, peer, local);
+                let question = question::ask(1, peer, local);
                 let _ = sendto(
                     socket.as_raw_fd(),
                     &question,
-                    &NetlinkAddr::new(0, 0),
+                    &NetlinkAddr::new(KERNEL, 0),
                     MsgFlags::empty(),
                 );
             }
@@ -313,5 +326,60 @@ mod tests {
                 answer.is_ok_and(|caller| caller.uid == we()) || answer == Err(Unseen::NoAnswer)
             );
         }
+    }
+
+    /// Only who may administer the network can send to the line of another; they must not be able to say who is calling.
+    #[test]
+    fn nobody_answers_in_the_kernels_place() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        let line = kernel.line();
+        let Line::Open(ours) = &*line else { panic!() };
+        let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
+        let theirs = line_to_kernel().unwrap();
+        // A true answer with another user in it.
+        let question = question::ask(9, peer, local);
+        let ask = || {
+            let kernel = NetlinkAddr::new(KERNEL, 0);
+            sendto(ours.as_raw_fd(), &question, &kernel, MsgFlags::empty()).unwrap();
+        };
+        ask();
+        let mut forged = [0; 4096];
+        let (length, _) = recvfrom::<NetlinkAddr>(ours.as_raw_fd(), &mut forged).unwrap();
+        forged[80..84].copy_from_slice(&(we() + 1).to_ne_bytes());
+        for _ in 1..PASSED_OVER {
+            let sent = sendto(
+                theirs.as_raw_fd(),
+                &forged[..length],
+                &NetlinkAddr::new(number, 0),
+                MsgFlags::empty(),
+            );
+            if let Err(errno) = sent {
+                println!("SKIPPED: we cannot send to another's line here: {errno}");
+                return;
+            }
+        }
+        // As if they had guessed the number of the question.
+        ask();
+        assert_eq!(answer(ours, 9, peer, local).unwrap().uid, we());
+    }
+
+    #[test]
+    fn an_answer_to_a_question_that_was_not_asked_is_passed_over() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        let line = kernel.line();
+        let Line::Open(line) = &*line else { panic!() };
+        let question = question::ask(1, peer, local);
+        sendto(
+            line.as_raw_fd(),
+            &question,
+            &NetlinkAddr::new(KERNEL, 0),
+            MsgFlags::empty(),
+        )
+        .unwrap();
+        assert_eq!(answer(line, 2, peer, local), Err(Unseen::NoAnswer));
     }
 }
