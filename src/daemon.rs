@@ -103,6 +103,8 @@ pub struct Daemon {
     vend: Arc<Vend>,
     fronts: Fronts,
     kernel: Arc<Kernel>,
+    /// Sockets that were handed to us.
+    entrances: Vec<callers::Entrance>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
     keeping: Option<Keeping>,
@@ -156,7 +158,8 @@ impl Daemon {
         }
         fleet.reshape(&config.roles, &tokens, None);
         let kernel = Arc::new(Kernel::default());
-        callers::look(&kernel, &config.roles);
+        let entrances = callers::entrances(&credentials, &fronts);
+        callers::look(&kernel, config, &entrances);
         let vend = Arc::new(Vend::new(
             slots.clone(),
             clock.clone(),
@@ -227,6 +230,7 @@ impl Daemon {
             vend,
             fronts,
             kernel,
+            entrances,
             audit,
             fleet,
             keeping,

@@ -4,19 +4,21 @@
 //! with a connection of our own first; a kernel without `tcp_diag` answers as one that has no such socket.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
-    socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage,
+    getsockname, recvfrom, sendto, socket,
 };
+use nix::sys::stat::fstat;
 use nix::unistd::Uid;
 
+use super::question::{self, Socket};
 use super::units::{self, Units};
-use super::{Caller, Unseen, question};
+use super::{Caller, Unseen};
 use crate::role::UnitName;
 
 /// What is no answer to the question is passed over, this many times at most.
@@ -30,6 +32,15 @@ const KERNEL: u32 = 0;
 pub struct Kernel {
     line: Mutex<Line>,
     units: Units,
+}
+
+/// A listening socket that was handed to us. It may lie in another network namespace, where its callers are, and where the
+/// kernel would name a stranger of ours who has the same addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed {
+    address: SocketAddr,
+    /// No two sockets of a host have the same at once.
+    inode: u64,
 }
 
 /// The line to it.
@@ -80,12 +91,27 @@ impl Kernel {
         }
     }
 
-    /// Who has opened the socket at `client` that is connected to ours at `server`.
-    pub fn caller(&self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
-        match &*self.line() {
-            Line::Open(socket) => ask(socket, client, server),
-            Line::Unused | Line::Dead(_) => Err(Unseen::Blind),
+    /// Who has opened the socket at `client` that is connected to ours at `server`, which was accepted from `handed` if
+    /// that was handed to us.
+    pub fn caller(
+        &self,
+        client: SocketAddr,
+        server: SocketAddr,
+        handed: Option<Handed>,
+    ) -> Result<Caller, Unseen> {
+        let line = self.line();
+        let line = line.open().ok_or(Unseen::Blind)?;
+        if let Some(handed) = handed {
+            see_here(line, handed)?;
         }
+        caller(line, client, server)
+    }
+
+    /// Whether it is certain that this socket lies in another network namespace than we do.
+    pub fn is_abroad(&self, handed: Handed) -> bool {
+        let line = self.line();
+        let seen = line.open().map(|line| see_here(line, handed));
+        seen == Some(Err(Unseen::Abroad))
     }
 
     /// The unit that a control group belongs to.
@@ -105,7 +131,35 @@ impl Kernel {
     }
 }
 
+impl Handed {
+    /// This one. What cannot be read of it is found nowhere.
+    pub fn of(listener: &(impl AsFd + AsRawFd)) -> Self {
+        let address = getsockname::<SockaddrStorage>(listener.as_raw_fd()).ok();
+        let address = address.and_then(|address| {
+            let four = address.as_sockaddr_in().map(|four| (*four).into());
+            four.map(SocketAddr::V4)
+                .or_else(|| Some(SocketAddr::V6((*address.as_sockaddr_in6()?).into())))
+        });
+        Self {
+            address: address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
+            inode: fstat(listener).map_or(0, |found| found.st_ino),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl Line {
+    fn open(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Open(socket) => Some(socket),
+            Self::Unused | Self::Dead(_) => None,
+        }
+    }
+
     /// A line that has been tried out.
     fn try_out() -> Result<Self, String> {
         let socket = line_to_kernel().map_err(|errno| {
@@ -124,7 +178,7 @@ impl Line {
             .peer_addr()
             .and_then(|peer| Ok((peer, accepted.local_addr()?)))
             .map_err(cannot)?;
-        match ask(&socket, peer, local) {
+        match caller(&socket, peer, local) {
             Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Open(socket)),
             Ok(caller) => Err(format!(
                 "the kernel takes a connection of our own for one of user {}, and we are user {}",
@@ -136,7 +190,7 @@ impl Line {
                  for every start, name it in a file of /etc/modules-load.d)"
                     .to_owned(),
             ),
-            Err(unseen @ (Unseen::Blind | Unseen::Gone | Unseen::NoAnswer)) => Err(format!(
+            Err(unseen @ (Unseen::Blind | Unseen::Abroad | Unseen::Gone | Unseen::NoAnswer)) => Err(format!(
                 "asked about a connection of our own, the kernel knows only: {unseen}"
             )),
         }
@@ -165,14 +219,32 @@ fn loopback() -> io::Result<(TcpStream, TcpStream)> {
     }
 }
 
-fn ask(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
+fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
     // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let (client, server) = (canonical(client), canonical(server));
+    let found = ask(line, canonical(client), canonical(server))?;
+    found.caller(client, server)
+}
+
+/// Sees this socket in our own network namespace. There is no safe way to `SO_NETNS_COOKIE`, and kernels before 5.14 have none;
+/// what the kernel shows us here *is* here.
+fn see_here(line: &OwnedFd, handed: Handed) -> Result<(), Unseen> {
+    let nobody = match handed.address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    match ask(line, handed.address, (nobody, 0).into()) {
+        Ok(found) if found.is_listener(handed.address, handed.inode) => Ok(()),
+        Ok(_) | Err(Unseen::Elsewhere) => Err(Unseen::Abroad),
+        Err(unseen) => Err(unseen),
+    }
+}
+
+fn ask(line: &OwnedFd, local: SocketAddr, peer: SocketAddr) -> Result<Socket, Unseen> {
     // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
     let sequence = getrandom::u32().map_err(|_| Unseen::NoAnswer)?;
-    let question = question::ask(sequence, client, server);
+    let question = question::ask(sequence, local, peer);
     sendto(
         line.as_raw_fd(),
         &question,
@@ -180,16 +252,11 @@ fn ask(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller,
         MsgFlags::empty(),
     )
     .map_err(|_| Unseen::NoAnswer)?;
-    answer(line, sequence, client, server)
+    answer(line, sequence)
 }
 
 /// The kernel's answer, among what else lies there: answers to questions of before, and what others have sent.
-fn answer(
-    line: &OwnedFd,
-    sequence: u32,
-    client: SocketAddr,
-    server: SocketAddr,
-) -> Result<Caller, Unseen> {
+fn answer(line: &OwnedFd, sequence: u32) -> Result<Socket, Unseen> {
     let mut bytes = [0; 4096];
     for _ in 0..PASSED_OVER {
         let (length, sender) =
@@ -198,7 +265,7 @@ fn answer(
             continue;
         }
         let answer = bytes.get(..length).unwrap_or_default();
-        if let Some(known) = question::read(answer, sequence, client, server) {
+        if let Some(known) = question::read(answer, sequence) {
             return known;
         }
     }
@@ -207,9 +274,9 @@ fn answer(
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, Shutdown};
+    use std::net::Shutdown;
 
-    use nix::sys::socket::{getsockname, setsockopt, sockopt};
+    use nix::sys::socket::{setsockopt, sockopt};
 
     use super::*;
 
@@ -243,7 +310,7 @@ mod tests {
     fn nobody_is_seen_before_it_was_tried() {
         let kernel = Kernel::default();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        assert_eq!(kernel.caller(address, address), Err(Unseen::Blind));
+        assert_eq!(kernel.caller(address, address, None), Err(Unseen::Blind));
         assert_eq!((kernel.tells(), kernel.complaint()), (None, None));
     }
 
@@ -252,18 +319,18 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let four = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&four, four.local_addr().unwrap());
-        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we());
         let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
             return;
         };
         let (_client, _accepted, peer, local) = ends(&six, six.local_addr().unwrap());
-        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we());
         // By IPv4 to a listener of both.
         let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
         let port = both.local_addr().unwrap().port();
         let (_client, _accepted, peer, local) = ends(&both, (Ipv4Addr::LOCALHOST, port).into());
         assert!(peer.is_ipv6(), "{peer}");
-        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we());
     }
 
     #[test]
@@ -273,12 +340,12 @@ mod tests {
         let (client, accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(
-            kernel.caller(peer, local).unwrap().uid,
+            kernel.caller(peer, local, None).unwrap().uid,
             we(),
             "it still listens to us"
         );
         drop(client);
-        let unseen = kernel.caller(peer, local).unwrap_err();
+        let unseen = kernel.caller(peer, local, None).unwrap_err();
         assert!(
             matches!(unseen, Unseen::Gone | Unseen::Elsewhere),
             "{unseen:?}"
@@ -296,7 +363,7 @@ mod tests {
         let port = other.local_addr().unwrap().port();
         let local = listener.local_addr().unwrap();
         for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 11, 12, 13)] {
-            let found = kernel.caller((ip, port).into(), local);
+            let found = kernel.caller((ip, port).into(), local, None);
             assert_eq!(found, Err(Unseen::Elsewhere));
         }
     }
@@ -319,7 +386,7 @@ mod tests {
                 );
             }
         }
-        let answers: Vec<_> = (0..8).map(|_| kernel.caller(peer, local)).collect();
+        let answers: Vec<_> = (0..8).map(|_| kernel.caller(peer, local, None)).collect();
         assert_eq!(answers.last().unwrap().unwrap().uid, we(), "{answers:?}");
         for answer in answers {
             assert!(
@@ -362,7 +429,8 @@ mod tests {
         }
         // As if they had guessed the number of the question.
         ask();
-        assert_eq!(answer(ours, 9, peer, local).unwrap().uid, we());
+        let found = answer(ours, 9).unwrap().caller(peer, local);
+        assert_eq!(found.unwrap().uid, we());
     }
 
     #[test]
@@ -380,6 +448,35 @@ mod tests {
             MsgFlags::empty(),
         )
         .unwrap();
-        assert_eq!(answer(line, 2, peer, local), Err(Unseen::NoAnswer));
+        assert_eq!(answer(line, 2), Err(Unseen::NoAnswer));
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_is_here_if_the_kernel_shows_it_here() {
+        let Some(kernel) = kernel() else { return };
+        let addresses = [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (Ipv6Addr::LOCALHOST, 0).into(),
+            (Ipv6Addr::UNSPECIFIED, 0).into(),
+        ];
+        for listener in addresses.into_iter().flat_map(TcpListener::bind) {
+            let handed = Handed::of(&listener);
+            assert_eq!(handed.address(), listener.local_addr().unwrap());
+            let (_client, _accepted, peer, local) = ends(&listener, handed.address);
+            assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
+            assert!(!kernel.is_abroad(handed));
+            let mut other = handed;
+            other.inode += 1;
+            assert_eq!(kernel.caller(peer, local, Some(other)), Err(Unseen::Abroad));
+            assert!(kernel.is_abroad(other));
+            drop(listener);
+            assert!(kernel.is_abroad(handed), "it is gone");
+        }
+        // Nobody may be sent off by a kernel that does not tell.
+        assert!(!Kernel::default().is_abroad(Handed {
+            address: addresses[0],
+            inode: 1
+        }));
     }
 }

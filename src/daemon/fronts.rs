@@ -55,8 +55,7 @@ impl Fronts {
                 session,
             } = prepared;
             let front = Arc::new(Front::new(&imds.listen, session, settings(&imds)));
-            let handed_over = listeners.iter().any(|(_, is_held)| is_held);
-            let vend = Arc::new(beside.behind(front.clone(), handed_over, FRONT_CONNECTIONS / 2));
+            let vend = Arc::new(beside.behind(front.clone(), FRONT_CONNECTIONS / 2));
             let limits = Limits {
                 connections: Arc::new(Semaphore::new(FRONT_CONNECTIONS)),
                 open: metrics.connections("imds"),

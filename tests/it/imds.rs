@@ -1,6 +1,6 @@
 //! `[imds.NAME]`: instance metadata over real sockets, and what Amazon's own client makes of it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::support::harness::{
     Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, with,
 };
+use crate::support::namespace::Namespace;
 use crate::support::sts::{FakeSts, Fault};
 
 const TOKEN: &str = "/latest/api/token";
@@ -415,23 +416,37 @@ fn systemd_may_hold_its_socket() {
 }
 
 #[test]
-fn whoever_comes_by_a_socket_that_was_handed_over_is_unknown() {
-    // It may lie in another network namespace, and a stranger of ours may have the addresses of its clients.
+fn whoever_comes_by_a_socket_of_another_network_namespace_is_unknown_and_one_of_ours_is_seen() {
     let we = Uid::effective().as_raw();
     let sts = FakeSts::start();
-    let port = Port::reserve();
+    let (here, there) = (Port::reserve(), Port::reserve());
     let mut held = with(&sts)
         .role_with("orders", &format!("allow_users = [\"{we}\"]"))
-        .front("sink", &keys(&port, "orders", "http_tokens = \"optional\""))
+        .front("here", &keys(&here, "orders", "http_tokens = \"optional\""))
+        .front(
+            "there",
+            &keys(&there, "orders", "http_tokens = \"optional\""),
+        )
         .notified();
-    held.supervisor.listen("imds.sink", port.address);
+    held.supervisor.listen("imds.here", here.address);
+    let Some(elsewhere) = Namespace::new() else {
+        return;
+    };
+    let listener = elsewhere.inside(|| TcpListener::bind(there.address).expect("to listen"));
+    held.supervisor.hand_over("imds.there", listener.into());
     held.launch();
     held.daemon
         .role_when("orders", "is there", |role| role["phase"] == "fresh");
-    let mut connection = Connection::to(port.address);
-    connection.send(request(port.address, "GET", &format!("{LIST}orders"), &[]).as_bytes());
-    assert_refused(&connection.answer(), 403, "CallerNotAllowed");
-    assert_eq!(held.daemon.get("orders").status, 200);
+    let line = held.daemon.logged("another network namespace");
+    assert!(line.contains(&there.address.to_string()), "{line}");
+    let ask = |at| request(at, "GET", &format!("{LIST}orders"), &[]);
+    let mut ours = Connection::to(here.address);
+    ours.send(ask(here.address).as_bytes());
+    assert_eq!(ours.answer().status, 200);
+    let theirs = elsewhere.inside(|| TcpStream::connect(there.address).expect("a connection"));
+    let mut theirs = Connection::over(theirs);
+    theirs.send(ask(there.address).as_bytes());
+    assert_refused(&theirs.answer(), 403, "CallerNotAllowed");
 }
 
 // === Amazon's own client ===
