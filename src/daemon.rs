@@ -68,6 +68,8 @@ pub struct Prepared {
     pub credentials: Listeners,
     /// For how many connections to it there is room.
     pub max_connections: usize,
+    /// And to each of `fronts`.
+    pub front_connections: usize,
     /// Those of `[imds.*]`.
     pub fronts: Vec<PreparedFront>,
     /// The admin endpoint.
@@ -123,6 +125,7 @@ impl Daemon {
             path,
             credentials,
             max_connections,
+            front_connections,
             fronts,
             admin,
             tokens,
@@ -173,7 +176,7 @@ impl Daemon {
         let readiness = Arc::new(Readiness::new());
         let (stop_serving, stopping) = watch::channel(false);
         let grace = config.server.shutdown_grace;
-        let fronts = Fronts::start(fronts, &vend, &metrics, &stopping, grace)?;
+        let fronts = Fronts::start(fronts, front_connections, &vend, &metrics, &stopping, grace)?;
         let limits = Limits {
             connections: Arc::new(Semaphore::new(max_connections)),
             open: metrics.connections("credentials"),

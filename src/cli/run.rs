@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 
-use super::limits::{close_to_onlookers, room_for};
+use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::config::{Config, Imds};
@@ -96,10 +96,14 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "listening for {what}"
         );
     }
-    let for_fronts = fronts.len() * FRONT_CONNECTIONS;
-    let room = room_for(config.server.max_connections + for_fronts);
+    let asked = Room {
+        credentials: config.server.max_connections,
+        each_front: FRONT_CONNECTIONS,
+    };
+    let room = room_for(asked, fronts.len());
     let prepared = Prepared {
-        max_connections: room.saturating_sub(for_fronts).max(1),
+        max_connections: room.credentials,
+        front_connections: room.each_front,
         fronts,
         path: path.to_owned(),
         credentials,
