@@ -1,6 +1,6 @@
 //! `roletap run`: everything that can fail at start fails here, before anything is issued.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         );
     }
     if !loaded.warnings.is_empty() {
-        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         tracing::warn!("{}", loaded.warnings.render("", color).trim_end());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -60,11 +60,10 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops| {
         Listeners::open(key, addresses, listeners::named(name, &mut handed), hops).map_err(
             |(address, error)| {
+                let what_to_do = hint(address, &error);
                 Failure::io(
                     &error,
-                    format!(
-                        "cannot listen on {address} (`{key}`): is another roletap running there?"
-                    ),
+                    format!("cannot listen on {address} (`{key}`): {what_to_do}"),
                 )
             },
         )
@@ -124,6 +123,31 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     drop(inside);
     runtime.shutdown_timeout(LAST_READS);
     ended
+}
+
+/// What an operator does about an address that cannot be bound.
+fn hint(address: SocketAddr, error: &io::Error) -> String {
+    use io::ErrorKind;
+    let ip = address.ip();
+    match error.kind() {
+        ErrorKind::AddrInUse => "is another roletap running there?".to_owned(),
+        ErrorKind::AddrNotAvailable if ip.is_loopback() => {
+            format!("no interface has {ip}: bring up `lo`, or listen elsewhere")
+        }
+        ErrorKind::AddrNotAvailable => {
+            let bits = if ip.is_ipv4() { 32 } else { 128 };
+            format!(
+                "no interface of this host has {ip}: add it to loopback (`ip address add {ip}/{bits} dev lo`), or let a socket \
+                 unit of systemd listen where it is, in the network namespace of the sink (docs/fronts.md)"
+            )
+        }
+        ErrorKind::PermissionDenied if address.port() < 1024 => format!(
+            "port {} is for root and who has CAP_NET_BIND_SERVICE: let a socket unit of systemd listen there, or use a port from \
+             1024 on",
+            address.port()
+        ),
+        _ => "is it an address of this host?".to_owned(),
+    }
 }
 
 /// The fronts of `[imds.*]`, listening.
@@ -189,4 +213,35 @@ fn no_tokens(problems: &[TokenProblem]) -> Failure {
     };
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Failure::new(status, lines.join("\nerror: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_an_address_depends_on_what_is_wrong_with_it() {
+        for (address, errno, part) in [
+            ("127.0.0.1:80", Errno::EADDRINUSE, "another roletap"),
+            ("127.0.0.1:80", Errno::EACCES, "CAP_NET_BIND_SERVICE"),
+            (
+                "169.254.169.254:80",
+                Errno::EADDRNOTAVAIL,
+                "`ip address add 169.254.169.254/32 dev lo`",
+            ),
+            (
+                "[fd00:ec2::254]:80",
+                Errno::EADDRNOTAVAIL,
+                "`ip address add fd00:ec2::254/128 dev lo`",
+            ),
+            ("[::1]:80", Errno::EADDRNOTAVAIL, "bring up `lo`"),
+            ("127.0.0.1:8080", Errno::EACCES, "an address of this host"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno as i32);
+            let hint = hint(address.parse().unwrap(), &error);
+            assert!(hint.contains(part), "{address}, {errno}: {hint}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use nix::unistd::Uid;
 use serde_json::{Value, json};
 
 use crate::support::harness::{
-    Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, with,
+    Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, unshared, with,
 };
 use crate::support::namespace::Namespace;
 use crate::support::sts::{FakeSts, Fault};
@@ -396,6 +396,36 @@ fn where_a_front_listens_needs_a_restart() {
         .daemon
         .logged("`imds.sink.listen` cannot change while roletap runs");
     assert_eq!(front.credentials("orders", &front.session()).status, 200);
+}
+
+#[test]
+fn an_address_that_is_not_there_keeps_it_from_starting_and_says_what_to_do() {
+    let sts = FakeSts::start();
+    let keys = "listen = \"169.254.169.254:80\"\nrole = \"orders\"";
+    let daemon = with(&sts).role("orders").front("sink", keys).prepare();
+    // Where no address is but loopback's.
+    let Some(mut command) = unshared(&["--net"], "ip link set lo up", &daemon.command(&["run"]))
+    else {
+        return;
+    };
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    for part in [
+        "cannot listen on 169.254.169.254:80 (`imds.sink.listen`)",
+        "`ip address add 169.254.169.254/32 dev lo`",
+        "docs/fronts.md",
+    ] {
+        assert!(finished.stderr.contains(part), "{finished:?}");
+    }
+    assert_eq!(sts.requests().len(), 0, "before anything is issued");
+    // And what it says helps.
+    let script = "ip link set lo up; ip address add 169.254.169.254/32 dev lo";
+    let Some(command) = unshared(&["--net"], script, &daemon.command(&["run"])) else {
+        return;
+    };
+    let mut daemon = daemon;
+    daemon.spawn_as(command);
+    daemon.logged("listening for imds");
 }
 
 #[test]
