@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use nix::errno::Errno;
 
 use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
@@ -127,26 +128,26 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 
 /// What an operator does about an address that cannot be bound.
 fn hint(address: SocketAddr, error: &io::Error) -> String {
-    use io::ErrorKind;
     let ip = address.ip();
-    match error.kind() {
-        ErrorKind::AddrInUse => "is another roletap running there?".to_owned(),
-        ErrorKind::AddrNotAvailable if ip.is_loopback() => {
-            format!("no interface has {ip}: bring up `lo`, or listen elsewhere")
-        }
-        ErrorKind::AddrNotAvailable => {
-            let bits = if ip.is_ipv4() { 32 } else { 128 };
-            format!(
-                "no interface of this host has {ip}: add it to loopback (`ip address add {ip}/{bits} dev lo`), or let a socket \
-                 unit of systemd listen where it is, in the network namespace of the sink (docs/fronts.md)"
-            )
-        }
-        ErrorKind::PermissionDenied if address.port() < 1024 => format!(
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    if errno == Some(Errno::EADDRINUSE) {
+        "is another roletap running there?".to_owned()
+    } else if errno == Some(Errno::EACCES) && address.port() < 1024 {
+        format!(
             "port {} is for root and who has CAP_NET_BIND_SERVICE: let a socket unit of systemd listen there, or use a port from \
              1024 on",
             address.port()
-        ),
-        _ => "is it an address of this host?".to_owned(),
+        )
+    } else if errno != Some(Errno::EADDRNOTAVAIL) {
+        "is it an address of this host?".to_owned()
+    } else if ip.is_loopback() {
+        format!("no interface has {ip}: bring up `lo`, or listen elsewhere")
+    } else {
+        let bits = if ip.is_ipv4() { 32 } else { 128 };
+        format!(
+            "no interface of this host has {ip}: add it to loopback (`ip address add {ip}/{bits} dev lo`), or let a socket unit of \
+             systemd listen where it is, in the network namespace of the sink (docs/fronts.md)"
+        )
     }
 }
 
@@ -217,8 +218,6 @@ fn no_tokens(problems: &[TokenProblem]) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
 
     #[test]
