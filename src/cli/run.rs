@@ -12,10 +12,10 @@ use nix::errno::Errno;
 use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
-use crate::config::{Config, Imds};
+use crate::config::{Config, FrontSocket, Imds};
 use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
 use crate::keep::Kept;
-use crate::listeners::{self, Hops, Listeners};
+use crate::listeners::{self, CannotOpen, Hops, Listeners, Missing};
 use crate::server::imds::SessionKey;
 use crate::signals;
 use crate::store::Store;
@@ -58,24 +58,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     let inside = runtime.enter();
-    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops| {
-        Listeners::open(key, addresses, listeners::named(name, &mut handed), hops).map_err(
-            |(address, error)| {
-                let what_to_do = hint(address, &error);
-                Failure::io(
-                    &error,
-                    format!("cannot listen on {address} (`{key}`): {what_to_do}"),
-                )
-            },
-        )
+    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops, missing| {
+        let handed = listeners::named(name, &mut handed);
+        Listeners::open(key, addresses, handed, hops, missing)
+            .map_err(|error| cannot_open(name, key, error))
     };
-    let credentials = open(
-        "credentials",
-        "server.listen",
-        &config.server.listen,
-        Hops::Usual,
-    )?;
-    let admin = open("admin", "admin.listen", &config.admin.listen, Hops::Usual)?;
+    let (usual, bound) = (Hops::Usual, Missing::IsBound);
+    let listen = &config.server.listen;
+    let credentials = open("credentials", "server.listen", listen, usual, bound)?;
+    let admin = open("admin", "admin.listen", &config.admin.listen, usual, bound)?;
     let fronts = fronts(config, open)?;
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone());
@@ -126,6 +117,26 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     ended
 }
 
+fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
+    match error {
+        CannotOpen::Bind(address, error) => {
+            let what_to_do = hint(address, &error);
+            Failure::io(
+                &error,
+                format!("cannot listen on {address} (`{key}`): {what_to_do}"),
+            )
+        }
+        CannotOpen::NotHeld(address) => Failure::new(
+            ExitStatus::Unavailable,
+            format!(
+                "systemd holds no socket for {address} (`{key}`), and by `{name}.socket` nobody else is to open it: start a socket \
+                 unit with ListenStream={address}, FileDescriptorName={name} and Service=roletap.service, and then roletap by its \
+                 unit (docs/fronts.md)"
+            ),
+        ),
+    }
+}
+
 /// What an operator does about an address that cannot be bound.
 fn hint(address: SocketAddr, error: &io::Error) -> String {
     let ip = address.ip();
@@ -154,7 +165,7 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
 /// The fronts of `[imds.*]`, listening.
 fn fronts(
     config: &Config,
-    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops) -> Result<Listeners, Failure>,
+    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops, Missing) -> Result<Listeners, Failure>,
 ) -> Result<Vec<PreparedFront>, Failure> {
     if config.imds.is_empty() {
         return Ok(Vec::new());
@@ -173,8 +184,12 @@ fn fronts(
         let name = format!("imds.{}", imds.name);
         let key_of_listen = format!("{name}.listen");
         let hops = Hops::AtMost(imds.hop_limit);
+        let missing = match imds.socket {
+            FrontSocket::Systemd => Missing::IsAnError,
+            FrontSocket::Whoever => Missing::IsBound,
+        };
         Ok(PreparedFront {
-            listeners: open(&name, &key_of_listen, &imds.listen, hops)?,
+            listeners: open(&name, &key_of_listen, &imds.listen, hops, missing)?,
             session: SessionKey::of(&key, imds.name.as_str()),
             imds: imds.clone(),
         })

@@ -446,6 +446,40 @@ fn systemd_may_hold_its_socket() {
 }
 
 #[test]
+fn a_socket_that_only_systemd_may_open_is_not_opened_here() {
+    let sts = FakeSts::start();
+    let port = Port::reserve();
+    let setup = with(&sts).role("orders");
+    let setup = setup.front("sink", &keys(&port, "orders", "socket = \"systemd\""));
+    let mut held = setup.notified();
+    let command = held.supervisor.supervise(&held.daemon.command(&["run"]));
+    for mut command in [held.daemon.command(&["run"]), command] {
+        let finished = finish(&mut command);
+        assert_eq!(finished.code, Some(69), "{finished:?}");
+        let listen = format!("ListenStream={}", port.address);
+        for part in [
+            "`imds.sink.socket`",
+            &listen,
+            "FileDescriptorName=imds.sink",
+        ] {
+            assert!(finished.stderr.contains(part), "{finished:?}");
+        }
+    }
+    assert_eq!(sts.requests().len(), 0, "before anything is issued");
+    held.supervisor.listen("imds.sink", port.address);
+    held.launch();
+    let mut connection = Connection::to(port.address);
+    connection.send(request(port.address, "PUT", TOKEN, &[(LIFETIME, "60")]).as_bytes());
+    assert_eq!(connection.answer().status, 200);
+    // It takes a restart to let somebody else open it.
+    held.daemon.text.fronts = format!("[imds.sink]\n{}\n", keys(&port, "orders", ""));
+    held.daemon.write_config();
+    held.daemon.reload_as_it_is("refused");
+    held.daemon
+        .logged("`imds.sink.socket` cannot change while roletap runs");
+}
+
+#[test]
 fn whoever_comes_by_a_socket_of_another_network_namespace_is_unknown_and_one_of_ours_is_seen() {
     let we = Uid::effective().as_raw();
     let sts = FakeSts::start();
