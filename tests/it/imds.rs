@@ -453,16 +453,16 @@ fn a_socket_that_only_systemd_may_open_is_not_opened_here() {
     let setup = setup.front("sink", &keys(&port, "orders", "socket = \"systemd\""));
     let mut held = setup.notified();
     let command = held.supervisor.supervise(&held.daemon.command(&["run"]));
-    for mut command in [held.daemon.command(&["run"]), command] {
-        let finished = finish(&mut command);
-        assert_eq!(finished.code, Some(69), "{finished:?}");
+    for command in [held.daemon.command(&["run"]), command] {
+        held.daemon.spawn_as(command);
+        assert_eq!(held.daemon.exit(), Some(69), "{}", held.daemon.log());
         let listen = format!("ListenStream={}", port.address);
         for part in [
             "`imds.sink.socket`",
             &listen,
             "FileDescriptorName=imds.sink",
         ] {
-            assert!(finished.stderr.contains(part), "{finished:?}");
+            held.daemon.logged(part);
         }
     }
     assert_eq!(sts.requests().len(), 0, "before anything is issued");
