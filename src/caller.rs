@@ -28,6 +28,8 @@ pub enum Unseen {
     Blind,
     /// It has no such socket: it is closed, or in another network namespace, or on another host.
     Elsewhere,
+    /// They came by a socket that lies in another network namespace, where it shows us nobody.
+    Abroad,
     /// It has one that nobody holds any more. Kernels before 6.2 call it root's.
     Gone,
     /// It did not answer, or not about this.
@@ -138,6 +140,9 @@ impl fmt::Display for Unseen {
             Self::Blind => "somebody: the kernel does not tell roletap who is calling",
             Self::Elsewhere => {
                 "somebody whom the kernel does not show here: in another network namespace, or gone"
+            }
+            Self::Abroad => {
+                "somebody by a socket in another network namespace, where the kernel does not show roletap who is calling"
             }
             Self::Gone => "a process that has closed its end or ended",
             Self::NoAnswer => "somebody of whom the kernel said nothing",

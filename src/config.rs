@@ -104,6 +104,8 @@ pub struct Imds {
     pub name: ImdsName,
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
+    /// Who opens what it listens on.
+    pub socket: FrontSocket,
     /// The one role that it serves.
     pub role: RoleName,
     /// Whether a session token has to be shown.
@@ -117,6 +119,15 @@ pub struct Imds {
 /// The name of an `[imds.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImdsName(String);
+
+/// Who opens the socket of a front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontSocket {
+    /// Only systemd. An address that is meant for another network namespace must not be opened in ours.
+    Systemd,
+    /// We do, where systemd holds none.
+    Whoever,
+}
 
 /// EC2's `HttpTokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,6 +68,8 @@ pub struct Prepared {
     pub credentials: Listeners,
     /// For how many connections to it there is room.
     pub max_connections: usize,
+    /// And to each of `fronts`.
+    pub front_connections: usize,
     /// Those of `[imds.*]`.
     pub fronts: Vec<PreparedFront>,
     /// The admin endpoint.
@@ -103,6 +105,8 @@ pub struct Daemon {
     vend: Arc<Vend>,
     fronts: Fronts,
     kernel: Arc<Kernel>,
+    /// Sockets that were handed to us.
+    entrances: Vec<callers::Entrance>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
     keeping: Option<Keeping>,
@@ -121,6 +125,7 @@ impl Daemon {
             path,
             credentials,
             max_connections,
+            front_connections,
             fronts,
             admin,
             tokens,
@@ -156,7 +161,8 @@ impl Daemon {
         }
         fleet.reshape(&config.roles, &tokens, None);
         let kernel = Arc::new(Kernel::default());
-        callers::look(&kernel, &config.roles);
+        let entrances = callers::entrances(&credentials, &fronts);
+        callers::look(&kernel, config, &entrances);
         let vend = Arc::new(Vend::new(
             slots.clone(),
             clock.clone(),
@@ -170,7 +176,7 @@ impl Daemon {
         let readiness = Arc::new(Readiness::new());
         let (stop_serving, stopping) = watch::channel(false);
         let grace = config.server.shutdown_grace;
-        let fronts = Fronts::start(fronts, &vend, &metrics, &stopping, grace)?;
+        let fronts = Fronts::start(fronts, front_connections, &vend, &metrics, &stopping, grace)?;
         let limits = Limits {
             connections: Arc::new(Semaphore::new(max_connections)),
             open: metrics.connections("credentials"),
@@ -227,6 +233,7 @@ impl Daemon {
             vend,
             fronts,
             kernel,
+            entrances,
             audit,
             fleet,
             keeping,

@@ -5,6 +5,7 @@
 pub mod consumer;
 pub mod daemon;
 pub mod file;
+pub mod fronts;
 pub mod host;
 pub mod roles;
 pub mod storage;

@@ -25,6 +25,24 @@ pub enum Hops {
     AtMost(u8),
 }
 
+/// Who may open a socket that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// We do.
+    IsBound,
+    /// Nobody: it may be meant for another network namespace than ours.
+    IsAnError,
+}
+
+/// Why an endpoint cannot be opened.
+#[derive(Debug)]
+pub enum CannotOpen {
+    /// The kernel does not let us.
+    Bind(SocketAddr, io::Error),
+    /// systemd holds none there, and we are not to.
+    NotHeld(SocketAddr),
+}
+
 /// The sockets of one endpoint.
 #[derive(Debug)]
 pub struct Listeners<L = TcpListener> {
@@ -42,14 +60,15 @@ impl Listeners {
         addresses: &[SocketAddr],
         handed: Vec<TcpListener>,
         hops: Hops,
-    ) -> Result<Self, (SocketAddr, io::Error)> {
+        if_missing: Missing,
+    ) -> Result<Self, CannotOpen> {
         let mut lasting = Vec::new();
         for listener in handed {
             match listener.local_addr() {
                 Ok(address) if addresses.contains(&address) => {
                     tune(&listener, hops)
                         .and_then(|()| listener.set_nonblocking(true))
-                        .map_err(|error| (address, error))?;
+                        .map_err(|error| CannotOpen::Bind(address, error))?;
                     lasting.push(listener);
                 }
                 Ok(address) => tracing::warn!(
@@ -71,7 +90,11 @@ impl Listeners {
             .copied()
             .filter(|address| !held.contains(address))
             .collect();
-        let own = bind_all(&missing, !held.is_empty(), hops)?;
+        if let (Missing::IsAnError, Some(address)) = (if_missing, missing.first()) {
+            return Err(CannotOpen::NotHeld(*address));
+        }
+        let own = bind_all(&missing, !held.is_empty(), hops)
+            .map_err(|(address, error)| CannotOpen::Bind(address, error))?;
         if !held.is_empty() {
             for address in missing {
                 tracing::warn!(
@@ -221,6 +244,7 @@ mod tests {
             &[address, free(Ipv4Addr::LOCALHOST)],
             vec![handed],
             Hops::Usual,
+            Missing::IsBound,
         )
         .unwrap();
         assert_eq!((all.own.len(), all.lasting.len()), (1, 1));
@@ -252,5 +276,22 @@ mod tests {
         assert_eq!(named("credentials", &mut handed).len(), 1);
         assert_eq!(handed.len(), 1);
         assert_eq!(handed[0].0, "admin");
+    }
+
+    #[tokio::test]
+    async fn what_only_systemd_may_open_is_not_opened_by_us() {
+        let handed = TcpListener::bind(free(Ipv4Addr::LOCALHOST)).unwrap();
+        let held = handed.local_addr().unwrap();
+        let other = free(Ipv4Addr::LOCALHOST);
+        let open = |addresses: &[SocketAddr]| {
+            let handed = vec![handed.try_clone().unwrap()];
+            let key = "imds.files.listen";
+            Listeners::open(key, addresses, handed, Hops::Usual, Missing::IsAnError)
+        };
+        assert_eq!(open(&[held]).unwrap().lasting.len(), 1);
+        for addresses in [&[other][..], &[held, other]] {
+            let refused = open(addresses).unwrap_err();
+            assert!(matches!(refused, CannotOpen::NotHeld(address) if address == other));
+        }
     }
 }

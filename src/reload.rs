@@ -41,12 +41,17 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
         let (before, after) = (old.imds.get(name), new.imds.get(name));
         let listen = |front: Option<&Imds>| front.map(|front| front.listen.clone());
         let hops = |front: Option<&Imds>| front.map(|front| front.hop_limit);
+        let socket = |front: Option<&Imds>| front.map(|front| front.socket);
         if listen(before) != listen(after) {
             differs(&format!("imds.{name}.listen"), true);
         } else {
             differs(
                 &format!("imds.{name}.hop_limit"),
                 hops(before) != hops(after),
+            );
+            differs(
+                &format!("imds.{name}.socket"),
+                socket(before) != socket(after),
             );
         }
     }

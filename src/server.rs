@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use self::reply::Reply;
+use crate::caller::kernel::Handed;
 use crate::caller::{Caller, Unseen};
 use crate::listeners::Listeners;
 use crate::metrics::Connections;
@@ -66,8 +67,10 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Ours.
     local: Option<SocketAddr>,
-    /// Who opened it, once somebody has wanted to know.
-    caller: OnceLock<Result<Caller, Unseen>>,
+    /// What it was accepted from, if that was handed to us.
+    handed: Option<Handed>,
+    /// Who opened it, as far as somebody has wanted to know.
+    caller: Mutex<Option<Result<Caller, Unseen>>>,
 }
 
 /// An answer on its way. Named, so that answering from memory costs no allocation.
@@ -79,29 +82,46 @@ pub enum Answering {
 }
 
 impl Connection {
-    fn of(stream: &TcpStream, peer: SocketAddr) -> Arc<Self> {
+    fn of(stream: &TcpStream, peer: SocketAddr, handed: Option<Handed>) -> Arc<Self> {
         Arc::new(Self {
             peer,
             // A system call of a quarter of a microsecond, since a stream that hyper has taken cannot be asked later.
             local: stream.local_addr().ok(),
-            caller: OnceLock::new(),
+            handed,
+            caller: Mutex::new(None),
         })
     }
 
-    /// Who opened it: asked once, at the first request for which it matters.
+    /// Who opened it: asked at the first request for which it matters, and again until the kernel has answered.
     pub fn caller(
         &self,
-        ask: impl FnOnce(SocketAddr, SocketAddr) -> Result<Caller, Unseen>,
+        ask: impl FnOnce(SocketAddr, SocketAddr, Option<Handed>) -> Result<Caller, Unseen>,
     ) -> Result<Caller, Unseen> {
-        *self.caller.get_or_init(|| match self.local {
-            Some(local) => ask(self.peer, local),
-            None => Err(Unseen::Gone),
-        })
+        let mut known = self.lock_caller();
+        match *known {
+            Some(answer) if is_answer(answer) => answer,
+            Some(_) | None => *known.insert(match self.local {
+                Some(local) => ask(self.peer, local, self.handed),
+                None => Err(Unseen::Gone),
+            }),
+        }
     }
 
-    /// Who opened it, if somebody has wanted to know.
+    /// What was last known of who opened it, if somebody has wanted to know.
     pub fn known_caller(&self) -> Option<Result<Caller, Unseen>> {
-        self.caller.get().copied()
+        *self.lock_caller()
+    }
+
+    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, Unseen>>> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it says something of the caller, which no later question would change.
+fn is_answer(known: Result<Caller, Unseen>) -> bool {
+    match known {
+        Ok(_) | Err(Unseen::Elsewhere | Unseen::Abroad | Unseen::Gone) => true,
+        Err(Unseen::Blind | Unseen::NoAnswer) => false,
     }
 }
 
@@ -200,7 +220,9 @@ impl<E: Endpoint> Acceptor<E> {
         let Listeners { own, lasting } = listeners;
         let mut first = 0;
         let mut complaints = Complaints::default();
-        let all: Vec<&TcpListener> = own.iter().chain(&lasting).collect();
+        let ours: Vec<Entrance<'_>> = own.iter().map(Entrance::ours).collect();
+        let theirs: Vec<Entrance<'_>> = lasting.iter().map(Entrance::handed).collect();
+        let all = [&ours[..], &theirs].concat();
         self.accept_until(
             self.stopping.clone(),
             &all,
@@ -210,7 +232,6 @@ impl<E: Endpoint> Acceptor<E> {
         )
         .await;
         // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
-        let ours: Vec<&TcpListener> = own.iter().collect();
         while let Ok((permit, accepted)) =
             tokio::time::timeout(Duration::from_millis(1), self.accepted(&ours, &mut first)).await
         {
@@ -220,15 +241,14 @@ impl<E: Endpoint> Acceptor<E> {
         drop((all, ours));
         drop(own);
         // And of these it is the next process's.
-        let lasting: Vec<&TcpListener> = lasting.iter().collect();
-        self.accept_until(leaving, &lasting, None, &mut first, &mut complaints)
+        self.accept_until(leaving, &theirs, None, &mut first, &mut complaints)
             .await;
     }
 
     async fn accept_until(
         &self,
         mut over: watch::Receiver<bool>,
-        listeners: &[&TcpListener],
+        entrances: &[Entrance<'_>],
         present: Option<&mpsc::WeakSender<Infallible>>,
         first: &mut usize,
         complaints: &mut Complaints,
@@ -236,7 +256,7 @@ impl<E: Endpoint> Acceptor<E> {
         let mut over = std::pin::pin!(async { drop(over.wait_for(|over| *over).await) });
         loop {
             tokio::select! {
-                (permit, accepted) = self.accepted(listeners, first) => {
+                (permit, accepted) = self.accepted(entrances, first) => {
                     self.begin(permit, accepted, present, complaints).await;
                 }
                 () = &mut over => return,
@@ -244,28 +264,29 @@ impl<E: Endpoint> Acceptor<E> {
         }
     }
 
-    async fn accepted(&self, listeners: &[&TcpListener], first: &mut usize) -> Accepted {
+    async fn accepted(&self, entrances: &[Entrance<'_>], first: &mut usize) -> Accepted {
         // A closed semaphore does not happen: nobody closes it.
         let permit = self.limits.connections.clone().acquire_owned().await.ok();
-        (permit, next(listeners, first).await)
+        (permit, next(entrances, first).await)
     }
 
     /// Connections are tasks of their own, and each holds a place until it is closed.
     async fn begin(
         &self,
         permit: Option<OwnedSemaphorePermit>,
-        accepted: io::Result<(TcpStream, SocketAddr)>,
+        accepted: io::Result<(TcpStream, SocketAddr, Option<Handed>)>,
         present: Option<&mpsc::WeakSender<Infallible>>,
         complaints: &mut Complaints,
     ) {
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, peer, handed)) => {
                 let (endpoint, open) = (self.endpoint.clone(), self.limits.open.clone());
+                let connection = Connection::of(&stream, peer, handed);
                 let stopping = self.stopping.clone();
                 let present = present.and_then(mpsc::WeakSender::upgrade);
                 tokio::spawn(async move {
                     let _counted = open.open();
-                    converse(stream, peer, endpoint, stopping).await;
+                    converse(stream, connection, endpoint, stopping).await;
                     drop((permit, present));
                 });
             }
@@ -279,8 +300,33 @@ impl<E: Endpoint> Acceptor<E> {
 
 type Accepted = (
     Option<OwnedSemaphorePermit>,
-    io::Result<(TcpStream, SocketAddr)>,
+    io::Result<(TcpStream, SocketAddr, Option<Handed>)>,
 );
+
+/// Where connections come in.
+#[derive(Clone, Copy)]
+struct Entrance<'l> {
+    listener: &'l TcpListener,
+    handed: Option<Handed>,
+}
+
+impl<'l> Entrance<'l> {
+    /// By a socket that we bound: it is where we are.
+    fn ours(listener: &'l TcpListener) -> Self {
+        Self {
+            listener,
+            handed: None,
+        }
+    }
+
+    /// By one that was handed to us.
+    fn handed(listener: &'l TcpListener) -> Self {
+        Self {
+            listener,
+            handed: Some(Handed::of(listener)),
+        }
+    }
+}
 
 /// Accepts that failed. Where descriptors have run out, they fail twenty times a second.
 #[derive(Default)]
@@ -307,15 +353,15 @@ impl Complaints {
 
 /// The next connection on any of them. They take turns, so that a busy one starves no other.
 async fn next(
-    listeners: &[&TcpListener],
+    entrances: &[Entrance<'_>],
     first: &mut usize,
-) -> io::Result<(TcpStream, SocketAddr)> {
+) -> io::Result<(TcpStream, SocketAddr, Option<Handed>)> {
     poll_fn(|context| {
-        let in_turn = listeners.iter().enumerate().cycle().skip(*first);
-        for (place, listener) in in_turn.take(listeners.len()) {
-            if let Poll::Ready(accepted) = listener.poll_accept(context) {
-                *first = (place + 1) % listeners.len();
-                return Poll::Ready(accepted);
+        let in_turn = entrances.iter().enumerate().cycle().skip(*first);
+        for (place, entrance) in in_turn.take(entrances.len()) {
+            if let Poll::Ready(accepted) = entrance.listener.poll_accept(context) {
+                *first = (place + 1) % entrances.len();
+                return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, entrance.handed)));
             }
         }
         Poll::Pending
@@ -325,7 +371,7 @@ async fn next(
 
 async fn converse(
     stream: TcpStream,
-    peer: SocketAddr,
+    connection: Arc<Connection>,
     endpoint: impl Endpoint,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -338,7 +384,7 @@ async fn converse(
         .max_headers(FIELDS_LIMIT);
     let per_connection = PerConnection {
         endpoint,
-        connection: Connection::of(&stream, peer),
+        connection,
     };
     let mut connection = builder.serve_connection(TokioIo::new(stream), per_connection);
     let spoken = tokio::select! {
@@ -403,5 +449,43 @@ impl Future for Answering {
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Answering")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_keeps_what_the_kernel_has_answered_and_asks_again_where_it_has_not() {
+        let connection = Connection {
+            peer: (Ipv4Addr::LOCALHOST, 40_000).into(),
+            local: Some((Ipv4Addr::LOCALHOST, 5169).into()),
+            handed: None,
+            caller: Mutex::default(),
+        };
+        assert_eq!(connection.known_caller(), None);
+        let caller = Caller {
+            uid: 5,
+            group: None,
+        };
+        for said in [
+            Err(Unseen::Blind),
+            Err(Unseen::NoAnswer),
+            Err(Unseen::NoAnswer),
+            Ok(caller),
+        ] {
+            assert_eq!(connection.caller(|_, _, _| said), said);
+            assert_eq!(connection.known_caller(), Some(said));
+        }
+        let again = connection.caller(|_, _, _| panic!("it has answered"));
+        assert_eq!(again, Ok(caller));
+        for said in [Unseen::Elsewhere, Unseen::Abroad, Unseen::Gone] {
+            *connection.lock_caller() = Some(Err(said));
+            let again = connection.caller(|_, _, _| panic!("it has answered"));
+            assert_eq!(again, Err(said));
+        }
     }
 }

@@ -4,28 +4,43 @@
 //! with a connection of our own first; a kernel without `tcp_diag` answers as one that has no such socket.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage,
+    getsockname, recvfrom, sendto, socket,
 };
+use nix::sys::stat::fstat;
 use nix::unistd::Uid;
 
+use super::question::{self, Socket};
 use super::units::{self, Units};
-use super::{Caller, Unseen, question};
+use super::{Caller, Unseen};
 use crate::role::UnitName;
 
-/// Answers to questions of before are passed over, this many at most.
-const STALE_ANSWERS: usize = 16;
+/// What is no answer to the question is passed over, this many times at most.
+const PASSED_OVER: usize = 16;
+
+/// The kernel's number among the ends of netlink.
+const KERNEL: u32 = 0;
 
 /// The kernel, as far as it tells us who is calling.
 #[derive(Debug, Default)]
 pub struct Kernel {
     line: Mutex<Line>,
     units: Units,
+}
+
+/// A listening socket that was handed to us. It may lie in another network namespace, where its callers are, and where the
+/// kernel would name a stranger of ours who has the same addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed {
+    address: SocketAddr,
+    /// No two sockets of a host have the same at once.
+    inode: u64,
 }
 
 /// The line to it.
@@ -35,7 +50,7 @@ enum Line {
     #[default]
     Unused,
     /// It has told us about ourselves.
-    Open { socket: OwnedFd, sequence: u32 },
+    Open(OwnedFd),
     /// It does not tell.
     Dead(String),
 }
@@ -44,7 +59,7 @@ impl Kernel {
     /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
     pub fn open(&self) -> Result<(), String> {
         let mut line = self.line();
-        if let Line::Open { .. } = *line {
+        if let Line::Open(_) = *line {
             return Ok(());
         }
         match Line::try_out() {
@@ -63,25 +78,40 @@ impl Kernel {
     pub fn complaint(&self) -> Option<String> {
         match &*self.line() {
             Line::Dead(why) => Some(why.clone()),
-            Line::Open { .. } | Line::Unused => None,
+            Line::Open(_) | Line::Unused => None,
         }
     }
 
     /// Whether it tells; `None` if nobody has wanted to know.
     pub fn tells(&self) -> Option<bool> {
         match *self.line() {
-            Line::Open { .. } => Some(true),
+            Line::Open(_) => Some(true),
             Line::Dead(_) => Some(false),
             Line::Unused => None,
         }
     }
 
-    /// Who has opened the socket at `client` that is connected to ours at `server`.
-    pub fn caller(&self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
-        match &mut *self.line() {
-            Line::Open { socket, sequence } => ask(socket, sequence, client, server),
-            Line::Unused | Line::Dead(_) => Err(Unseen::Blind),
+    /// Who has opened the socket at `client` that is connected to ours at `server`, which was accepted from `handed` if
+    /// that was handed to us.
+    pub fn caller(
+        &self,
+        client: SocketAddr,
+        server: SocketAddr,
+        handed: Option<Handed>,
+    ) -> Result<Caller, Unseen> {
+        let line = self.line();
+        let line = line.open().ok_or(Unseen::Blind)?;
+        if let Some(handed) = handed {
+            see_here(line, handed)?;
         }
+        caller(line, client, server)
+    }
+
+    /// Whether it is certain that this socket lies in another network namespace than we do.
+    pub fn is_abroad(&self, handed: Handed) -> bool {
+        let line = self.line();
+        let seen = line.open().map(|line| see_here(line, handed));
+        seen == Some(Err(Unseen::Abroad))
     }
 
     /// The unit that a control group belongs to.
@@ -101,16 +131,38 @@ impl Kernel {
     }
 }
 
+impl Handed {
+    /// This one. What cannot be read of it is found nowhere.
+    pub fn of(listener: &(impl AsFd + AsRawFd)) -> Self {
+        let address = getsockname::<SockaddrStorage>(listener.as_raw_fd()).ok();
+        let address = address.and_then(|address| {
+            let four = address.as_sockaddr_in().map(|four| (*four).into());
+            four.map(SocketAddr::V4)
+                .or_else(|| Some(SocketAddr::V6((*address.as_sockaddr_in6()?).into())))
+        });
+        Self {
+            address: address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
+            inode: fstat(listener).map_or(0, |found| found.st_ino),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl Line {
+    fn open(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Open(socket) => Some(socket),
+            Self::Unused | Self::Dead(_) => None,
+        }
+    }
+
     /// A line that has been tried out.
     fn try_out() -> Result<Self, String> {
-        let line = socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            SockProtocol::NetlinkSockDiag,
-        );
-        let socket = line.map_err(|errno| {
+        let socket = line_to_kernel().map_err(|errno| {
             if errno == Errno::EAFNOSUPPORT {
                 "no netlink socket may be opened: add AF_NETLINK to RestrictAddressFamilies= of the unit"
                     .to_owned()
@@ -126,11 +178,8 @@ impl Line {
             .peer_addr()
             .and_then(|peer| Ok((peer, accepted.local_addr()?)))
             .map_err(cannot)?;
-        let mut sequence = 0;
-        match ask(&socket, &mut sequence, peer, local) {
-            Ok(caller) if caller.uid == Uid::effective().as_raw() => {
-                Ok(Self::Open { socket, sequence })
-            }
+        match caller(&socket, peer, local) {
+            Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Open(socket)),
             Ok(caller) => Err(format!(
                 "the kernel takes a connection of our own for one of user {}, and we are user {}",
                 caller.uid,
@@ -141,11 +190,20 @@ impl Line {
                  for every start, name it in a file of /etc/modules-load.d)"
                     .to_owned(),
             ),
-            Err(unseen @ (Unseen::Blind | Unseen::Gone | Unseen::NoAnswer)) => Err(format!(
+            Err(unseen @ (Unseen::Blind | Unseen::Abroad | Unseen::Gone | Unseen::NoAnswer)) => Err(format!(
                 "asked about a connection of our own, the kernel knows only: {unseen}"
             )),
         }
     }
+}
+
+fn line_to_kernel() -> nix::Result<OwnedFd> {
+    socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        SockProtocol::NetlinkSockDiag,
+    )
 }
 
 /// Both ends of a connection to ourselves.
@@ -161,31 +219,53 @@ fn loopback() -> io::Result<(TcpStream, TcpStream)> {
     }
 }
 
-fn ask(
-    line: &OwnedFd,
-    sequence: &mut u32,
-    client: SocketAddr,
-    server: SocketAddr,
-) -> Result<Caller, Unseen> {
+fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
     // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let (client, server) = (canonical(client), canonical(server));
-    *sequence = sequence.wrapping_add(1);
-    let question = question::ask(*sequence, client, server);
+    let found = ask(line, canonical(client), canonical(server))?;
+    found.caller(client, server)
+}
+
+/// Sees this socket in our own network namespace. There is no safe way to `SO_NETNS_COOKIE`, and kernels before 5.14 have none;
+/// what the kernel shows us here *is* here.
+fn see_here(line: &OwnedFd, handed: Handed) -> Result<(), Unseen> {
+    let nobody = match handed.address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    match ask(line, handed.address, (nobody, 0).into()) {
+        Ok(found) if found.is_listener(handed.address, handed.inode) => Ok(()),
+        Ok(_) | Err(Unseen::Elsewhere) => Err(Unseen::Abroad),
+        Err(unseen) => Err(unseen),
+    }
+}
+
+fn ask(line: &OwnedFd, local: SocketAddr, peer: SocketAddr) -> Result<Socket, Unseen> {
+    // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
+    let sequence = getrandom::u32().map_err(|_| Unseen::NoAnswer)?;
+    let question = question::ask(sequence, local, peer);
     sendto(
         line.as_raw_fd(),
         &question,
-        &NetlinkAddr::new(0, 0),
+        &NetlinkAddr::new(KERNEL, 0),
         MsgFlags::empty(),
     )
     .map_err(|_| Unseen::NoAnswer)?;
+    answer(line, sequence)
+}
+
+/// The kernel's answer, among what else lies there: answers to questions of before, and what others have sent.
+fn answer(line: &OwnedFd, sequence: u32) -> Result<Socket, Unseen> {
     let mut bytes = [0; 4096];
-    for _ in 0..STALE_ANSWERS {
-        let length =
-            recv(line.as_raw_fd(), &mut bytes, MsgFlags::empty()).map_err(|_| Unseen::NoAnswer)?;
+    for _ in 0..PASSED_OVER {
+        let (length, sender) =
+            recvfrom::<NetlinkAddr>(line.as_raw_fd(), &mut bytes).map_err(|_| Unseen::NoAnswer)?;
+        if sender.map(|sender| sender.pid()) != Some(KERNEL) {
+            continue;
+        }
         let answer = bytes.get(..length).unwrap_or_default();
-        if let Some(known) = question::read(answer, *sequence, client, server) {
+        if let Some(known) = question::read(answer, sequence) {
             return known;
         }
     }
@@ -194,7 +274,7 @@ fn ask(
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, Shutdown};
+    use std::net::Shutdown;
 
     use nix::sys::socket::{setsockopt, sockopt};
 
@@ -230,7 +310,7 @@ mod tests {
     fn nobody_is_seen_before_it_was_tried() {
         let kernel = Kernel::default();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        assert_eq!(kernel.caller(address, address), Err(Unseen::Blind));
+        assert_eq!(kernel.caller(address, address, None), Err(Unseen::Blind));
         assert_eq!((kernel.tells(), kernel.complaint()), (None, None));
     }
 
@@ -239,18 +319,18 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let four = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&four, four.local_addr().unwrap());
-        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we());
         let Ok(six) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
             return;
         };
         let (_client, _accepted, peer, local) = ends(&six, six.local_addr().unwrap());
-        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we());
         // By IPv4 to a listener of both.
         let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
         let port = both.local_addr().unwrap().port();
         let (_client, _accepted, peer, local) = ends(&both, (Ipv4Addr::LOCALHOST, port).into());
         assert!(peer.is_ipv6(), "{peer}");
-        assert_eq!(kernel.caller(peer, local).unwrap().uid, we());
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we());
     }
 
     #[test]
@@ -260,12 +340,12 @@ mod tests {
         let (client, accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(
-            kernel.caller(peer, local).unwrap().uid,
+            kernel.caller(peer, local, None).unwrap().uid,
             we(),
             "it still listens to us"
         );
         drop(client);
-        let unseen = kernel.caller(peer, local).unwrap_err();
+        let unseen = kernel.caller(peer, local, None).unwrap_err();
         assert!(
             matches!(unseen, Unseen::Gone | Unseen::Elsewhere),
             "{unseen:?}"
@@ -283,7 +363,7 @@ mod tests {
         let port = other.local_addr().unwrap().port();
         let local = listener.local_addr().unwrap();
         for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 11, 12, 13)] {
-            let found = kernel.caller((ip, port).into(), local);
+            let found = kernel.caller((ip, port).into(), local, None);
             assert_eq!(found, Err(Unseen::Elsewhere));
         }
     }
@@ -293,25 +373,110 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        if let Line::Open { socket, .. } = &*kernel.line() {
+        if let Line::Open(socket) = &*kernel.line() {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
-                let question = question::ask(0, peer, local);
+                let question = question::ask(1, peer, local);
                 let _ = sendto(
                     socket.as_raw_fd(),
                     &question,
-                    &NetlinkAddr::new(0, 0),
+                    &NetlinkAddr::new(KERNEL, 0),
                     MsgFlags::empty(),
                 );
             }
         }
-        let answers: Vec<_> = (0..8).map(|_| kernel.caller(peer, local)).collect();
+        let answers: Vec<_> = (0..8).map(|_| kernel.caller(peer, local, None)).collect();
         assert_eq!(answers.last().unwrap().unwrap().uid, we(), "{answers:?}");
         for answer in answers {
             assert!(
                 answer.is_ok_and(|caller| caller.uid == we()) || answer == Err(Unseen::NoAnswer)
             );
         }
+    }
+
+    /// Only who may administer the network can send to the line of another; they must not be able to say who is calling.
+    #[test]
+    fn nobody_answers_in_the_kernels_place() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        let line = kernel.line();
+        let Line::Open(ours) = &*line else { panic!() };
+        let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
+        let theirs = line_to_kernel().unwrap();
+        // A true answer with another user in it.
+        let question = question::ask(9, peer, local);
+        let ask = || {
+            let kernel = NetlinkAddr::new(KERNEL, 0);
+            sendto(ours.as_raw_fd(), &question, &kernel, MsgFlags::empty()).unwrap();
+        };
+        ask();
+        let mut forged = [0; 4096];
+        let (length, _) = recvfrom::<NetlinkAddr>(ours.as_raw_fd(), &mut forged).unwrap();
+        forged[80..84].copy_from_slice(&(we() + 1).to_ne_bytes());
+        for _ in 1..PASSED_OVER {
+            let sent = sendto(
+                theirs.as_raw_fd(),
+                &forged[..length],
+                &NetlinkAddr::new(number, 0),
+                MsgFlags::empty(),
+            );
+            if let Err(errno) = sent {
+                println!("SKIPPED: we cannot send to another's line here: {errno}");
+                return;
+            }
+        }
+        // As if they had guessed the number of the question.
+        ask();
+        let found = answer(ours, 9).unwrap().caller(peer, local);
+        assert_eq!(found.unwrap().uid, we());
+    }
+
+    #[test]
+    fn an_answer_to_a_question_that_was_not_asked_is_passed_over() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        let line = kernel.line();
+        let Line::Open(line) = &*line else { panic!() };
+        let question = question::ask(1, peer, local);
+        sendto(
+            line.as_raw_fd(),
+            &question,
+            &NetlinkAddr::new(KERNEL, 0),
+            MsgFlags::empty(),
+        )
+        .unwrap();
+        assert_eq!(answer(line, 2), Err(Unseen::NoAnswer));
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_is_here_if_the_kernel_shows_it_here() {
+        let Some(kernel) = kernel() else { return };
+        let addresses = [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (Ipv6Addr::LOCALHOST, 0).into(),
+            (Ipv6Addr::UNSPECIFIED, 0).into(),
+        ];
+        for listener in addresses.into_iter().flat_map(TcpListener::bind) {
+            let handed = Handed::of(&listener);
+            assert_eq!(handed.address(), listener.local_addr().unwrap());
+            let (_client, _accepted, peer, local) = ends(&listener, handed.address);
+            assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
+            assert!(!kernel.is_abroad(handed));
+            let mut other = handed;
+            other.inode += 1;
+            assert_eq!(kernel.caller(peer, local, Some(other)), Err(Unseen::Abroad));
+            assert!(kernel.is_abroad(other));
+            drop(listener);
+            assert!(kernel.is_abroad(handed), "it is gone");
+        }
+        // Nobody may be sent off by a kernel that does not tell.
+        assert!(!Kernel::default().is_abroad(Handed {
+            address: addresses[0],
+            inode: 1
+        }));
     }
 }

@@ -27,8 +27,22 @@ const ENOENT: i32 = -2;
 /// when there is no connected one, and it may be anybody's.
 const CONNECTED: [u8; 4] = [1, 4, 5, 8];
 
-/// Asks for the one socket at `client` that is connected to `server`.
-pub(super) fn ask(sequence: u32, client: SocketAddr, server: SocketAddr) -> [u8; QUESTION] {
+/// A socket that listens.
+const LISTENING: u8 = 10;
+
+/// A socket, as the kernel describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Socket {
+    local: (IpAddr, u16),
+    peer: (IpAddr, u16),
+    state: u8,
+    uid: u32,
+    inode: u32,
+    group: Option<u64>,
+}
+
+/// Asks for the one socket at `local` that is connected to `peer`; else for one that listens at `local`.
+pub(super) fn ask(sequence: u32, local: SocketAddr, peer: SocketAddr) -> [u8; QUESTION] {
     let mut bytes = [0; QUESTION];
     let mut write = Cursor(&mut bytes);
     write.put(&(QUESTION as u32).to_ne_bytes());
@@ -36,14 +50,14 @@ pub(super) fn ask(sequence: u32, client: SocketAddr, server: SocketAddr) -> [u8;
     write.put(&NLM_F_REQUEST.to_ne_bytes());
     write.put(&sequence.to_ne_bytes());
     write.put(&[0; 4]);
-    let family = if client.is_ipv4() { INET } else { INET6 };
+    let family = if local.is_ipv4() { INET } else { INET6 };
     write.put(&[family, TCP, 0, 0]);
     // In whatever state: we want to see it.
     write.put(&u32::MAX.to_ne_bytes());
-    write.put(&client.port().to_be_bytes());
-    write.put(&server.port().to_be_bytes());
-    write.put(&octets(client.ip()));
-    write.put(&octets(server.ip()));
+    write.put(&local.port().to_be_bytes());
+    write.put(&peer.port().to_be_bytes());
+    write.put(&octets(local.ip()));
+    write.put(&octets(peer.ip()));
     // On any interface, whatever its cookie.
     write.put(&[0; 4]);
     write.put(&[0xff; 8]);
@@ -51,12 +65,7 @@ pub(super) fn ask(sequence: u32, client: SocketAddr, server: SocketAddr) -> [u8;
 }
 
 /// What an answer says; `None` if it is one to another question.
-pub(super) fn read(
-    bytes: &[u8],
-    sequence: u32,
-    client: SocketAddr,
-    server: SocketAddr,
-) -> Option<Result<Caller, Unseen>> {
+pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<Socket, Unseen>> {
     let length = u32::from_ne_bytes(at(bytes, 0)?) as usize;
     let kind = u16::from_ne_bytes(at(bytes, 4)?);
     if u32::from_ne_bytes(at(bytes, 8)?) != sequence {
@@ -68,36 +77,58 @@ pub(super) fn read(
             Some(ENOENT) => Unseen::Elsewhere,
             Some(_) | None => Unseen::NoAnswer,
         })),
-        SOCK_DIAG_BY_FAMILY => Some(socket(bytes, client, server).unwrap_or(Err(Unseen::NoAnswer))),
+        SOCK_DIAG_BY_FAMILY => Some(socket(bytes).ok_or(Unseen::NoAnswer)),
         _ => None,
     }
 }
 
-fn socket(bytes: &[u8], client: SocketAddr, server: SocketAddr) -> Option<Result<Caller, Unseen>> {
+impl Socket {
+    /// Who opened it, if it is the one at `client` that is connected to `server`.
+    pub(super) fn caller(self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
+        let asked_for = self.local == plain(client) && self.peer == plain(server);
+        if !asked_for || !CONNECTED.contains(&self.state) {
+            return Err(Unseen::Elsewhere);
+        }
+        if self.inode == 0 {
+            return Err(Unseen::Gone);
+        }
+        Ok(Caller {
+            uid: self.uid,
+            group: self.group,
+        })
+    }
+
+    /// Whether it is the one with this number that listens at `address`.
+    pub(super) fn is_listener(self, address: SocketAddr, inode: u64) -> bool {
+        let asked_for = self.local == plain(address) && u64::from(self.inode) == inode;
+        asked_for && self.state == LISTENING && inode != 0
+    }
+}
+
+fn socket(bytes: &[u8]) -> Option<Socket> {
     let [family, state] = at(bytes, HEADER)?;
-    let address = |port: usize, ip: usize| {
+    let end = |port: usize, ip: usize| {
         let port = u16::from_be_bytes(at(bytes, HEADER + port)?);
         let ip = match family {
             INET => IpAddr::V4(Ipv4Addr::from(at::<4>(bytes, HEADER + ip)?)),
-            INET6 => IpAddr::V6(Ipv6Addr::from(at::<16>(bytes, HEADER + ip)?)).to_canonical(),
+            INET6 => IpAddr::V6(Ipv6Addr::from(at::<16>(bytes, HEADER + ip)?)),
             _ => return None,
         };
-        Some((ip, port))
+        Some(plain(SocketAddr::new(ip, port)))
     };
-    let is = |found: (IpAddr, u16), meant: SocketAddr| {
-        found == (meant.ip().to_canonical(), meant.port())
-    };
-    let ours = is(address(4, 8)?, client) && is(address(6, 24)?, server);
-    if !ours || !CONNECTED.contains(&state) {
-        return Some(Err(Unseen::Elsewhere));
-    }
-    let uid = u32::from_ne_bytes(at(bytes, HEADER + 64)?);
-    let inode = u32::from_ne_bytes(at(bytes, HEADER + 68)?);
-    if inode == 0 {
-        return Some(Err(Unseen::Gone));
-    }
-    let group = group(bytes.get(ANSWER..)?);
-    Some(Ok(Caller { uid, group }))
+    Some(Socket {
+        local: end(4, 8)?,
+        peer: end(6, 24)?,
+        state,
+        uid: u32::from_ne_bytes(at(bytes, HEADER + 64)?),
+        inode: u32::from_ne_bytes(at(bytes, HEADER + 68)?),
+        group: bytes.get(ANSWER..).and_then(group),
+    })
+}
+
+/// Without what the kernel does not tell, and with IPv4 as itself.
+fn plain(address: SocketAddr) -> (IpAddr, u16) {
+    (address.ip().to_canonical(), address.port())
 }
 
 /// The control group among the attributes.
@@ -171,7 +202,8 @@ mod tests {
     const SERVER: &str = "127.0.0.1:5169";
 
     fn understood(bytes: &[u8]) -> Option<Result<Caller, Unseen>> {
-        read(bytes, 7, address(CLIENT), address(SERVER))
+        let socket = read(bytes, 7)?;
+        Some(socket.and_then(|socket| socket.caller(address(CLIENT), address(SERVER))))
     }
 
     #[test]
@@ -239,6 +271,24 @@ mod tests {
             let mut odd = sound.clone();
             odd[ANSWER..ANSWER + 2].copy_from_slice(&length.to_ne_bytes());
             assert!(matches!(understood(&odd), Some(Ok(_))), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_listener_is_known_by_its_address_and_its_number() {
+        let listener = |state, inode| {
+            let bytes = answer(SERVER, "0.0.0.0:0", state, 0, inode);
+            read(&bytes, 7).unwrap().unwrap()
+        };
+        assert!(listener(LISTENING, 5).is_listener(address(SERVER), 5));
+        // The number alone may come round; nothing has the number 0.
+        for (socket, address, inode) in [
+            (listener(LISTENING, 5), SERVER, 6),
+            (listener(LISTENING, 5), CLIENT, 5),
+            (listener(1, 5), SERVER, 5),
+            (listener(LISTENING, 0), SERVER, 0),
+        ] {
+            assert!(!socket.is_listener(address.parse().unwrap(), inode));
         }
     }
 }

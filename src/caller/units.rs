@@ -3,14 +3,21 @@
 //! systemd names a unit's group after it, below the groups of slices. What a unit makes of the inside of its own group is
 //! its business: the first name that is no slice's counts, so that nobody can call a group of theirs by another's name.
 //!
-//! A number is a group's for as long as the host is up, and a group's name never changes: what was found once stays true.
+//! A number is a group's for as long as the host is up: kernfs makes it of a counter and of how often that has come round.
+//! A group of version 2 is neither renamed nor moved, so what was found once stays true.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::{
+    self,
+    ErrorKind::{NotFound, PermissionDenied},
+};
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use tokio::time::Instant;
 
 use crate::role::UnitName;
 
@@ -20,25 +27,66 @@ const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 const MOST: usize = 4096;
 /// What was found is remembered for this many groups; each restart of a unit makes a new one.
 const REMEMBERED: usize = 1024;
+/// That a group is no unit's is believed for so long: a search that was cut short may have missed it.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// The units of this host.
 #[derive(Debug, Default)]
-pub(super) struct Units(Mutex<HashMap<u64, UnitName>>);
+pub(super) struct Units(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    units: HashMap<u64, UnitName>,
+    /// Apart from the others, so that whoever comes from ever new groups drives no unit out.
+    nobodys: HashMap<u64, Instant>,
+}
 
 impl Units {
     /// The unit that this group belongs to, if there is one and we can see it.
     pub(super) fn of(&self, group: u64) -> Option<UnitName> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(unit) = known.get(&group) {
+        self.recall_or(group, Instant::now(), || match root() {
+            Some(root) => search(&root, group),
+            None => Ok(None),
+        })
+    }
+
+    /// The same by memory, else by this search, during which nobody else has to wait.
+    fn recall_or(
+        &self,
+        group: u64,
+        now: Instant,
+        search: impl FnOnce() -> io::Result<Option<UnitName>>,
+    ) -> Option<UnitName> {
+        let memory = self.memory();
+        if let Some(unit) = memory.units.get(&group) {
             return Some(unit.clone());
         }
-        let unit = search(&root()?, group)?;
-        if known.len() >= REMEMBERED {
-            known.clear();
+        let since = memory.nobodys.get(&group);
+        if since.is_some_and(|since| now.duration_since(*since) < BELIEVED) {
+            return None;
         }
-        known.insert(group, unit.clone());
-        Some(unit)
+        drop(memory);
+        // Without descriptors nothing was looked at, and that takes no time.
+        let found = search().ok()?;
+        let mut memory = self.memory();
+        match &found {
+            Some(unit) => keep(&mut memory.units, group, unit.clone()),
+            None => keep(&mut memory.nobodys, group, now),
+        }
+        found
     }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is full begins anew.
+fn keep<V>(known: &mut HashMap<u64, V>, group: u64, value: V) {
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(group, value);
 }
 
 /// Where the groups are, with numbers that the kernel names callers by.
@@ -53,28 +101,31 @@ pub(super) fn root() -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Slices first, then the insides of units: what is near the root is found soon.
-fn search(root: &Path, group: u64) -> Option<UnitName> {
+/// Slices first, then the insides of units: what is near the root is found soon. An error says that it could not be looked.
+fn search(root: &Path, group: u64) -> io::Result<Option<UnitName>> {
     let mut slices = VecDeque::from([root.to_owned()]);
     let mut insides: VecDeque<(PathBuf, UnitName)> = VecDeque::new();
     for _ in 0..MOST {
         let (directory, unit) = match slices.pop_front() {
             Some(slice) => (slice, None),
-            None => insides
-                .pop_front()
-                .map(|(directory, unit)| (directory, Some(unit)))?,
+            None => match insides.pop_front() {
+                Some((directory, unit)) => (directory, Some(unit)),
+                None => break,
+            },
         };
-        // A group that ended meanwhile is not it.
-        let entries = std::fs::read_dir(&directory)
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            // A group that has ended meanwhile, or is closed to us, is not it.
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => continue,
+            Err(error) => return Err(error),
+        };
+        let entries = entries.flatten();
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
             let unit = unit.clone().or_else(|| unit_name(name));
             if entry.ino() == group {
-                return unit;
+                return Ok(unit);
             }
             match unit {
                 Some(unit) => insides.push_back((entry.path(), unit)),
@@ -84,7 +135,7 @@ fn search(root: &Path, group: u64) -> Option<UnitName> {
             }
         }
     }
-    None
+    Ok(None)
 }
 
 /// systemd puts an underscore before what would look like a file of the kernel's.
@@ -102,7 +153,9 @@ mod tests {
     /// Any file system has numbers.
     fn found(root: &Path, path: &str) -> Option<String> {
         let group = fs::metadata(root.join(path)).unwrap().ino();
-        search(root, group).map(|unit| unit.as_str().to_owned())
+        search(root, group)
+            .unwrap()
+            .map(|unit| unit.as_str().to_owned())
     }
 
     #[test]
@@ -146,15 +199,66 @@ mod tests {
         ] {
             assert_eq!(found(root, path).as_deref(), unit, "{path}");
         }
-        assert_eq!(search(root, 1), None);
+        assert_eq!(search(root, 1).unwrap(), None);
+    }
+
+    /// What is said of a group, and whether it was searched for.
+    fn recalled(
+        units: &Units,
+        group: u64,
+        now: Instant,
+        found: io::Result<Option<UnitName>>,
+    ) -> (Option<UnitName>, bool) {
+        let mut searched = false;
+        let unit = units.recall_or(group, now, || {
+            searched = true;
+            found
+        });
+        (unit, searched)
     }
 
     #[test]
-    fn what_was_found_is_remembered() {
-        let units = Units::default();
-        let sink = UnitName::parse("sink.service").unwrap();
-        units.0.lock().unwrap().insert(u64::MAX, sink.clone());
-        assert_eq!(units.of(u64::MAX), Some(sink));
-        assert_eq!(units.of(u64::MAX - 1), None);
+    fn what_was_found_is_remembered_and_what_was_not_for_a_while() {
+        let (units, start) = (Units::default(), Instant::now());
+        let sink = Some(UnitName::parse("sink.service").unwrap());
+        let later = start + BELIEVED * 1000;
+        assert_eq!(
+            recalled(&units, 7, start, Ok(sink.clone())),
+            (sink.clone(), true)
+        );
+        assert_eq!(recalled(&units, 7, later, Ok(None)), (sink.clone(), false));
+        assert_eq!(recalled(&units, 8, start, Ok(None)), (None, true));
+        let soon = start + BELIEVED - Duration::from_millis(1);
+        assert_eq!(recalled(&units, 8, soon, Ok(sink.clone())), (None, false));
+        let then = start + BELIEVED;
+        assert_eq!(
+            recalled(&units, 8, then, Ok(sink.clone())),
+            (sink.clone(), true)
+        );
+        // Who could not look has seen nothing.
+        let full = io::Error::from_raw_os_error(nix::errno::Errno::EMFILE as i32);
+        assert_eq!(recalled(&units, 9, start, Err(full)), (None, true));
+        assert_eq!(recalled(&units, 9, start, Ok(sink.clone())), (sink, true));
+    }
+
+    #[test]
+    fn groups_without_a_unit_drive_none_out_and_are_not_remembered_without_end() {
+        let (units, now) = (Units::default(), Instant::now());
+        let sink = Some(UnitName::parse("sink.service").unwrap());
+        recalled(&units, 7, now, Ok(sink.clone()));
+        for group in 100..100 + 3 * REMEMBERED as u64 {
+            recalled(&units, group, now, Ok(None));
+        }
+        assert_eq!(recalled(&units, 7, now, Ok(None)), (sink, false));
+        assert!(units.memory().nobodys.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn a_search_that_could_not_look_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(search(&file, 1).is_err());
+        assert_eq!(search(&root.path().join("gone"), 1).unwrap(), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod assume;
 mod bundle;
+mod fronts;
 mod look;
 mod s3;
 
@@ -100,6 +101,8 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
 
     let workload = workload(arguments)?;
     let overview = look_at_daemon(config, &wanted, workload.as_ref(), arguments, &mut report)?;
+    let of_fronts = fronts::findings(config, &wanted, overview.is_some());
+    report.add("the fronts", of_fronts);
     if let Some(workload) = workload {
         let facts = workload_facts(config, &wanted, workload);
         report.add(format!("the workload: {}", facts.name), facts.findings());

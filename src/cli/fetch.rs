@@ -56,10 +56,16 @@ pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Fa
     fetch(method, &format!("http://{address}{path}"), None)
 }
 
-/// Asks `url`, which names an address; never through a proxy.
+/// Asks `url`, which names an address, with this token; never through a proxy.
 pub fn fetch(method: &str, url: &str, token: Option<&str>) -> Result<Answer, Failure> {
+    let authorization = token.map(|token| (header::AUTHORIZATION.as_str(), token));
+    fetch_with(method, url, authorization.as_slice())
+}
+
+/// The same with any headers.
+pub fn fetch_with(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
     block_on(async {
-        let asked = tokio::time::timeout(TIMEOUT, ask(method, url, token)).await;
+        let asked = tokio::time::timeout(TIMEOUT, ask(method, url, headers)).await;
         asked.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs()).into()))
     })?
     .map_err(|error| {
@@ -78,13 +84,13 @@ pub fn pause(pause: Duration) {
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-async fn ask(method: &str, url: &str, token: Option<&str>) -> Result<Answer, Failed> {
+async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failed> {
     let mut request = Request::builder()
         .method(method)
         .uri(url)
         .header(header::CONNECTION, "close");
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, token);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let mut request = request.body(Empty::<Bytes>::new())?;
     let host = request

@@ -1,20 +1,21 @@
 //! `roletap run`: everything that can fail at start fails here, before anything is issued.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use nix::errno::Errno;
 
-use super::limits::{close_to_onlookers, room_for};
+use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
-use crate::config::{Config, Imds};
+use crate::config::{Config, FrontSocket, Imds};
 use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
 use crate::keep::Kept;
-use crate::listeners::{self, Hops, Listeners};
+use crate::listeners::{self, CannotOpen, Hops, Listeners, Missing};
 use crate::server::imds::SessionKey;
 use crate::signals;
 use crate::store::Store;
@@ -48,7 +49,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         );
     }
     if !loaded.warnings.is_empty() {
-        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         tracing::warn!("{}", loaded.warnings.render("", color).trim_end());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,25 +58,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     let inside = runtime.enter();
-    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops| {
-        Listeners::open(key, addresses, listeners::named(name, &mut handed), hops).map_err(
-            |(address, error)| {
-                Failure::io(
-                    &error,
-                    format!(
-                        "cannot listen on {address} (`{key}`): is another roletap running there?"
-                    ),
-                )
-            },
-        )
+    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops, missing| {
+        let handed = listeners::named(name, &mut handed);
+        Listeners::open(key, addresses, handed, hops, missing)
+            .map_err(|error| cannot_open(name, key, error))
     };
-    let credentials = open(
-        "credentials",
-        "server.listen",
-        &config.server.listen,
-        Hops::Usual,
-    )?;
-    let admin = open("admin", "admin.listen", &config.admin.listen, Hops::Usual)?;
+    let (usual, bound) = (Hops::Usual, Missing::IsBound);
+    let listen = &config.server.listen;
+    let credentials = open("credentials", "server.listen", listen, usual, bound)?;
+    let admin = open("admin", "admin.listen", &config.admin.listen, usual, bound)?;
     let fronts = fronts(config, open)?;
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone());
@@ -96,10 +87,14 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "listening for {what}"
         );
     }
-    let for_fronts = fronts.len() * FRONT_CONNECTIONS;
-    let room = room_for(config.server.max_connections + for_fronts);
+    let asked = Room {
+        credentials: config.server.max_connections,
+        each_front: FRONT_CONNECTIONS,
+    };
+    let room = room_for(asked, fronts.len());
     let prepared = Prepared {
-        max_connections: room.saturating_sub(for_fronts).max(1),
+        max_connections: room.credentials,
+        front_connections: room.each_front,
         fronts,
         path: path.to_owned(),
         credentials,
@@ -122,10 +117,55 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     ended
 }
 
+fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
+    match error {
+        CannotOpen::Bind(address, error) => {
+            let what_to_do = hint(address, &error);
+            Failure::io(
+                &error,
+                format!("cannot listen on {address} (`{key}`): {what_to_do}"),
+            )
+        }
+        CannotOpen::NotHeld(address) => Failure::new(
+            ExitStatus::Unavailable,
+            format!(
+                "systemd holds no socket for {address} (`{key}`), and by `{name}.socket` nobody else is to open it: start a socket \
+                 unit with ListenStream={address}, FileDescriptorName={name} and Service=roletap.service, and then roletap by its \
+                 unit (docs/fronts.md)"
+            ),
+        ),
+    }
+}
+
+/// What an operator does about an address that cannot be bound.
+fn hint(address: SocketAddr, error: &io::Error) -> String {
+    let ip = address.ip();
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    if errno == Some(Errno::EADDRINUSE) {
+        "is another roletap running there?".to_owned()
+    } else if errno == Some(Errno::EACCES) && address.port() < 1024 {
+        format!(
+            "port {} is for root and who has CAP_NET_BIND_SERVICE: let a socket unit of systemd listen there, or use a port from \
+             1024 on",
+            address.port()
+        )
+    } else if errno != Some(Errno::EADDRNOTAVAIL) {
+        "is it an address of this host?".to_owned()
+    } else if ip.is_loopback() {
+        format!("no interface has {ip}: bring up `lo`, or listen elsewhere")
+    } else {
+        let bits = if ip.is_ipv4() { 32 } else { 128 };
+        format!(
+            "no interface of this host has {ip}: add it to loopback (`ip address add {ip}/{bits} dev lo`), or let a socket unit of \
+             systemd listen where it is, in the network namespace of the sink (docs/fronts.md)"
+        )
+    }
+}
+
 /// The fronts of `[imds.*]`, listening.
 fn fronts(
     config: &Config,
-    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops) -> Result<Listeners, Failure>,
+    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops, Missing) -> Result<Listeners, Failure>,
 ) -> Result<Vec<PreparedFront>, Failure> {
     if config.imds.is_empty() {
         return Ok(Vec::new());
@@ -144,8 +184,12 @@ fn fronts(
         let name = format!("imds.{}", imds.name);
         let key_of_listen = format!("{name}.listen");
         let hops = Hops::AtMost(imds.hop_limit);
+        let missing = match imds.socket {
+            FrontSocket::Systemd => Missing::IsAnError,
+            FrontSocket::Whoever => Missing::IsBound,
+        };
         Ok(PreparedFront {
-            listeners: open(&name, &key_of_listen, &imds.listen, hops)?,
+            listeners: open(&name, &key_of_listen, &imds.listen, hops, missing)?,
             session: SessionKey::of(&key, imds.name.as_str()),
             imds: imds.clone(),
         })
@@ -185,4 +229,33 @@ fn no_tokens(problems: &[TokenProblem]) -> Failure {
     };
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Failure::new(status, lines.join("\nerror: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_an_address_depends_on_what_is_wrong_with_it() {
+        for (address, errno, part) in [
+            ("127.0.0.1:80", Errno::EADDRINUSE, "another roletap"),
+            ("127.0.0.1:80", Errno::EACCES, "CAP_NET_BIND_SERVICE"),
+            (
+                "169.254.169.254:80",
+                Errno::EADDRNOTAVAIL,
+                "`ip address add 169.254.169.254/32 dev lo`",
+            ),
+            (
+                "[fd00:ec2::254]:80",
+                Errno::EADDRNOTAVAIL,
+                "`ip address add fd00:ec2::254/128 dev lo`",
+            ),
+            ("[::1]:80", Errno::EADDRNOTAVAIL, "bring up `lo`"),
+            ("127.0.0.1:8080", Errno::EACCES, "an address of this host"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno as i32);
+            let hint = hint(address.parse().unwrap(), &error);
+            assert!(hint.contains(part), "{address}, {errno}: {hint}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Forecast, Loaded, Report};
+use super::{Forecast, FrontSocket, HttpTokens, Imds, Loaded, Report};
 use crate::role::{Base, Callers, Origin, TokenSource, UnitName};
 
 /// A configuration without problems, seen by somebody who is about to start it.
@@ -23,7 +23,7 @@ impl<'l> Check<'l> {
         }
     }
 
-    /// For people: warnings, one line per role, the forecast.
+    /// For people: warnings, one line per role and per front, the forecast.
     pub fn text(&self, color: bool) -> String {
         let config = &self.loaded.config;
         let mut out = String::new();
@@ -55,6 +55,12 @@ impl<'l> Check<'l> {
                 only_for(&role.callers),
                 signed_by(&role.request.base),
             );
+        }
+        if !config.imds.is_empty() {
+            out.push('\n');
+        }
+        for front in config.imds.values() {
+            let _ = writeln!(out, "{}", self.front_line(front));
         }
         let _ = writeln!(out, "\n{}", self.forecast_line());
         out
@@ -91,6 +97,7 @@ impl<'l> Check<'l> {
             "files": paths,
             "problems": self.loaded.warnings.to_json(),
             "roles": roles,
+            "fronts": config.imds.values().map(front_json).collect::<Vec<_>>(),
             "forecast": {
                 "hosts": self.forecast.hosts,
                 "calls_per_hour_per_host": self.forecast.calls_per_hour_per_host,
@@ -98,6 +105,31 @@ impl<'l> Check<'l> {
                 "quota_share": self.forecast.quota_share,
             },
         })
+    }
+
+    fn front_line(&self, front: &Imds) -> String {
+        let role = self.loaded.config.roles.get(&front.role);
+        let whose = role.map_or_else(String::new, |role| only_for(&role.callers));
+        let listen: Vec<String> = front.listen.iter().map(ToString::to_string).collect();
+        format!(
+            "imds.{} at {}{} for role {}, {}{}",
+            front.name,
+            listen.join(" and "),
+            match front.socket {
+                FrontSocket::Systemd => ", opened by systemd alone,",
+                FrontSocket::Whoever => "",
+            },
+            front.role,
+            match front.http_tokens {
+                HttpTokens::Required => "version 2 only",
+                HttpTokens::Optional => "versions 1 and 2",
+            },
+            if whose.is_empty() {
+                ", for whoever reaches it"
+            } else {
+                whose.as_str()
+            },
+        )
     }
 
     fn forecast_line(&self) -> String {
@@ -144,6 +176,22 @@ fn token(token: &TokenSource) -> String {
         TokenSource::File(path) => format!("token from {}", path.display()),
         TokenSource::None => "no token".to_owned(),
     }
+}
+
+fn front_json(front: &Imds) -> Value {
+    json!({
+        "name": front.name.as_str(),
+        "listen": front.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "socket": match front.socket {
+            FrontSocket::Systemd => Some("systemd"),
+            FrontSocket::Whoever => None,
+        },
+        "role": front.role.as_str(),
+        "http_tokens": match front.http_tokens {
+            HttpTokens::Required => "required",
+            HttpTokens::Optional => "optional",
+        },
+    })
 }
 
 /// What is demanded beside the token.

@@ -12,7 +12,7 @@ use super::reading::Reading;
 use super::region;
 use super::roles::StsFacts;
 use super::section::Section;
-use super::{HttpTokens, Imds, ImdsName};
+use super::{FrontSocket, HttpTokens, Imds, ImdsName};
 use crate::role::{Refused, RoleName};
 
 /// What was read, and every address of it, so that no two clash.
@@ -101,6 +101,13 @@ fn read_one(
         section.missing("role", help, reading);
     }
     let role = section.text("role", reading, RoleName::parse);
+    let socket = section.text("socket", reading, |text| match text {
+        "systemd" => Ok(FrontSocket::Systemd),
+        other => Err(Refused::new(
+            format!("is `{}`", other.escape_debug()),
+            "expected \"systemd\" (never opened by roletap itself), or leave it out",
+        )),
+    });
     let http_tokens = section.text("http_tokens", reading, |text| match text {
         "required" => Ok(HttpTokens::Required),
         "optional" => Ok(HttpTokens::Optional),
@@ -121,6 +128,7 @@ fn read_one(
     let front = role.map(|role| Imds {
         name: name.clone(),
         listen: listens.iter().map(|listen| listen.addr).collect(),
+        socket: socket.map_or(FrontSocket::Whoever, |found| found.value),
         role: role.value,
         http_tokens: http_tokens.map_or(HttpTokens::Required, |found| found.value),
         hop_limit: hop_limit.map_or(1, |found| found.value),

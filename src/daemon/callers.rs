@@ -1,15 +1,41 @@
 //! Sees at start and at each reload whether the kernel tells who is calling, where a role demands to know.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use super::PreparedFront;
+use crate::caller::kernel::{Handed, Kernel};
+use crate::config::{Config, ImdsName};
+use crate::listeners::Listeners;
 
-use crate::caller::kernel::Kernel;
-use crate::role::{Role, RoleName};
+/// A socket that was handed to us, and the front that it is of; else it is of the credentials endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Entrance {
+    handed: Handed,
+    front: Option<ImdsName>,
+}
+
+/// Those by which credentials are had.
+pub(super) fn entrances(credentials: &Listeners, fronts: &[PreparedFront]) -> Vec<Entrance> {
+    let of_front =
+        |front: &PreparedFront| (Some(front.imds.name.clone()), handed(&front.listeners));
+    let fronts = fronts.iter().map(of_front);
+    let all = [(None, handed(credentials))].into_iter().chain(fronts);
+    all.flat_map(|(front, handed)| {
+        handed.into_iter().map(move |handed| Entrance {
+            handed,
+            front: front.clone(),
+        })
+    })
+    .collect()
+}
+
+fn handed(listeners: &Listeners) -> Vec<Handed> {
+    listeners.lasting.iter().map(Handed::of).collect()
+}
 
 /// Says so where it does not: what is refused to everybody must not look like a mistake of its callers.
-pub(super) fn look(kernel: &Kernel, roles: &BTreeMap<RoleName, Arc<Role>>) {
+pub(super) fn look(kernel: &Kernel, config: &Config, entrances: &[Entrance]) {
     let demanding = |key: &str| -> Vec<&str> {
-        let some = roles
+        let some = config
+            .roles
             .values()
             .filter(|role| role.callers.keys().any(|own| key.is_empty() || own == key));
         some.map(|role| role.name.as_str()).collect()
@@ -32,5 +58,20 @@ pub(super) fn look(kernel: &Kernel, roles: &BTreeMap<RoleName, Arc<Role>>) {
             roles = names.join(", "),
             "roles with `allow_units` are refused to everybody: {why}"
         );
+    }
+    for entrance in entrances {
+        let of_front = |front| config.imds.get(front).map(|front| front.role.as_str());
+        let mut names = demanding("");
+        if let Some(front) = &entrance.front {
+            names.retain(|name| of_front(front) == Some(*name));
+        }
+        if !names.is_empty() && kernel.is_abroad(entrance.handed) {
+            tracing::warn!(
+                address = %entrance.handed.address(),
+                roles = names.join(", "),
+                "roles with `allow_users` or `allow_units` are refused to everybody who comes by this socket: systemd holds it in \
+                 another network namespace, where the kernel does not show roletap who is calling"
+            );
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::server::imds::{Front, SessionKey, Settings};
 use crate::server::vend::Vend;
 use crate::server::{self, Drained, Limits};
 
-/// Connections to a front at once: it serves one workload.
+/// Connections to a front at once, where there is room: it serves one workload.
 pub const FRONT_CONNECTIONS: usize = 128;
 
 /// What a front needs before it can start.
@@ -43,6 +43,7 @@ struct Running {
 impl Fronts {
     pub(super) fn start(
         prepared: Vec<PreparedFront>,
+        connections: usize,
         beside: &Vend,
         metrics: &Metrics,
         stopping: &watch::Receiver<bool>,
@@ -55,10 +56,9 @@ impl Fronts {
                 session,
             } = prepared;
             let front = Arc::new(Front::new(&imds.listen, session, settings(&imds)));
-            let handed_over = listeners.iter().any(|(_, is_held)| is_held);
-            let vend = Arc::new(beside.behind(front.clone(), handed_over, FRONT_CONNECTIONS / 2));
+            let vend = Arc::new(beside.behind(front.clone(), (connections / 2).max(1)));
             let limits = Limits {
-                connections: Arc::new(Semaphore::new(FRONT_CONNECTIONS)),
+                connections: Arc::new(Semaphore::new(connections)),
                 open: metrics.connections("imds"),
             };
             let serving = server::serve_on_own_thread(

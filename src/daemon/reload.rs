@@ -59,13 +59,13 @@ impl Daemon {
         let (send, outcome) = oneshot::channel();
         let (path, config) = (self.path.clone(), self.loaded.config.clone());
         let (tokens, clock) = (self.tokens.clone(), self.local.clone());
-        let kernel = self.kernel.clone();
+        let (kernel, entrances) = (self.kernel.clone(), self.entrances.clone());
         let reader = std::thread::Builder::new().name("reload".to_owned());
         // A thread that cannot be started drops its sender, which is an outcome, too.
         let _ = reader.spawn(move || {
             let outcome = read(&path, &config, &tokens, &clock);
             if let Ok((new, _)) = &outcome {
-                callers::look(&kernel, &new.config.roles);
+                callers::look(&kernel, &new.config, &entrances);
             }
             // Nobody listens to it any more when the daemon is on its way out.
             let _ = send.send(outcome);

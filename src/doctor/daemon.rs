@@ -232,3 +232,36 @@ pub fn token_file(
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::doctor::Mark;
+
+    #[test]
+    fn a_daemon_that_cannot_see_who_is_calling_fails_with_its_own_words() {
+        let overview = |known: Value, error: Value| {
+            callers(&json!({ "callers_known": known, "callers_error": error }))
+        };
+        assert_eq!(overview(Value::Null, Value::Null), None);
+        let seen = overview(true.into(), Value::Null).unwrap();
+        assert_eq!((seen.mark, seen.check), (Mark::Good, "callers"));
+        let blind = overview(false.into(), "add AF_NETLINK to the unit".into()).unwrap();
+        assert_eq!((blind.mark, blind.check), (Mark::Failed, "callers"));
+        let advice = blind.advice.unwrap();
+        assert!(advice.meaning.contains("allow_units"), "{advice:?}");
+        assert_eq!(advice.change, "add AF_NETLINK to the unit");
+    }
+
+    #[test]
+    fn who_is_not_a_roles_caller_has_found_nothing_wrong() {
+        let refused = endpoint("http://127.0.0.1:5169", 403, "CallerNotAllowed");
+        assert_eq!(refused.mark, Mark::Note);
+        for code in ["AssumeRoleFailed", "Forbidden", ""] {
+            let refused = endpoint("http://127.0.0.1:5169", 403, code);
+            assert_eq!(refused.mark, Mark::Failed, "{code}");
+        }
+    }
+}

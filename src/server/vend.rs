@@ -20,7 +20,7 @@ use super::reply::{self, Refusal, Reply};
 use super::{Answering, Connection, Endpoint};
 use crate::audit::Audit;
 use crate::caller::kernel::Kernel;
-use crate::caller::{self, Consumer, Description, Unseen};
+use crate::caller::{self, Consumer, Description};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
@@ -40,7 +40,6 @@ pub struct Vend {
     audit: Audit,
     kernel: Arc<Kernel>,
     door: Door,
-    callers_are_elsewhere: bool,
     /// Milliseconds; a reload may change it.
     pending_wait: AtomicU64,
     /// Requests that wait must not take the places of those that can be answered.
@@ -106,7 +105,6 @@ impl Vend {
             audit,
             kernel,
             door: Door::Token(hosts),
-            callers_are_elsewhere: false,
             pending_wait: AtomicU64::new(0),
             may_wait: Arc::new(Semaphore::new(waiters)),
         };
@@ -114,9 +112,8 @@ impl Vend {
         vend
     }
 
-    /// The same behind another door. A socket that was handed over may lie in another network namespace, where the kernel
-    /// would name a stranger of ours who has the same addresses: then `callers_are_elsewhere`, and unknown.
-    pub fn behind(&self, front: Arc<Front>, callers_are_elsewhere: bool, waiters: usize) -> Self {
+    /// The same behind another door.
+    pub fn behind(&self, front: Arc<Front>, waiters: usize) -> Self {
         Self {
             slots: self.slots.clone(),
             clock: self.clock.clone(),
@@ -124,7 +121,6 @@ impl Vend {
             audit: self.audit.clone(),
             kernel: self.kernel.clone(),
             door: Door::Imds(front),
-            callers_are_elsewhere,
             pending_wait: AtomicU64::new(self.pending_wait.load(Ordering::Relaxed)),
             may_wait: Arc::new(Semaphore::new(waiters)),
         }
@@ -218,12 +214,8 @@ impl Vend {
         if callers.demand_nothing() {
             return Ok(Consumer::default());
         }
-        let seen = connection.caller(|client, server| {
-            if self.callers_are_elsewhere {
-                return Err(Unseen::Elsewhere);
-            }
-            self.kernel.caller(client, server)
-        });
+        let seen =
+            connection.caller(|client, server, handed| self.kernel.caller(client, server, handed));
         caller::admit(callers, seen, |group| self.kernel.unit_of(group))
     }
 

@@ -1,6 +1,6 @@
 //! `allow_users` and `allow_units`: a token is not enough, the kernel has to say the right thing of who shows it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,8 @@ use std::process::Command;
 use nix::unistd::Uid;
 use serde_json::Value;
 
-use crate::support::harness::{Daemon, finish, pause, request, text, with};
+use crate::support::harness::{Connection, Daemon, Port, finish, pause, request, text, with};
+use crate::support::namespace::Namespace;
 use crate::support::sts::FakeSts;
 
 const STRANGER: u32 = 64_001;
@@ -151,11 +152,11 @@ fn users_are_seen_by_ipv6_and_by_ipv4_to_a_listener_of_both() {
     let sts = FakeSts::start();
     let setup = with(&sts).role_with("orders", &format!("allow_users = [\"{SINK}\"]"));
     let (six, both) = (setup.vend_address().port(), 1 + setup.vend_address().port());
-    if std::net::TcpListener::bind(("::1", six)).is_err() {
+    if TcpListener::bind(("::1", six)).is_err() {
         println!("SKIPPED: this machine has no IPv6");
         return;
     }
-    let Ok(held) = std::net::TcpListener::bind(("::", both)) else {
+    let Ok(held) = TcpListener::bind(("::", both)) else {
         println!("SKIPPED: somebody has the next port");
         return;
     };
@@ -293,6 +294,80 @@ fn a_reload_changes_for_whom_a_role_is_on_connections_that_are_open() {
         key,
         "the same request to STS: nothing was issued anew"
     );
+}
+
+/// The kernel would name whoever has the stranger's address here.
+#[test]
+fn a_stranger_in_another_network_namespace_is_not_taken_for_somebody_here() {
+    let we = Uid::effective().as_raw();
+    let sts = FakeSts::start();
+    let Some(elsewhere) = Namespace::new() else {
+        return;
+    };
+    let second = Port::reserve();
+    let allowed = format!("allow_users = [\"{we}\"]");
+    let mut held = with(&sts)
+        .role_with("orders", &allowed)
+        .role("open")
+        .also_listen(&second.address.to_string())
+        .notified();
+    let at = held.daemon.vend_address();
+    let there = elsewhere.inside(|| TcpListener::bind(at).expect("to listen"));
+    held.supervisor.hand_over("credentials", there.into());
+    held.launch();
+    let daemon = &held.daemon;
+    daemon.role_when("orders", "is there", |role| role["phase"] == "fresh");
+    let line = daemon.logged("another network namespace");
+    assert!(line.contains(&at.to_string()), "{line}");
+    // One of ours, whom the role is for, by the same addresses.
+    let here = TcpListener::bind(at).expect("to listen");
+    let twin = TcpStream::connect(at).expect("a connection");
+    let from = twin.local_addr().expect("an address");
+    let mut stranger = Connection::over(elsewhere.connect(from, at));
+    for (role, status) in [("orders", 403), ("open", 200), ("orders", 403)] {
+        let path = format!("/v1/credentials/{role}");
+        let token = daemon.token(role);
+        stranger.send(request(at, "GET", &path, &[("Authorization", &token)]).as_bytes());
+        let answer = stranger.answer();
+        assert_eq!(answer.status, status, "{role}: {answer:?}");
+        if status == 403 {
+            let refused = (403, answer.json());
+            assert_refused(&refused, "orders", "another network namespace");
+        }
+    }
+    drop((here, twin));
+    // By the socket that is here, we are seen.
+    let mut ours = Connection::to(second.address);
+    let token = daemon.token("orders");
+    let ask = request(
+        second.address,
+        "GET",
+        "/v1/credentials/orders",
+        &[("Authorization", &token)],
+    );
+    ours.send(ask.as_bytes());
+    assert_eq!(ours.answer().status, 200);
+}
+
+#[test]
+fn whoever_comes_by_a_socket_that_systemd_holds_here_is_seen() {
+    let we = Uid::effective().as_raw();
+    let sts = FakeSts::start();
+    let mut held = with(&sts)
+        .role_with("orders", &format!("allow_users = [\"{we}\"]"))
+        .role_with("others", &format!("allow_users = [\"{}\"]", we + 1))
+        .supervised();
+    held.launch();
+    let daemon = &held.daemon;
+    daemon.vended("orders");
+    daemon.role_when("others", "is there", |role| role["phase"] == "fresh");
+    let refused = daemon.get("others");
+    assert_refused(
+        &(refused.status, refused.json()),
+        "others",
+        &format!("user {we}"),
+    );
+    assert!(!daemon.log().contains("another network namespace"));
 }
 
 #[test]

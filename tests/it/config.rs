@@ -137,6 +137,22 @@ fn a_report_for_programs_has_the_same_problems() {
 }
 
 #[test]
+fn fronts_are_told_to_programs() {
+    let front = "[imds.files]\nlisten = \"127.0.0.1:8169\"\nsocket = \"systemd\"\nrole = \"a\"\n";
+    let loaded = parse(&format!("{MINIMAL}{front}")).unwrap();
+    assert_eq!(
+        Check::new(&loaded, 1).json()["fronts"],
+        serde_json::json!([{
+            "name": "files",
+            "listen": ["127.0.0.1:8169"],
+            "socket": "systemd",
+            "role": "a",
+            "http_tokens": "required",
+        }])
+    );
+}
+
+#[test]
 fn the_caller_can_point_at_any_key() {
     let loaded = parse(&format!(
         "{MINIMAL}[server]\nlisten = \"127.0.0.1:1\"\n[log]\n"

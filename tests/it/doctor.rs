@@ -1,13 +1,15 @@
 //! `roletap doctor`: each finding from something that is really so, with the daemon running and without.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::unistd::Uid;
 use serde_json::Value;
 
 use crate::support::harness::{
-    BASE_KEY, BASE_SECRET, Daemon, Finished, Setup, arn, finish, text, with,
+    BASE_KEY, BASE_SECRET, Daemon, Finished, Port, Setup, arn, finish, text, with,
 };
 use crate::support::s3::{Asked, FakeS3, Reply};
 use crate::support::sts::{FakeSts, Fault, Script};
@@ -503,6 +505,111 @@ fn a_configuration_that_the_daemon_has_not_read_is_noticed() {
 }
 
 #[test]
+fn whether_it_is_seen_who_is_calling() {
+    let (we, other) = (Uid::effective().as_raw(), Uid::effective().as_raw() + 1);
+    let sts = FakeSts::start();
+    let mut daemon = orders(&sts).start();
+    daemon.vended("orders");
+    look(&daemon, &[]).none("callers");
+    daemon
+        .text
+        .set_role("orders", &format!("allow_users = [\"{we}\"]"));
+    daemon.reload();
+    let found = look(&daemon, &[]);
+    found.finding("callers", "good", &["who is calling"]);
+    found.finding("endpoint", "good", &["/v1/credentials/orders"]);
+    daemon
+        .text
+        .set_role("orders", &format!("allow_users = [\"{other}\"]"));
+    daemon.reload();
+    let found = look(&daemon, &[]);
+    assert_eq!(found.code, Some(0), "{:#}", found.report);
+    let what = ["/v1/credentials/orders", "`allow_users`", "as the workload"];
+    found.finding("endpoint", "note", &what);
+}
+
+// === the fronts ===
+
+fn front(address: SocketAddr, role: &str, more: &str) -> String {
+    format!("listen = \"{address}\"\nrole = \"{role}\"\n{more}")
+}
+
+#[test]
+fn a_front_is_asked_as_its_clients_do() {
+    let other = Uid::effective().as_raw() + 1;
+    let (good, guarded, denied) = (Port::reserve(), Port::reserve(), Port::reserve());
+    let sts = FakeSts::start();
+    sts.role(&arn("denied")).always(Fault::access_denied());
+    let mut daemon = orders(&sts)
+        .role("denied")
+        .role_with("guarded", &format!("allow_users = [\"{other}\"]"))
+        .front("good", &front(good.address, "orders", ""))
+        .front("guarded", &front(guarded.address, "guarded", ""))
+        .front("denied", &front(denied.address, "denied", ""))
+        .start();
+    daemon.vended("orders");
+    daemon.failed("denied", "denied");
+    daemon.role_when("guarded", "is there", |role| role["phase"] == "fresh");
+    let found = look(&daemon, &[]);
+    let at = good.address.to_string();
+    found.finding("front", "good", &["imds.good", &at, "`orders`"]);
+    found.finding("front", "note", &["imds.guarded", "`allow_users`"]);
+    let what = ["imds.denied", "HTTP 403 AssumeRoleFailed", "`denied`"];
+    found.finding("front", "failed", &what);
+    // Only those of the roles that are asked about.
+    let found = look(&daemon, &["orders"]);
+    assert_eq!(found.code, Some(0), "{:#}", found.report);
+    found.finding("front", "good", &["imds.good"]);
+    // What the daemon has not read.
+    daemon.text.fronts = format!("[imds.good]\n{}\n", front(good.address, "denied", ""));
+    daemon.write_config();
+    let found = look(&daemon, &["denied"]);
+    found.finding("front", "failed", &["the role `orders`, not `denied`"]);
+    let page = daemon.run(&["doctor", "denied"]).stdout;
+    assert!(page.contains("\nthe fronts\n  ✗ imds.good at"), "{page}");
+}
+
+#[test]
+fn a_front_that_cannot_be_asked_from_here() {
+    let sts = FakeSts::start();
+    // Nobody has this one.
+    let nowhere = SocketAddr::from(([169, 254, 77, 77], 80));
+    let here = Port::reserve();
+    let mut daemon = orders(&sts)
+        .front(
+            "systemds",
+            &front(nowhere, "orders", "socket = \"systemd\""),
+        )
+        .front("here", &front(here.address, "orders", ""))
+        .prepare();
+    let found = look(&daemon, &[]);
+    assert_eq!(found.code, Some(0), "{:#}", found.report);
+    found.finding("front", "note", &["imds.systemds", "cannot be asked"]);
+    found.finding("front", "note", &["imds.here", "does not run"]);
+    // Somebody else's.
+    let stranger = front(sts.address(), "orders", "");
+    daemon.text.fronts = format!(
+        "[imds.taken]\n{stranger}\n[imds.ours]\n{}\n",
+        front(nowhere, "orders", "")
+    );
+    daemon.write_config();
+    let found = look(&daemon, &[]);
+    let taken = sts.address().to_string();
+    found.finding("front", "failed", &["is not imds.taken", &taken]);
+    let ours = found.finding("front", "failed", &["imds.ours", "no interface"]);
+    assert!(text(&ours["change"]).contains("ip address add"), "{ours}");
+    // A daemon that runs, and a front that it has not got.
+    daemon.text.fronts.clear();
+    daemon.write_config();
+    daemon.launch();
+    daemon.vended("orders");
+    daemon.text.fronts = format!("[imds.here]\n{}\n", front(here.address, "orders", ""));
+    daemon.write_config();
+    let found = look(&daemon, &[]);
+    found.finding("front", "warning", &["nobody answers for imds.here"]);
+}
+
+#[test]
 fn a_token_file_that_was_changed_or_is_open_to_all() {
     let sts = FakeSts::start();
     let daemon = orders(&sts).start();
@@ -522,7 +629,7 @@ fn a_token_file_that_was_changed_or_is_open_to_all() {
 fn whether_a_user_may_read_the_token() {
     let sts = FakeSts::start();
     let daemon = orders(&sts).start();
-    let ours = nix::unistd::User::from_uid(nix::unistd::Uid::effective())
+    let ours = nix::unistd::User::from_uid(Uid::effective())
         .ok()
         .flatten()
         .expect("a user of our own");
@@ -772,7 +879,7 @@ fn a_process_that_is_not_there_or_not_ours() {
         finished.stderr.contains("there is no process"),
         "{finished:?}"
     );
-    if nix::unistd::Uid::effective().is_root() {
+    if Uid::effective().is_root() {
         for path in [daemon.home(), &daemon.config_path()] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
                 .expect("to open");

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 
+use nix::unistd::Uid;
 use roletap::issuer::Class;
 use roletap::issuer::explain::table::{self, Certainty};
 use serde_json::Value;
 
-use crate::support::harness::{Daemon, Setup, arn, text, with};
+use crate::support::harness::{Answer, Connection, Daemon, Port, Setup, arn, request, text, with};
 use crate::support::silence::FullBacklog;
 use crate::support::sts::{CatalogueRow, FakeSts, Fault, catalogue};
 use crate::support::tls::{Authority, Flaw, TlsFront};
@@ -273,6 +274,81 @@ fn by_sources(walk: &mut Walk) {
     alone(walk, what, "source", &daemon);
 }
 
+/// What a workload is told in place of credentials, at the credentials endpoint and by a front.
+fn refusals() -> [Vec<Answer>; 2] {
+    const METADATA: &str = "/latest/meta-data";
+    let sts = FakeSts::start();
+    sts.role(&arn("r1")).always(Fault::Hang);
+    sts.role(&arn("r2")).always(Fault::Page { status: 503 });
+    sts.role(&arn("r3")).always(Fault::access_denied());
+    let other = Uid::effective().as_raw() + 1;
+    let front = Port::reserve();
+    let setup = with(&sts).sts("attempt_timeout = \"20s\"").front(
+        "sink",
+        &format!("listen = \"{}\"\nrole = \"orders\"", front.address),
+    );
+    let daemon = ["orders", "r1", "r2", "r3"]
+        .into_iter()
+        .fold(setup, Setup::role)
+        .role_with("r4", &format!("allow_users = [\"{other}\"]"))
+        .start();
+    daemon.vended("orders");
+    daemon.failed("r2", "network");
+    daemon.failed("r3", "denied");
+    daemon.role_when("r4", "is there", |role| role["phase"] == "fresh");
+    let token = daemon.token("orders");
+    let ours = format!("{}orders", roletap::server::vend::PATH);
+    let authorized = ("Authorization", token.as_str());
+    let mut by_token: Vec<Answer> = ["r1", "r2", "r3", "r4"].map(|role| daemon.get(role)).into();
+    by_token.extend([
+        daemon.get_with("orders", "x"),
+        daemon.get_with("r1", &token),
+        daemon.ask("GET", &ours, &[authorized, ("X-Forwarded-For", "10.0.0.1")]),
+        daemon.ask("GET", "/", &[authorized]),
+        daemon.ask("POST", &ours, &[authorized]),
+    ]);
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let mut connection = Connection::to(front.address);
+        connection.send(request(front.address, method, path, headers).as_bytes());
+        connection.answer()
+    };
+    let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", "60");
+    let session = ask("PUT", "/latest/api/token", &[lifetime]).text();
+    let session = ("X-aws-ec2-metadata-token", session.as_str());
+    let by_front = vec![
+        ask("PUT", "/latest/api/token", &[]),
+        ask("GET", &format!("{METADATA}/iam/security-credentials/"), &[]),
+        ask("GET", &format!("{METADATA}/instance-id"), &[session]),
+        ask("GET", "/latest/api/token", &[session]),
+    ];
+    [by_token, by_front]
+}
+
+/// The lines of the page about these answers.
+fn told(answers: &[Answer]) -> String {
+    let mut out = String::new();
+    for answer in answers {
+        let body = answer.json();
+        let mut message = text(&body["message"]);
+        for role in ["r1", "r2", "r3", "r4"] {
+            message = message.replace(role, "orders");
+        }
+        // Who we are depends on who runs this.
+        if let Some((before, rest)) = message.split_once("who asked, ")
+            && let Some((_, after)) = rest.split_once(": `allow_users`")
+        {
+            message = format!("{before}who asked, user 1001 in cron.service: `allow_users`{after}");
+        }
+        let _ = writeln!(
+            out,
+            "- {} `{}`: {message}",
+            answer.status,
+            text(&body["code"])
+        );
+    }
+    out
+}
+
 /// An https URL at which these bytes are the answer to everything.
 fn always_says(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -325,7 +401,7 @@ fn made_of(template: &str, text: &str) -> bool {
     rest.is_empty() || template.ends_with('}')
 }
 
-fn page(walk: &Walk) -> String {
+fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
     let mut by_row: BTreeMap<(usize, usize), BTreeMap<&Diagnosis, Vec<&str>>> = BTreeMap::new();
     for (said, found) in walk {
         let row = place(found).unwrap_or_else(|| panic!("not in the table: {found:?}"));
@@ -339,7 +415,8 @@ fn page(walk: &Walk) -> String {
     let mut out = String::from(
         "# Errors\n\n\
          Every error that STS, or what stands in its place, is known to give; what it means; whom to ask; what they are to\n\
-         change. `roletap status`, `/roles`, the log and `roletap doctor` say the same words, filled in with your own ARNs.\n\
+         change; and at the end what workloads are told. `roletap status`, `/roles`, the log and `roletap doctor` say the same\n\
+         words, filled in with your own ARNs.\n\
          Here the role is `arn:aws:iam::111122223333:role/orders`, its session tagged, and the base identity a user of account\n\
          999988887777.\n\n\
          A test makes the daemon meet each of them over a socket, and writes this page from what it says. The words stand in\n\
@@ -364,6 +441,14 @@ fn page(walk: &Walk) -> String {
             }
         }
     }
+    let _ = write!(
+        out,
+        "\n## What a workload is told\n\n\
+         In place of credentials; its SDK shows it in the stack trace of its own program. It never quotes STS.\n\n{}\n\
+         By a front (`[imds.NAME]`) the same, and\n\n{}",
+        told(by_token),
+        told(by_front)
+    );
     out
 }
 
@@ -389,7 +474,7 @@ fn the_page_of_errors_says_what_the_daemon_says() {
         }
     }
     assert!(missing.is_empty(), "never met: {missing:#?}");
-    let page = page(&walk);
+    let page = page(&walk, &refusals());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(PAGE, &page).expect("to write the page");
     }

@@ -1,5 +1,6 @@
 //! What the host does to the process, and the process to the host: limits, core dumps, no IPv6, being the first process.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +11,7 @@ use nix::unistd::Pid;
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use crate::support::harness::{
-    BASE_KEY, BASE_SECRET, Connection, Daemon, finish, unshared, wait_for, with,
+    BASE_KEY, BASE_SECRET, Connection, Daemon, Port, finish, unshared, wait_for, with,
 };
 use crate::support::sts::FakeSts;
 
@@ -92,6 +93,50 @@ fn descriptors_that_do_not_suffice_are_named_with_numbers() {
     let calls = sts.requests().len();
     daemon.admin_with("POST", "/roles/orders/refresh");
     sts.wait_for(|log| log.len() > calls, Duration::from_secs(20));
+    drop(held);
+    daemon.vended("orders");
+}
+
+#[test]
+fn descriptors_that_do_not_suffice_are_shared_with_the_fronts() {
+    let sts = FakeSts::start();
+    let ports = [Port::reserve(), Port::reserve()];
+    let mut setup = with(&sts).role("orders");
+    for (at, port) in ports.iter().enumerate() {
+        let keys = format!("listen = \"{}\"\nrole = \"orders\"", port.address);
+        setup = setup.front(&format!("f{at}"), &keys);
+    }
+    let mut daemon = setup.prepare();
+    launch_limited(&mut daemon, "-n 244");
+    daemon.vended("orders");
+    // 100 are left, for 1024 and twice 128.
+    let line = daemon.logged("only 244 file descriptors are allowed");
+    for part in [
+        "at most 80 connections",
+        "not 1024",
+        "10 to each front, not 128",
+        "LimitNOFILE=1424",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    let hold = |address: SocketAddr, places: u16| -> Vec<Connection> {
+        (0..places + 5).map(|_| Connection::to(address)).collect()
+    };
+    let mut held = hold(daemon.vend_address(), 80);
+    held.extend(hold(ports[0].address, 10));
+    held.extend(hold(ports[1].address, 10));
+    for (listener, places) in [("credentials", 80.0), ("imds", 20.0)] {
+        daemon.wait_until("all places are taken, and no more", |daemon| {
+            let open = daemon.metric("roletap_connections", &[("listener", listener)]);
+            (open == Some(places))
+                .then_some(())
+                .ok_or(format!("{listener}: {open:?}"))
+        });
+    }
+    let calls = sts.requests().len();
+    daemon.admin_with("POST", "/roles/orders/refresh");
+    sts.wait_for(|log| log.len() > calls, Duration::from_secs(20));
+    assert!(!daemon.log().contains("could not be accepted"));
     drop(held);
     daemon.vended("orders");
 }

@@ -1,6 +1,6 @@
 //! `[imds.NAME]`: instance metadata over real sockets, and what Amazon's own client makes of it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use nix::unistd::Uid;
 use serde_json::{Value, json};
 
 use crate::support::harness::{
-    Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, with,
+    Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, unshared, with,
 };
+use crate::support::namespace::Namespace;
 use crate::support::sts::{FakeSts, Fault};
 
 const TOKEN: &str = "/latest/api/token";
@@ -398,6 +399,36 @@ fn where_a_front_listens_needs_a_restart() {
 }
 
 #[test]
+fn an_address_that_is_not_there_keeps_it_from_starting_and_says_what_to_do() {
+    let sts = FakeSts::start();
+    let keys = "listen = \"169.254.169.254:80\"\nrole = \"orders\"";
+    let daemon = with(&sts).role("orders").front("sink", keys).prepare();
+    // Where no address is but loopback's.
+    let Some(mut command) = unshared(&["--net"], "ip link set lo up", &daemon.command(&["run"]))
+    else {
+        return;
+    };
+    let finished = finish(&mut command);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    for part in [
+        "cannot listen on 169.254.169.254:80 (`imds.sink.listen`)",
+        "`ip address add 169.254.169.254/32 dev lo`",
+        "docs/fronts.md",
+    ] {
+        assert!(finished.stderr.contains(part), "{finished:?}");
+    }
+    assert_eq!(sts.requests().len(), 0, "before anything is issued");
+    // And what it says helps.
+    let script = "ip link set lo up; ip address add 169.254.169.254/32 dev lo";
+    let Some(command) = unshared(&["--net"], script, &daemon.command(&["run"])) else {
+        return;
+    };
+    let mut daemon = daemon;
+    daemon.spawn_as(command);
+    daemon.logged("listening for imds");
+}
+
+#[test]
 fn systemd_may_hold_its_socket() {
     let sts = FakeSts::start();
     let port = Port::reserve();
@@ -415,23 +446,71 @@ fn systemd_may_hold_its_socket() {
 }
 
 #[test]
-fn whoever_comes_by_a_socket_that_was_handed_over_is_unknown() {
-    // It may lie in another network namespace, and a stranger of ours may have the addresses of its clients.
-    let we = Uid::effective().as_raw();
+fn a_socket_that_only_systemd_may_open_is_not_opened_here() {
     let sts = FakeSts::start();
     let port = Port::reserve();
+    let setup = with(&sts).role("orders");
+    let setup = setup.front("sink", &keys(&port, "orders", "socket = \"systemd\""));
+    let mut held = setup.notified();
+    let command = held.supervisor.supervise(&held.daemon.command(&["run"]));
+    for command in [held.daemon.command(&["run"]), command] {
+        held.daemon.spawn_as(command);
+        assert_eq!(held.daemon.exit(), Some(69), "{}", held.daemon.log());
+        let listen = format!("ListenStream={}", port.address);
+        for part in [
+            "`imds.sink.socket`",
+            &listen,
+            "FileDescriptorName=imds.sink",
+        ] {
+            held.daemon.logged(part);
+        }
+    }
+    assert_eq!(sts.requests().len(), 0, "before anything is issued");
+    held.supervisor.listen("imds.sink", port.address);
+    held.launch();
+    let mut connection = Connection::to(port.address);
+    connection.send(request(port.address, "PUT", TOKEN, &[(LIFETIME, "60")]).as_bytes());
+    assert_eq!(connection.answer().status, 200);
+    // It takes a restart to let somebody else open it.
+    held.daemon.text.fronts = format!("[imds.sink]\n{}\n", keys(&port, "orders", ""));
+    held.daemon.write_config();
+    held.daemon.reload_as_it_is("refused");
+    held.daemon
+        .logged("`imds.sink.socket` cannot change while roletap runs");
+}
+
+#[test]
+fn whoever_comes_by_a_socket_of_another_network_namespace_is_unknown_and_one_of_ours_is_seen() {
+    let we = Uid::effective().as_raw();
+    let sts = FakeSts::start();
+    let (here, there) = (Port::reserve(), Port::reserve());
     let mut held = with(&sts)
         .role_with("orders", &format!("allow_users = [\"{we}\"]"))
-        .front("sink", &keys(&port, "orders", "http_tokens = \"optional\""))
+        .front("here", &keys(&here, "orders", "http_tokens = \"optional\""))
+        .front(
+            "there",
+            &keys(&there, "orders", "http_tokens = \"optional\""),
+        )
         .notified();
-    held.supervisor.listen("imds.sink", port.address);
+    held.supervisor.listen("imds.here", here.address);
+    let Some(elsewhere) = Namespace::new() else {
+        return;
+    };
+    let listener = elsewhere.inside(|| TcpListener::bind(there.address).expect("to listen"));
+    held.supervisor.hand_over("imds.there", listener.into());
     held.launch();
     held.daemon
         .role_when("orders", "is there", |role| role["phase"] == "fresh");
-    let mut connection = Connection::to(port.address);
-    connection.send(request(port.address, "GET", &format!("{LIST}orders"), &[]).as_bytes());
-    assert_refused(&connection.answer(), 403, "CallerNotAllowed");
-    assert_eq!(held.daemon.get("orders").status, 200);
+    let line = held.daemon.logged("another network namespace");
+    assert!(line.contains(&there.address.to_string()), "{line}");
+    let ask = |at| request(at, "GET", &format!("{LIST}orders"), &[]);
+    let mut ours = Connection::to(here.address);
+    ours.send(ask(here.address).as_bytes());
+    assert_eq!(ours.answer().status, 200);
+    let theirs = elsewhere.inside(|| TcpStream::connect(there.address).expect("a connection"));
+    let mut theirs = Connection::over(theirs);
+    theirs.send(ask(there.address).as_bytes());
+    assert_refused(&theirs.answer(), 403, "CallerNotAllowed");
 }
 
 // === Amazon's own client ===

@@ -219,7 +219,10 @@ fn a_role_that_fails_and_fails_is_one_error_a_count_and_one_recovery() {
     sts.role(&arn("orders")).always(Fault::status(503));
     daemon.admin_with("POST", "/roles/orders/refresh");
     daemon.failed("orders", "network");
-    assert_eq!(lines(" ERROR "), 2, "{}", daemon.log());
+    daemon.wait_until("it is told", |_| match lines(" ERROR ") {
+        2 => Ok(()),
+        other => Err(format!("{other} errors in {}", daemon.log())),
+    });
     sts.role(&arn("orders")).clear();
     sts.role(&arn("orders")).allow();
     daemon.admin_with("POST", "/roles/orders/refresh");

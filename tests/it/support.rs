@@ -1,6 +1,7 @@
 //! What the tests share.
 pub(crate) mod hanging;
 pub mod harness;
+pub(crate) mod namespace;
 pub mod patience;
 pub(crate) mod s3;
 pub mod signature;

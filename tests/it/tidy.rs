@@ -322,6 +322,7 @@ const PURE: &[&str] = &[
     "doctor/consumer.rs",
     "doctor/daemon.rs",
     "doctor/file.rs",
+    "doctor/fronts.rs",
     "doctor/host.rs",
     "doctor/roles.rs",
     "doctor/storage.rs",
