@@ -4,6 +4,7 @@
 
 pub mod consumer;
 pub mod daemon;
+pub mod environment;
 pub mod file;
 pub mod fronts;
 pub mod host;

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
 use crate::cli::{ExitStatus, Failure};
-use crate::doctor::consumer::{Unit, of_file, of_process};
+use crate::doctor::environment::{Unit, of_file, of_process};
 use crate::doctor::file::{Entry, Reader};
 use crate::doctor::host::host_of;
 
