@@ -27,6 +27,7 @@ pub mod policy;
 // How workloads get them.
 pub mod audit;
 pub mod caller;
+pub mod files;
 pub mod listeners;
 pub mod server;
 pub mod tokens;

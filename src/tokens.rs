@@ -9,22 +9,22 @@ mod imds_key;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, fchown};
+use nix::unistd::{Gid, fchown};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::imds_key::imds_key;
 use crate::config::Config;
+use crate::files::{self, plain_file_of_ours, whoami, write};
 use crate::role::{Role, RoleName, TokenSource};
 
 /// How long a replaced token still opens its role.
@@ -217,19 +217,12 @@ fn generated(dir: &Path, role: &Role, group: Option<&str>) -> Result<Digest, Ref
     let path = dir.join(role.name.as_str());
     let gid = group.map(group_id).transpose()?;
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
-    let refused = |error: &io::Error, what: &str| match group {
-        // Only who is in a group may give it a file.
-        Some(group) if error.raw_os_error() == Some(Errno::EPERM as i32) => (
-            format!(
-                "{}: {error}; {user} is not in token_group `{group}`: run `usermod --append --groups {group} {name}`, and \
-                 restart roletap",
-                doing(what),
-                user = whoami(),
-                name = own_name().unwrap_or_else(|| "USER".to_owned()),
-            ),
-            true,
-        ),
-        Some(_) | None => refused(error, &doing(what)),
+    let refused = |error: &io::Error, what: &str| {
+        let hint = group.and_then(|group| files::not_in_group(error, "token_group", group));
+        match hint {
+            Some(hint) => (format!("{}: {error}; {hint}", doing(what)), true),
+            None => refused(error, &doing(what)),
+        }
     };
     if let Some(digest) = existing(&path, gid).map_err(|error| refused(&error, "use"))? {
         return Ok(digest);
@@ -262,17 +255,7 @@ fn create(dir: &Path) -> io::Result<()> {
 }
 
 fn group_id(name: &str) -> Result<Gid, Refused> {
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err((
-            format!("token_group `{name}` does not exist on this host: create it, or name another"),
-            false,
-        )),
-        Err(error) => Err((
-            format!("cannot look up token_group `{name}`: {error}"),
-            false,
-        )),
-    }
+    files::group_id("token_group", name).map_err(|what| (what, false))
 }
 
 /// The token that lies at `path`, if it is ours and whole; its mode and group are put right.
@@ -291,24 +274,6 @@ fn existing(path: &Path, gid: Option<Gid>) -> io::Result<Option<Digest>> {
         fchown(File::open(path)?, None, Some(gid))?;
     }
     Ok(Some(Digest::of(token.as_bytes())))
-}
-
-/// What is known of the file at `path`, if there is one.
-fn plain_file_of_ours(path: &Path) -> io::Result<Option<fs::Metadata>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-        Ok(metadata) => {
-            let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
-            if metadata.is_file() && ours {
-                Ok(Some(metadata))
-            } else {
-                Err(io::Error::other(
-                    "it is not a plain file of ours; remove it",
-                ))
-            }
-        }
-    }
 }
 
 /// The trimmed content, if it can be a token: it has to fit into a header.
@@ -330,31 +295,6 @@ fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
     let whole = (SHORTEST..LONGEST as usize).contains(&token.len())
         && token.bytes().all(|b| b.is_ascii_graphic());
     Ok(whole.then(|| Zeroizing::new(token.to_owned())))
-}
-
-/// Whole or not at all: a reader never sees half a token.
-fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
-    let _ = fs::remove_file(&beside);
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(content)?;
-        if let Some(gid) = gid {
-            fchown(&file, None, Some(gid))?;
-        }
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 /// Adds what is still honoured: what was replaced just now, and what an earlier process wrote down.
@@ -453,18 +393,6 @@ fn refused(error: &io::Error, doing: &str) -> Refused {
         String::new()
     };
     (format!("{doing}: {error}{hint}"), not_permitted)
-}
-
-fn whoami() -> String {
-    own_name().map_or_else(
-        || format!("uid {}", Uid::effective()),
-        |name| format!("user {name}"),
-    )
-}
-
-fn own_name() -> Option<String> {
-    let user = nix::unistd::User::from_uid(Uid::effective()).ok()??;
-    Some(user.name)
 }
 
 /// Where a role's token file lies, for whoever tells a workload about it.

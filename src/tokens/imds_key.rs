@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{Digest, create, plain_file_of_ours, read, write};
+use super::{Digest, create, read};
+use crate::files::{plain_file_of_ours, write};
 
 /// No role is called so: its name would begin with a letter or a digit.
 const NAME: &str = ".imds";
