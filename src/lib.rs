@@ -9,6 +9,7 @@ pub mod role;
 // What is in hand, and what follows from it. Pure.
 pub mod budget;
 pub mod credentials;
+pub mod credentials_file;
 pub mod keep;
 pub mod lifecycle;
 pub mod reload;

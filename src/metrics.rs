@@ -17,7 +17,7 @@ use prometheus::{
 
 use crate::issuer::Class;
 use crate::lifecycle::Phase;
-use crate::slots::{Counts, Slot, Table, VendResult};
+use crate::slots::{Counts, Filed, Slot, Table, VendResult};
 
 /// The registry and its handles.
 #[derive(Debug)]
@@ -463,6 +463,23 @@ impl Metrics {
                 slot.role.name
             );
         }
+        family(
+            out,
+            "roletap_credentials_file_writes_total",
+            "counter",
+            "Writes of the credentials file of roles that have one; a removal that failed counts, too.",
+        );
+        for slot in slots().filter(|slot| slot.role.credentials_file.is_some()) {
+            for (outcome, count) in Filed::ALL.iter().zip(&slot.counts.filed) {
+                let _ = writeln!(
+                    out,
+                    "roletap_credentials_file_writes_total{{role=\"{}\",outcome=\"{}\"}} {}",
+                    slot.role.name,
+                    outcome.as_str(),
+                    count.load(Ordering::Relaxed)
+                );
+            }
+        }
     }
 }
 
@@ -536,11 +553,13 @@ mod tests {
     use super::*;
     use crate::lifecycle::{Jitter, RoleState};
     use crate::role::Terms;
-    use crate::simulated::{at, credentials, role};
+    use crate::simulated::{at, config, credentials};
 
     /// A table with one role that has credentials.
     fn table() -> Table {
-        let role = role("orders", 3600);
+        let file = "credentials_file = \"/run/roletap/files/orders\"";
+        let roles = config(&["orders"], 3600, file).roles;
+        let role = roles.into_values().next().unwrap();
         let held = credentials(&role, at(0), Duration::from_secs(3600), 1);
         let state = RoleState::Pending.after(Ok(held), Terms::default(), at(0), Jitter::new(0.5));
         let (slot, _) = Slot::new(role.clone(), state, Arc::default(), false);
@@ -611,7 +630,8 @@ mod tests {
             );
         }
         page.push_str(
-            "\n`outcome` is `issued` or the class of the failure; `result` of `roletap_vend_requests_total` is one of \
+            "\n`outcome` is `issued` or the class of the failure, and of `roletap_credentials_file_writes_total` `written` or \
+             `failed`;\n`result` of `roletap_vend_requests_total` is one of \
              `vended`,\n`pending`, `unavailable`, `assume_role_failed`, `caller_not_allowed` for a role, and of `unauthorized`, \
              `role_not_found`,\n`forbidden`, `not_served` for `role=\"unknown\"`.\n",
         );
@@ -634,6 +654,8 @@ mod tests {
             "roletap_vend_requests_total{role=\"orders\",result=\"vended\"} 0",
             "roletap_vend_requests_total{role=\"unknown\",result=\"unauthorized\"} 0",
             "roletap_token_previous_uses_total{role=\"orders\"} 0",
+            "roletap_credentials_file_writes_total{role=\"orders\",outcome=\"written\"} 0",
+            "roletap_credentials_file_writes_total{role=\"orders\",outcome=\"failed\"} 0",
             "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"issued\",region=\"eu-central-1\"} 0",
             "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"network\",region=\"eu-west-1\"} 0",
             "roletap_sts_region_active{region=\"eu-central-1\"} 1",

@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "caller",
             "clock",
             "config",
+            "credentials_file",
             "fleet",
             "issuer",
             "keep",
@@ -135,6 +136,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("policy", &["role"]),
+    (
+        "credentials_file",
+        &["credentials", "files", "issuer", "lifecycle", "role"],
+    ),
     (
         "audit",
         &["config", "credentials", "journal", "log", "role", "slots"],
@@ -252,6 +257,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "secrets leave through one door",
     ),
     (
+        ".shared_credentials(",
+        &["credentials_file.rs"],
+        "secrets go into a file through one door",
+    ),
+    (
         ".for_signing(",
         &["issuer/sts/signer.rs"],
         "what signs for a chained role leaves through one door",
@@ -295,6 +305,7 @@ const PURE: &[&str] = &[
     "caller.rs",
     "caller/question.rs",
     "credentials.rs",
+    "credentials_file.rs",
     "keep.rs",
     "keep/bytes.rs",
     "lifecycle.rs",
@@ -308,6 +319,7 @@ const PURE: &[&str] = &[
     "role.rs",
     "role/arn.rs",
     "role/callers.rs",
+    "role/credentials_file.rs",
     "role/identity.rs",
     "role/base.rs",
     "role/principal.rs",
