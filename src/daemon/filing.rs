@@ -361,6 +361,9 @@ mod tests {
     use crate::simulated::{at, config, credentials};
     use crate::slots::Writer;
 
+    /// Nobody waits so long, unless it is for itself.
+    const TOO_LONG: Duration = Duration::from_secs(20);
+
     /// A disk that hangs for some paths until it is told to go on.
     #[derive(Default)]
     struct Disk {
@@ -373,7 +376,9 @@ mod tests {
         fn carry_out(&self, job: &Job) -> Result<Known, String> {
             let mut hanging = self.hanging.lock().unwrap();
             while hanging.contains(&job.path) {
-                hanging = self.freed.wait(hanging).unwrap();
+                let (still, timed_out) = self.freed.wait_timeout(hanging, TOO_LONG).unwrap();
+                assert!(!timed_out.timed_out(), "whoever frees it waits for it");
+                hanging = still;
             }
             let what = match &job.what {
                 What::Look => "look",
@@ -393,7 +398,9 @@ mod tests {
         }
 
         async fn has_done(&self, what: &str) {
+            let until = Instant::now() + TOO_LONG;
             while !self.done.lock().unwrap().iter().any(|done| done == what) {
+                assert!(Instant::now() < until, "waited in vain for {what}");
                 tokio::task::yield_now().await;
             }
         }
