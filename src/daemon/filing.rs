@@ -22,6 +22,8 @@ use crate::slots::{Counts, Filed, Slot, Slots, Table};
 const AT_ONCE: usize = 16;
 /// Credentials end by the wall, and sleeping is monotonic: see `refresher.rs`.
 const NAP: Duration = Duration::from_secs(30);
+/// Changes come in swarms, and each turn looks at all files: what comes within this time is one turn.
+const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is told.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// After a failure, doubling with each.
@@ -118,6 +120,10 @@ where
                 () = news.more() => {}
                 Some(Ok(done)) = self.jobs.join_next() => self.conclude(done),
                 () = rest => {}
+            }
+            tokio::time::sleep(GATHER).await;
+            while let Some(Ok(done)) = self.jobs.try_join_next() {
+                self.conclude(done);
             }
         }
     }
