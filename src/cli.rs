@@ -77,7 +77,7 @@ pub enum Command {
         /// How the settings are written
         #[arg(long, value_enum, default_value_t)]
         format: EnvFormat,
-        /// Which endpoint the settings lead to
+        /// What the settings lead to
         #[arg(long, value_enum, default_value_t)]
         front: EnvFront,
     },
@@ -169,6 +169,8 @@ pub enum EnvFront {
     Container,
     /// The `[imds.NAME]` that serves the role
     Imds,
+    /// The file that the role's `credentials_file` names
+    File,
 }
 
 /// What the process exits with: sysexits.

@@ -7,6 +7,7 @@
 mod callers;
 mod chains;
 mod check;
+mod credentials_file;
 mod documents;
 mod durations;
 mod excerpt;
@@ -44,7 +45,7 @@ use std::time::Duration;
 pub use check::{Check, refusal_json};
 pub use files::Source;
 pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
-pub use host::{FixedHost, Host, ThisHost};
+pub use host::{Directory, FixedHost, Host, ThisHost};
 pub use load::Loaded;
 pub use problem::{Problem, Report, Severity};
 pub use redacted::redacted;

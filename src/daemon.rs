@@ -37,6 +37,7 @@ use crate::systemd;
 use crate::tokens::Tokens;
 
 mod callers;
+mod filing;
 mod fronts;
 mod keeping;
 mod orphans;
@@ -214,9 +215,10 @@ impl Daemon {
         if orphans::fall_to_us() {
             tokio::spawn(orphans::bury());
         }
+        filing::start(slots.clone(), clock.clone(), progress.news());
         let keeping = store.map(|store| {
             let (slots, tokens) = (slots.clone(), tokens.clone());
-            Keeping::start(store, slots, tokens, skew.clone(), progress)
+            Keeping::start(store, slots, tokens, skew.clone(), &progress)
         });
         Ok(Self {
             loaded,

@@ -9,6 +9,7 @@ pub mod role;
 // What is in hand, and what follows from it. Pure.
 pub mod budget;
 pub mod credentials;
+pub mod credentials_file;
 pub mod keep;
 pub mod lifecycle;
 pub mod reload;
@@ -28,6 +29,7 @@ pub mod policy;
 pub mod audit;
 pub mod caller;
 pub mod consumers;
+pub mod files;
 pub mod listeners;
 pub mod server;
 pub mod tokens;

@@ -4,6 +4,8 @@
 //! drift, a removed role's series vanish with it, and a thousand roles cost nothing until then. Those families are
 //! written as text directly; the rest lives in one registry. All counters are born at zero.
 
+mod roles;
+
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -17,7 +19,7 @@ use prometheus::{
 
 use crate::issuer::Class;
 use crate::lifecycle::Phase;
-use crate::slots::{Counts, Slot, Table, VendResult};
+use crate::slots::{Counts, Table, VendResult};
 
 /// The registry and its handles.
 #[derive(Debug)]
@@ -273,7 +275,7 @@ impl Metrics {
         // Encoding into a string fails only on families without series, and those are not gathered.
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out);
         self.render_host(&mut out, scene);
-        self.render_roles(&mut out, scene);
+        roles::render(&mut out, scene, &self.unknown);
         out
     }
 
@@ -355,135 +357,6 @@ impl Metrics {
             let _ = writeln!(out, "roletap_roles{{phase=\"{}\"}} {count}", phase.as_str());
         }
     }
-
-    fn render_roles(&self, out: &mut String, scene: &Scene<'_>) {
-        let slots = || scene.table.slots.values();
-        let gauge =
-            |out: &mut String, name: &str, help: &str, value: &dyn Fn(&Slot) -> Option<f64>| {
-                family(out, name, "gauge", help);
-                for slot in slots() {
-                    if let Some(value) = value(slot) {
-                        let _ = writeln!(out, "{name}{{role=\"{}\"}} {value}", slot.role.name);
-                    }
-                }
-            };
-        gauge(
-            out,
-            "roletap_credentials_expiry_timestamp_seconds",
-            "When the credentials in hand end.",
-            &|slot| {
-                slot.state()
-                    .credentials()
-                    .map(|credentials| seconds(credentials.expires_at()))
-            },
-        );
-        gauge(
-            out,
-            "roletap_credentials_issued_timestamp_seconds",
-            "When the credentials in hand were issued.",
-            &|slot| {
-                slot.state()
-                    .credentials()
-                    .map(|credentials| seconds(credentials.issued_at()))
-            },
-        );
-        gauge(
-            out,
-            "roletap_next_attempt_timestamp_seconds",
-            "When the next attempt is due.",
-            &|slot| {
-                Some(seconds(
-                    slot.state().next_attempt(scene.now).max(UNIX_EPOCH),
-                ))
-            },
-        );
-        gauge(
-            out,
-            "roletap_session_token_bytes",
-            "Size of the session token in hand.",
-            &|slot| {
-                slot.state()
-                    .credentials()
-                    .map(|credentials| credentials.session_token_bytes() as f64)
-            },
-        );
-        gauge(
-            out,
-            "roletap_session_token_utilization_ratio",
-            "Share of the largest session token that STS allows, where STS says it.",
-            &|slot| {
-                slot.state()
-                    .credentials()?
-                    .session_token_utilization()
-                    .map(|percent| f64::from(percent) / 100.0)
-            },
-        );
-        family(
-            out,
-            "roletap_refresh_attempts_total",
-            "counter",
-            "Concluded attempts by outcome.",
-        );
-        for slot in slots() {
-            let mut line = |outcome: &str, count: u64| {
-                let _ = writeln!(
-                    out,
-                    "roletap_refresh_attempts_total{{role=\"{}\",outcome=\"{outcome}\"}} {count}",
-                    slot.role.name
-                );
-            };
-            line(outcome(None), slot.counts.issued.load(Ordering::Relaxed));
-            for (class, count) in Class::ALL.iter().zip(&slot.counts.failed) {
-                line(outcome(Some(*class)), count.load(Ordering::Relaxed));
-            }
-        }
-        family(
-            out,
-            "roletap_vend_requests_total",
-            "counter",
-            "Requests for credentials by result.",
-        );
-        let mut tallies = |role: &str, counts: &Counts, about_a_role: bool| {
-            for result in VendResult::ALL
-                .iter()
-                .filter(|result| result.is_about_a_role() == about_a_role)
-            {
-                let count = counts.tally(*result).count.load(Ordering::Relaxed);
-                let _ = writeln!(
-                    out,
-                    "roletap_vend_requests_total{{role=\"{role}\",result=\"{}\"}} {count}",
-                    result.as_str()
-                );
-            }
-        };
-        for slot in slots() {
-            tallies(slot.role.name.as_str(), &slot.counts, true);
-        }
-        tallies("unknown", &self.unknown, false);
-        family(
-            out,
-            "roletap_token_previous_uses_total",
-            "counter",
-            "Requests with a token that has been replaced.",
-        );
-        for slot in slots() {
-            let uses = slot.counts.previous_token_uses.load(Ordering::Relaxed);
-            let _ = writeln!(
-                out,
-                "roletap_token_previous_uses_total{{role=\"{}\"}} {uses}",
-                slot.role.name
-            );
-        }
-        gauge(
-            out,
-            "roletap_stale_consumers",
-            "Consumers that were given credentials which have ended, and have not asked since.",
-            &|slot| {
-                let consumers = &slot.counts.consumers;
-                Some(consumers.stale(&slot.role.callers, scene.now) as f64)
-            },
-        );
-    }
 }
 
 impl Reload {
@@ -556,11 +429,14 @@ mod tests {
     use super::*;
     use crate::lifecycle::{Jitter, RoleState};
     use crate::role::Terms;
-    use crate::simulated::{at, credentials, role};
+    use crate::simulated::{at, config, credentials};
+    use crate::slots::Slot;
 
     /// A table with one role that has credentials.
     fn table() -> Table {
-        let role = role("orders", 3600);
+        let file = "credentials_file = \"/run/roletap/files/orders\"";
+        let roles = config(&["orders"], 3600, file).roles;
+        let role = roles.into_values().next().unwrap();
         let held = credentials(&role, at(0), Duration::from_secs(3600), 1);
         let state = RoleState::Pending.after(Ok(held), Terms::default(), at(0), Jitter::new(0.5));
         let (slot, _) = Slot::new(role.clone(), state, Arc::default(), false);
@@ -631,7 +507,8 @@ mod tests {
             );
         }
         page.push_str(
-            "\n`outcome` is `issued` or the class of the failure; `result` of `roletap_vend_requests_total` is one of \
+            "\n`outcome` is `issued` or the class of the failure, and of `roletap_credentials_file_writes_total` `written` or \
+             `failed`;\n`result` of `roletap_vend_requests_total` is one of \
              `vended`,\n`pending`, `unavailable`, `assume_role_failed`, `caller_not_allowed` for a role, and of `unauthorized`, \
              `role_not_found`,\n`forbidden`, `not_served` for `role=\"unknown\"`.\n",
         );
@@ -669,6 +546,8 @@ mod tests {
             "roletap_vend_requests_total{role=\"orders\",result=\"vended\"} 0",
             "roletap_vend_requests_total{role=\"unknown\",result=\"unauthorized\"} 0",
             "roletap_token_previous_uses_total{role=\"orders\"} 0",
+            "roletap_credentials_file_writes_total{role=\"orders\",outcome=\"written\"} 0",
+            "roletap_credentials_file_writes_total{role=\"orders\",outcome=\"failed\"} 0",
             "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"issued\",region=\"eu-central-1\"} 0",
             "roletap_sts_requests_total{operation=\"AssumeRole\",outcome=\"network\",region=\"eu-west-1\"} 0",
             "roletap_sts_region_active{region=\"eu-central-1\"} 1",

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::SharedTimeSource;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
@@ -48,8 +48,12 @@ pub struct Surroundings<I> {
 pub struct Progress {
     turns: AtomicU64,
     began: Instant,
-    news: Notify,
+    news: watch::Sender<()>,
 }
+
+/// Tells one listener that something has been published.
+#[derive(Debug, Clone)]
+pub struct News(watch::Receiver<()>);
 
 impl Progress {
     /// No turns yet; the beat begins.
@@ -57,7 +61,7 @@ impl Progress {
         Self {
             turns: AtomicU64::new(0),
             began: Instant::now(),
-            news: Notify::new(),
+            news: watch::Sender::new(()),
         }
     }
 
@@ -71,14 +75,14 @@ impl Progress {
         self.began.elapsed()
     }
 
-    /// Something has changed that the next process of ours should know.
+    /// Something has been published.
     pub fn concluded(&self) {
-        self.news.notify_one();
+        self.news.send_replace(());
     }
 
-    /// Waits for that. For one waiter.
-    pub async fn news(&self) {
-        self.news.notified().await;
+    /// To hear of that.
+    pub fn news(&self) -> News {
+        News(self.news.subscribe())
     }
 
     fn turn(&self, slot: &Slot) {
@@ -91,6 +95,16 @@ impl Progress {
         let nap = NAP.as_millis();
         let into = self.began.elapsed().as_millis() % nap;
         Duration::from_millis(u64::try_from(nap - into).unwrap_or(1))
+    }
+}
+
+impl News {
+    /// Waits until something has been published since this was last asked. Cancel-safe.
+    pub async fn more(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Whoever published is gone.
+            std::future::pending().await
+        }
     }
 }
 

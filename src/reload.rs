@@ -139,6 +139,7 @@ mod tests {
             ("min_remaining = \"40m\"", false),
             ("required = false", false),
             ("token_group = \"x\"", false),
+            ("credentials_file = \"/run/roletap/files/a\"", false),
         ] {
             let plan = plan(&old, &config(&["a"], 3600, more));
             assert_eq!(

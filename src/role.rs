@@ -6,6 +6,7 @@
 mod arn;
 mod base;
 mod callers;
+mod credentials_file;
 mod identity;
 mod principal;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use arn::RoleArn;
 pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
 pub use callers::{Callers, OVERFLOW_UID, UnitName, User};
+pub use credentials_file::{CredentialsFile, CredentialsFileGroup, ProfileName};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
 
@@ -43,6 +45,8 @@ pub struct Role {
     pub token: TokenSource,
     /// What the kernel has to say of it, too.
     pub callers: Callers,
+    /// Where it is written to, for clients that can only read a file.
+    pub credentials_file: Option<CredentialsFile>,
 }
 
 impl Role {

@@ -84,6 +84,8 @@ pub struct Counts {
     pub previous_token_uses: AtomicU64,
     /// Who was given what.
     pub consumers: Consumers,
+    /// What became of its credentials file, in the order of [`Filed::ALL`].
+    pub filed: [AtomicU64; Filed::ALL.len()],
 }
 
 /// One counter, and what the audit log needs to write about it in moderation.
@@ -120,6 +122,15 @@ pub enum VendResult {
     Forbidden,
     /// 404 or 405, not a path or method of ours.
     NotServed,
+}
+
+/// What became of an attempt to write or remove a credentials file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filed {
+    /// It is written.
+    Written,
+    /// It could not be written, or not be removed.
+    Failed,
 }
 
 impl Slots {
@@ -347,9 +358,27 @@ impl Counts {
         self.previous_token_uses.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A credentials file was written, or not.
+    pub fn filed(&self, outcome: Filed) {
+        self.filed[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The tally of one result.
     pub fn tally(&self, result: VendResult) -> &Tally {
         &self.vended[result as usize]
+    }
+}
+
+impl Filed {
+    /// Both, in the order of their declaration.
+    pub const ALL: [Self; 2] = [Self::Written, Self::Failed];
+
+    /// As it stands in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Failed => "failed",
+        }
     }
 }
 

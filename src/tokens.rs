@@ -9,23 +9,22 @@ mod imds_key;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Group, Uid, fchown};
+use nix::unistd::{Gid, fchown};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::imds_key::imds_key;
 use crate::config::Config;
+use crate::files::{self, whoami, write};
 use crate::role::{Role, RoleName, TokenSource};
 
 /// How long a replaced token still opens its role.
@@ -245,19 +244,12 @@ fn ours(
 ) -> Result<Digest, Refused> {
     let path = dir.join(role.name.as_str());
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
-    let refused = |error: &io::Error, what: &str| match group {
-        // Only who is in a group may give it a file.
-        Some((group, _)) if error.raw_os_error() == Some(Errno::EPERM as i32) => (
-            format!(
-                "{}: {error}; {user} is not in token_group `{group}`: run `usermod --append --groups {group} {name}`, and \
-                 restart roletap",
-                doing(what),
-                user = whoami(),
-                name = own_name().unwrap_or_else(|| "USER".to_owned()),
-            ),
-            true,
-        ),
-        Some(_) | None => refused(error, &doing(what)),
+    let refused = |error: &io::Error, what: &str| {
+        let hint = group.and_then(|(name, _)| files::not_in_group(error, "token_group", name));
+        match hint {
+            Some(hint) => (format!("{}: {error}; {hint}", doing(what)), true),
+            None => refused(error, &doing(what)),
+        }
     };
     let gid = group.map(|(_, gid)| gid);
     if let Some(lying) = lying {
@@ -306,46 +298,14 @@ fn create(dir: &Path) -> io::Result<()> {
 }
 
 fn group_id(name: &str) -> Result<Gid, Refused> {
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err((
-            format!("token_group `{name}` does not exist on this host: create it, or name another"),
-            false,
-        )),
-        Err(error) => Err((
-            format!("cannot look up token_group `{name}`: {error}"),
-            false,
-        )),
-    }
+    files::group_id("token_group", name).map_err(|what| (what, false))
 }
 
-/// The file at `path`, if there is one. Opened without following a link and without waiting for a pipe's writer, so that
-/// what was looked at is what is read.
+/// The file at `path`, if there is one.
 fn lying(path: &Path) -> io::Result<Option<Lying>> {
-    let none_of_ours = || io::Error::other("it is not a plain file of ours; remove it");
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // A link, a socket.
-        Err(error)
-            if [Errno::ELOOP as i32, Errno::ENXIO as i32]
-                .map(Some)
-                .contains(&error.raw_os_error()) =>
-        {
-            return Err(none_of_ours());
-        }
-        Err(error) => return Err(error),
+    let Some((file, metadata)) = files::open_ours(path)? else {
+        return Ok(None);
     };
-    let metadata = file.metadata()?;
-    let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
-    if !metadata.is_file() || !ours {
-        return Err(none_of_ours());
-    }
     Ok(Some(Lying {
         token: token_in(file)?,
         mode: metadata.mode(),
@@ -373,31 +333,6 @@ fn token_in(file: File) -> io::Result<Option<Zeroizing<String>>> {
     let whole = (SHORTEST..LONGEST as usize).contains(&token.len())
         && token.bytes().all(|b| b.is_ascii_graphic());
     Ok(whole.then(|| Zeroizing::new(token.to_owned())))
-}
-
-/// Whole or not at all: a reader never sees half a token.
-fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
-    let _ = fs::remove_file(&beside);
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(content)?;
-        if let Some(gid) = gid {
-            fchown(&file, None, Some(gid))?;
-        }
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 /// Adds what is still honoured: what was replaced just now, and what an earlier process wrote down.
@@ -496,18 +431,6 @@ fn refused(error: &io::Error, doing: &str) -> Refused {
         String::new()
     };
     (format!("{doing}: {error}{hint}"), not_permitted)
-}
-
-fn whoami() -> String {
-    own_name().map_or_else(
-        || format!("uid {}", Uid::effective()),
-        |name| format!("user {name}"),
-    )
-}
-
-fn own_name() -> Option<String> {
-    let user = nix::unistd::User::from_uid(Uid::effective()).ok()??;
-    Some(user.name)
 }
 
 /// Where a role's token file lies, for whoever tells a workload about it.

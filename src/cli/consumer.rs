@@ -30,7 +30,7 @@ pub const UNSET: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_DEFAULT_PROFILE",
-    "AWS_PROFILE",
+    PROFILE,
     "AWS_ROLE_ARN",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SECURITY_TOKEN",
@@ -38,12 +38,15 @@ pub const UNSET: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// What shadows instance metadata beside that.
-const UNSET_FOR_IMDS: [&str; 3] = [
+/// What leads to the credentials endpoint, and so past every other front.
+const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
+
+/// Names the profile that is read of a file.
+const PROFILE: &str = "AWS_PROFILE";
 
 /// What must not go to a proxy.
 pub const NO_PROXY: &str = "127.0.0.1,localhost,169.254.169.254,169.254.170.2,169.254.170.23";
@@ -56,9 +59,15 @@ pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Res
     let text = match front {
         EnvFront::Container => render(&Settings::of(config, role)?.variables(), &UNSET, format),
         EnvFront::Imds => {
-            let mut unset = [UNSET.as_slice(), &UNSET_FOR_IMDS].concat();
+            let mut unset = [UNSET.as_slice(), &UNSET_FOR_OTHER_FRONTS].concat();
             unset.sort_unstable();
             render(&imds_variables(config, role)?, &unset, format)
+        }
+        EnvFront::File => {
+            let mut unset = [UNSET.as_slice(), &UNSET_FOR_OTHER_FRONTS].concat();
+            unset.retain(|name| *name != PROFILE);
+            unset.sort_unstable();
+            render(&file_variables(role)?, &unset, format)
         }
     };
     print(&text)
@@ -85,6 +94,30 @@ fn imds_variables(
         ),
         ("NO_PROXY", no_proxy.clone()),
         ("no_proxy", no_proxy),
+    ];
+    Ok(variables
+        .map(|(name, value)| (name, Zeroizing::new(value)))
+        .into())
+}
+
+/// Name and value of every variable that leads to the file of this role.
+fn file_variables(role: &Role) -> Result<BTreeMap<&'static str, Zeroizing<String>>, Failure> {
+    let Some(file) = &role.credentials_file else {
+        return Err(Failure::new(
+            ExitStatus::Config,
+            format!(
+                "role {} has no credentials_file: add credentials_file = \"/run/roletap/files/{}\"",
+                role.name, role.name
+            ),
+        ));
+    };
+    let variables = [
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        (PROFILE, file.profile.as_str().to_owned()),
+        (
+            "AWS_SHARED_CREDENTIALS_FILE",
+            file.path.display().to_string(),
+        ),
     ];
     Ok(variables
         .map(|(name, value)| (name, Zeroizing::new(value)))

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Forecast, FrontSocket, HttpTokens, Imds, Loaded, Report};
-use crate::role::{Base, Callers, Origin, TokenSource, UnitName};
+use crate::role::{Base, Callers, Origin, Role, TokenSource, UnitName};
 
 /// A configuration without problems, seen by somebody who is about to start it.
 #[derive(Debug)]
@@ -46,13 +46,14 @@ impl<'l> Check<'l> {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{:longest$}  {} as {} for {} s, {}{}{}",
+                "{:longest$}  {} as {} for {} s, {}{}{}{}",
                 role.name.as_str(),
                 role.request.role_arn,
                 role.request.session_name.as_str(),
                 role.duration.as_secs(),
                 token(&role.token),
                 only_for(&role.callers),
+                written_to(role),
                 signed_by(&role.request.base),
             );
         }
@@ -82,6 +83,7 @@ impl<'l> Check<'l> {
                     "external_id": role.request.external_id.is_some(),
                     "required": role.required,
                     "token": token(&role.token),
+                    "credentials_file": role.credentials_file.as_ref().map(|file| file.path.display().to_string()),
                     "allow_users": role.callers.users.as_ref().map(|users| users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>()),
                     "allow_units": role.callers.units.as_ref().map(|units| units.iter().map(UnitName::as_str).collect::<Vec<_>>()),
                 })
@@ -192,6 +194,18 @@ fn front_json(front: &Imds) -> Value {
             HttpTokens::Optional => "optional",
         },
     })
+}
+
+/// Where its credentials lie for whoever may read them there.
+fn written_to(role: &Role) -> String {
+    let Some(file) = &role.credentials_file else {
+        return String::new();
+    };
+    let readers = match &file.group {
+        Some(group) => format!("group {}", group.name),
+        None => "our own user".to_owned(),
+    };
+    format!(", written to {} for {readers}", file.path.display())
 }
 
 /// What is demanded beside the token.

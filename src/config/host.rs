@@ -4,7 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+
+/// Memory, as tmpfs is, and never swapped (linux/magic.h; nix has no name for it).
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 /// The machine, as far as a configuration depends on it.
 pub trait Host {
@@ -20,6 +26,17 @@ pub trait Host {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// The number of a user; `None` if there is none of this name.
     fn user_id(&self, name: &str) -> io::Result<Option<u32>>;
+    /// A directory that files are to be written to.
+    fn directory(&self, path: &Path) -> io::Result<Directory>;
+}
+
+/// A directory, as far as it matters for what is written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Directory {
+    /// Its permissions.
+    pub mode: u32,
+    /// Whether what lies in it is never on a disk.
+    pub in_memory: bool,
 }
 
 /// The machine we run on.
@@ -70,6 +87,18 @@ impl Host for ThisHost {
         let user = nix::unistd::User::from_name(name)?;
         Ok(user.map(|user| user.uid.as_raw()))
     }
+
+    fn directory(&self, path: &Path) -> io::Result<Directory> {
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let kind = statfs(path)?.filesystem_type();
+        Ok(Directory {
+            mode: metadata.mode(),
+            in_memory: kind == TMPFS_MAGIC || kind == RAMFS_MAGIC,
+        })
+    }
 }
 
 /// A machine that is made up, for tests and for trying a configuration meant for elsewhere.
@@ -85,6 +114,7 @@ pub struct FixedHost {
     pub env: BTreeMap<String, String>,
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     pub users: BTreeMap<String, u32>,
+    pub directories: BTreeMap<PathBuf, Directory>,
 }
 
 impl Default for FixedHost {
@@ -96,6 +126,7 @@ impl Default for FixedHost {
             env: BTreeMap::new(),
             files: BTreeMap::new(),
             users: BTreeMap::new(),
+            directories: BTreeMap::new(),
         }
     }
 }
@@ -126,6 +157,11 @@ impl Host for FixedHost {
 
     fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
         Ok(self.users.get(name).copied())
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<Directory> {
+        let known = self.directories.get(path).copied();
+        known.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

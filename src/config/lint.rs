@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::section::Section;
-use super::{Config, chains, files, hint, imds, policy};
+use super::{Config, chains, credentials_file, files, hint, imds, policy};
 use crate::role::{Refused, Role, RoleName};
 
 /// What `accept_warnings` of a role may name: each lint about a role.
-const ABOUT_ROLES: [&str; 11] = [
+const ABOUT_ROLES: [&str; 13] = [
     "arns-differ-in-case",
     "comma-in-role-arn",
+    "credentials-file-in-open-directory",
+    "credentials-file-on-disk",
     "host-name-in-foreign-account",
     "identical-requests",
     "imds-open-to-every-process",
@@ -49,6 +51,7 @@ pub(super) fn lint(config: &Config, reading: &Reading<'_>) -> Vec<Problem> {
     about_roles.extend(identical_requests(config, reading));
     about_roles.extend(chains::lint(config, reading));
     about_roles.extend(imds::lint(config, reading));
+    about_roles.extend(credentials_file::lint(config, reading));
     found.extend(
         about_roles
             .into_iter()

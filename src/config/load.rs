@@ -15,7 +15,9 @@ use super::reading::Reading;
 use super::roles::{self, StsFacts};
 use super::section::Section;
 use super::value::Layer;
-use super::{Admin, Config, Parsed, chains, hint, imds, lint, named, settings, sources};
+use super::{
+    Admin, Config, Parsed, chains, credentials_file, hint, imds, lint, named, settings, sources,
+};
 use crate::role::RoleName;
 
 /// A configuration, what deserves a look in it, and where each of its keys was written.
@@ -149,6 +151,7 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
         fronts.check_roles(&names, reading);
     }
     let roles = chains::tie(drafts, &sources, &names, whole, reading);
+    credentials_file::check(&roles, &server, reading);
     sources::learn_keys(&facts, reading);
     imds::learn_keys(&facts, reading);
     close_defaults(defaults, &facts, reading);
@@ -215,6 +218,7 @@ fn close_defaults(defaults: Option<Layer<'_>>, facts: &StsFacts, reading: &mut R
         );
     }
     let mut section = Section::new("defaults", "defaults", vec![defaults]);
+    credentials_file::refuse_in_defaults(&section, reading);
     roles::read(&name, &mut section, facts, &mut scratch);
     section.finish(reading);
 }

@@ -10,7 +10,9 @@ use super::reading::Reading;
 use super::region::partition_of;
 use super::section::Section;
 use super::value::At;
-use super::{callers, files, lint, operation, policy, remaining, session_name, tags};
+use super::{
+    callers, credentials_file, files, lint, operation, policy, remaining, session_name, tags,
+};
 use crate::role::{
     AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
     SessionName, Source, SourceIdentity, Terms, TokenSource,
@@ -80,6 +82,7 @@ pub(super) fn read(
     let account_id = read_account_id(role_arn, section, reading);
     let token = read_token(section, reading);
     let callers = callers::read(section, reading);
+    let credentials_file = credentials_file::read(section, &token, &callers, reading);
     lint::read_accepted(name, section, reading);
     let minimum_session_token_size = section
         .integer("minimum_session_token_size", reading, token_size)
@@ -111,6 +114,7 @@ pub(super) fn read(
         allow_self_assume,
         token,
         callers,
+        credentials_file,
     };
     Some(Draft {
         role,
@@ -352,7 +356,7 @@ fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSour
 }
 
 /// A group's name or number. Whether there is such a group is a question for the start, not for the file.
-fn group_name(text: &str) -> Result<String, Refused> {
+pub(super) fn group_name(text: &str) -> Result<String, Refused> {
     let odd = text
         .chars()
         .find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::{Credentials, account_id, rfc3339};
-use crate::role::Role;
+use crate::role::{ProfileName, Role};
 
 impl Credentials {
     /// The document of EC2's instance metadata service. **Secret**: see [`Credentials::document`].
@@ -23,6 +23,16 @@ impl Credentials {
         });
         // The last reader to let go wipes it.
         Bytes::from_owner(Zeroizing::new(document.into_bytes()))
+    }
+
+    /// A shared credentials file with one profile, after `head`. **Secret**: see `credentials_file.rs`.
+    pub fn shared_credentials(&self, head: &str, profile: &ProfileName) -> Zeroizing<String> {
+        self.opened(|key_id, secret, token| {
+            Zeroizing::new(format!(
+                "{head}[{}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\naws_session_token = {token}\n",
+                profile.as_str()
+            ))
+        })
     }
 }
 

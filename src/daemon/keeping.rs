@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::clock::Skew;
 use crate::keep::{self, Dropped, Inherited, Kept};
-use crate::refresher::Progress;
+use crate::refresher::{News, Progress};
 use crate::role::{Role, RoleName};
 use crate::slots::Slots;
 use crate::store::Store;
@@ -28,7 +28,6 @@ const REST_FACTOR: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Keeping {
     tokens: watch::Sender<Tokens>,
-    progress: Arc<Progress>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -48,7 +47,7 @@ impl Keeping {
         slots: Arc<Slots>,
         tokens: Tokens,
         skew: Arc<Skew>,
-        progress: Arc<Progress>,
+        progress: &Progress,
     ) -> Self {
         let (tokens, current) = watch::channel(tokens);
         let (stop, stopped) = oneshot::channel();
@@ -59,19 +58,18 @@ impl Keeping {
             skew,
             failing: false,
         };
+        let news = progress.news();
         progress.concluded();
         Self {
             tokens,
-            task: tokio::spawn(keep(keeper, progress.clone(), stopped)),
-            progress,
+            task: tokio::spawn(keep(keeper, news, stopped)),
             stop,
         }
     }
 
-    /// The roles and tokens have changed.
-    pub(super) fn reshaped(&self, tokens: Tokens) {
+    /// These tokens are stored with the next news.
+    pub(super) fn retoken(&self, tokens: Tokens) {
         self.tokens.send_replace(tokens);
-        self.progress.concluded();
     }
 
     /// Stores once more, and waits until systemd has it.
@@ -116,11 +114,11 @@ pub(super) fn inherit(
     taken
 }
 
-async fn keep(mut keeper: Keeper, progress: Arc<Progress>, mut stop: oneshot::Receiver<()>) {
+async fn keep(mut keeper: Keeper, mut news: News, mut stop: oneshot::Receiver<()>) {
     let mut not_before = Instant::now();
     loop {
         tokio::select! {
-            () = progress.news() => {}
+            () = news.more() => {}
             _ = &mut stop => break,
         }
         tokio::select! {

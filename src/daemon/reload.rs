@@ -127,8 +127,9 @@ impl Daemon {
         let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
         self.vend.set_pending_wait(new.config.server.pending_wait);
         if let Some(keeping) = &self.keeping {
-            keeping.reshaped(tokens.clone());
+            keeping.retoken(tokens.clone());
         }
+        self.fleet.surroundings().progress.concluded();
         self.loaded = new;
         self.tokens = tokens;
         plan

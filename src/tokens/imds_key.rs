@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{Digest, create, lying, write};
+use super::{Digest, create, lying};
+use crate::files::write;
 
 /// No role is called so: its name would begin with a letter or a digit.
 const NAME: &str = ".imds";

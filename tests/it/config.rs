@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use roletap::config::{Check, Config, FixedHost, Loaded, Report, Source, refusal_json};
+use roletap::config::{Check, Config, Directory, FixedHost, Loaded, Report, Source, refusal_json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -29,6 +29,16 @@ fn host() -> FixedHost {
     host.env.insert("CELL".into(), "eu-1".into());
     host.users.insert("sink".into(), 1001);
     host.users.insert("nobody".into(), 65_534);
+    for (path, mode, in_memory) in [
+        ("/run/roletap/files", 0o755, true),
+        ("/dev/shm", 0o1777, true),
+        ("/dev/shm/open", 0o777, true),
+        ("/var/lib/sink", 0o750, false),
+        ("/var/lib/open", 0o757, false),
+    ] {
+        let directory = Directory { mode, in_memory };
+        host.directories.insert(path.into(), directory);
+    }
     host.env
         .insert("AWS_SECRET_ACCESS_KEY".into(), "sentinel-from-env".into());
     for file in entries(&root().join("files")) {
@@ -428,6 +438,7 @@ fn only_the_request_decides_whether_credentials_are_kept() {
         "on_denied = \"drop\"",
         "min_remaining = \"40m\"",
         "token_group = \"g\"",
+        "credentials_file = \"/run/roletap/files/a\"",
         "account_id = true",
     ] {
         assert!(base.same_request(&role(same)), "{same}");

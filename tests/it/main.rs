@@ -9,6 +9,7 @@
 
 mod callers;
 mod config;
+mod credentials_file;
 mod doctor;
 mod errors;
 mod fake_sts;

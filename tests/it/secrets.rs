@@ -136,6 +136,12 @@ fn no_secret_is_said_in_a_whole_life_at_trace() {
         .role_with("orders", &format!("external_id = \"{EXTERNAL_ID}\""))
         .role_with("filed", "external_id_file = \"id\"")
         .role("broken");
+    // A file is the place for them; what is told of its being written, or not, is none.
+    let home = setup.home().to_owned();
+    for (name, path) in [("in-file", "in-file"), ("no-file", "missing/file")] {
+        let path = home.join(path);
+        setup = setup.role_with(name, &format!("credentials_file = \"{}\"", path.display()));
+    }
     let audit = setup.home().join("audit.log");
     setup = setup.log(&format!("audit = \"{}\"", audit.display()));
     std::fs::write(setup.home().join("id"), FILED_EXTERNAL_ID).expect("to write");
@@ -154,6 +160,8 @@ fn no_secret_is_said_in_a_whole_life_at_trace() {
     daemon.vended("orders");
     daemon.vended("filed");
     daemon.failed("broken", "network");
+    daemon.logged("the credentials file is written");
+    daemon.logged("the credentials file is not as it should be");
     be_refused(&daemon, &mut said);
     look_around(&daemon, &mut said);
 

@@ -1,0 +1,167 @@
+//! `credentials_file`: a role's credentials in a file, for clients that can only read one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::host::Directory;
+use super::problem::Problem;
+use super::reading::Reading;
+use super::roles::group_name;
+use super::section::Section;
+use super::{Config, Server, lint};
+use crate::role::{
+    Callers, CredentialsFile, CredentialsFileGroup, ProfileName, Role, RoleName, TokenSource,
+};
+
+const KEY: &str = "credentials_file";
+const GROUP: &str = "credentials_file_group";
+const PROFILE: &str = "credentials_file_profile";
+
+/// `None` where the role has none.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    token: &TokenSource,
+    callers: &Callers,
+    reading: &mut Reading<'_>,
+) -> Option<CredentialsFile> {
+    let group = section.text(GROUP, reading, group_name);
+    let profile = section.text(PROFILE, reading, ProfileName::parse);
+    // What [defaults] say is told once: see `refuse_in_defaults`.
+    if section.key_place(KEY).is_none() {
+        section.knows(KEY);
+        for key in [GROUP, PROFILE] {
+            if let Some(at) = section.key_place(key) {
+                let help = format!("add {KEY} = \"/run/roletap/files/NAME\", or remove it");
+                let message = format!("`{key}` is set, but there is no `{KEY}`");
+                reading.problem(Problem::new(at, message).help(help));
+            }
+        }
+        return None;
+    }
+    let path = section.text(KEY, reading, CredentialsFile::path)?;
+    for demand in callers.keys() {
+        let message = format!("`{KEY}` and `{demand}` exclude each other");
+        let problem = Problem::new(path.at.clone(), message);
+        let problem = match reading.place(section.name(), demand) {
+            Some(other) => problem.and("this one", other.clone(), "the other one"),
+            None => problem,
+        };
+        reading.problem(problem.help(format!(
+            "a file does not know who reads it: keep one of them; {demand} = [\"*\"] takes back what [defaults] demand"
+        )));
+    }
+    Some(CredentialsFile {
+        path: path.value,
+        profile: profile.map_or_else(ProfileName::usual, |found| found.value),
+        group: match (group, token) {
+            (Some(group), _) => Some(CredentialsFileGroup {
+                name: group.value,
+                key: GROUP,
+            }),
+            (None, TokenSource::Generated { group }) => {
+                group.clone().map(|name| CredentialsFileGroup {
+                    name,
+                    key: "token_group",
+                })
+            }
+            (None, TokenSource::File(_) | TokenSource::None) => None,
+        },
+    })
+}
+
+/// One path for all roles is no role's.
+pub(super) fn refuse_in_defaults(defaults: &Section<'_>, reading: &mut Reading<'_>) {
+    if let Some(at) = defaults.key_place(KEY) {
+        reading.problem(
+            Problem::new(
+                at,
+                format!("`{KEY}` in [defaults] would give every role the same file"),
+            )
+            .help("give each [role.NAME] that needs one its own; group and profile may stay here"),
+        );
+    }
+}
+
+/// No file of credentials is another's, or a token's.
+pub(super) fn check(
+    roles: &BTreeMap<RoleName, Arc<Role>>,
+    server: &Server,
+    reading: &mut Reading<'_>,
+) {
+    let mut filed: Vec<(&Role, &Path)> = roles.values().filter_map(|role| of(role)).collect();
+    // The second as it is written is the one that is wrong.
+    filed.sort_by_key(|(role, _)| lint::place(role, KEY, reading));
+    let mut seen: BTreeMap<&Path, &Role> = BTreeMap::new();
+    for (role, path) in filed {
+        if let Some(first) = seen.insert(path, role) {
+            let message = format!("`{KEY}` of {} is that of {}, too", role.name, first.name);
+            let problem = problem(role, message, reading);
+            let problem = match lint::place(first, KEY, reading) {
+                Some(other) => problem.and("this one", other, "the other one"),
+                None => problem,
+            };
+            reading.problem(problem.help("give each role a file of its own"));
+        }
+        let is_brought =
+            |other: &&Arc<Role>| matches!(&other.token, TokenSource::File(token) if token == path);
+        if let Some(other) = roles.values().find(is_brought) {
+            let message = format!(
+                "`{KEY}` of {} is the `token_file` of {}",
+                role.name, other.name
+            );
+            let help = "name another file: this one holds a token";
+            reading.problem(problem(role, message, reading).help(help));
+        } else if path.starts_with(&server.token_dir) {
+            let message = format!("`{KEY}` of {} lies in `server.token_dir`", role.name);
+            let help = "name another directory: each name in that one is for a token";
+            reading.problem(problem(role, message, reading).help(help));
+        }
+    }
+}
+
+/// `credentials-file-on-disk`, `credentials-file-in-open-directory`. A directory that is not there says nothing: the file may
+/// be meant for another host, and the daemon tells where it is missing.
+pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Role, Problem)> {
+    let mut found = Vec::new();
+    for role in config.roles.values() {
+        let Some((role, path)) = of(role) else {
+            continue;
+        };
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let Ok(Directory { mode, in_memory }) = reading.host.directory(dir) else {
+            continue;
+        };
+        let mut warn = |id, message: String, help: &str| {
+            let at = lint::place(role, KEY, reading);
+            found.push((role, Problem::warning(id, at, message).help(help)));
+        };
+        let dir = dir.display();
+        if !in_memory {
+            warn(
+                "credentials-file-on-disk",
+                format!("credentials would lie on a disk: {dir} is no tmpfs"),
+                "name a file on a tmpfs, such as /run/roletap/files/NAME: what is deleted on a disk is not gone",
+            );
+        }
+        if mode & 0o1002 == 0o0002 {
+            warn(
+                "credentials-file-in-open-directory",
+                format!("every user of this host may replace what lies in {dir}"),
+                "a client could be led to another's credentials: take write permission from others (`chmod o-w`)",
+            );
+        }
+    }
+    found
+}
+
+fn of(role: &Arc<Role>) -> Option<(&Role, &Path)> {
+    Some((role, role.credentials_file.as_ref()?.path.as_path()))
+}
+
+fn problem(role: &Role, message: String, reading: &Reading<'_>) -> Problem {
+    match lint::place(role, KEY, reading) {
+        Some(at) => Problem::new(at, message),
+        None => Problem::of_file(0, message),
+    }
+}

@@ -1,0 +1,360 @@
+//! A role's credentials as a shared credentials file: what stands in it, and what has to be done about it. Pure.
+//!
+//! The first line is a comment that says whose the file is and when it ends. By it a later process knows what an earlier one
+//! has left, and no file without it is ever replaced or removed.
+
+pub mod disk;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use zeroize::Zeroizing;
+
+use crate::credentials::{Credentials, rfc3339};
+use crate::issuer::Class;
+use crate::lifecycle::RoleState;
+use crate::role::{AssumeRole, Base, CredentialsFile, OnDenied, RequestIdentity, Role, Source};
+
+const MARK: &str = "# written by roletap, which replaces it: role ";
+const UNTIL: &str = ", until ";
+const GRANT: &str = ", grant ";
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Nobody has looked, or what we wrote is to be written again.
+    Unseen,
+    /// There is none.
+    Nothing,
+    /// One that we, or a process before us, wrote.
+    Lies(Lying),
+}
+
+/// What a file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lying {
+    role: String,
+    until: SystemTime,
+    /// A digest of what the credentials may do.
+    grant: String,
+    /// Known of those that this process wrote.
+    access_key_id: Option<String>,
+}
+
+/// What a role wants of its file.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Whose it is.
+    pub role: &'a Role,
+    /// What is in hand.
+    pub state: &'a RoleState,
+    /// What lies there was issued for a request that a reload has replaced.
+    pub outdated: bool,
+}
+
+/// What to do about a file.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing before this time, or before there are news.
+    Rest(Option<SystemTime>),
+    /// See what lies there.
+    Look,
+    /// Write these.
+    Write(Arc<Credentials>),
+    /// Take it away.
+    Remove,
+}
+
+/// What to do at `now`, for the role that wants the file, or for none. What works is left to its end: without credentials in
+/// hand a file of an earlier process stays as long as they last.
+pub fn step(wanted: Option<Wanted<'_>>, known: &Known, now: SystemTime) -> Step {
+    let Some(Wanted {
+        role,
+        state,
+        outdated,
+    }) = wanted
+    else {
+        return match known {
+            Known::Nothing => Step::Rest(None),
+            Known::Unseen | Known::Lies(_) => Step::Remove,
+        };
+    };
+    if let Ok(credentials) = state.vend(now) {
+        return match known {
+            Known::Lies(lying) if lying.holds(credentials) => Step::Rest(Some(lying.until)),
+            Known::Unseen | Known::Nothing | Known::Lies(_) => Step::Write(credentials.clone()),
+        };
+    }
+    match known {
+        Known::Unseen => Step::Look,
+        Known::Nothing => Step::Rest(None),
+        Known::Lies(lying) => {
+            let theirs = outdated || !lying.is_for(role) || is_dropped(role, state);
+            if theirs || now >= lying.until {
+                Step::Remove
+            } else {
+                Step::Rest(Some(lying.until))
+            }
+        }
+    }
+}
+
+/// The whole file. **Secret**: it goes to the path that its role names and nowhere else.
+pub fn text(file: &CredentialsFile, role: &Role, credentials: &Credentials) -> Zeroizing<String> {
+    let head = format!(
+        "{MARK}{}{UNTIL}{}{GRANT}{}\n",
+        role.name,
+        rfc3339(credentials.expires_at()),
+        grant(&role.request)
+    );
+    credentials.shared_credentials(&head, &file.profile)
+}
+
+impl Lying {
+    /// What the first line says, if it is one of ours. What cannot be read of it has ended.
+    pub fn parse(line: &str) -> Option<Self> {
+        let rest = line.strip_prefix(MARK)?.trim_end();
+        let fields = || {
+            let (role, rest) = rest.split_once(UNTIL)?;
+            let (until, grant) = rest.split_once(GRANT)?;
+            let until: jiff::Timestamp = until.parse().ok()?;
+            Some((role.to_owned(), SystemTime::from(until), grant.to_owned()))
+        };
+        let (role, until, grant) =
+            fields().unwrap_or_else(|| (String::new(), UNIX_EPOCH, String::new()));
+        Some(Self {
+            role,
+            until,
+            grant,
+            access_key_id: None,
+        })
+    }
+
+    /// What has just been written.
+    fn of(role: &Role, credentials: &Credentials) -> Self {
+        Self {
+            role: role.name.to_string(),
+            until: credentials.expires_at(),
+            grant: grant(&role.request),
+            access_key_id: Some(credentials.access_key_id().to_owned()),
+        }
+    }
+
+    fn holds(&self, credentials: &Credentials) -> bool {
+        self.access_key_id.as_deref() == Some(credentials.access_key_id())
+            && self.until == credentials.expires_at()
+    }
+
+    fn is_for(&self, role: &Role) -> bool {
+        self.role == role.name.as_str() && self.grant == grant(&role.request)
+    }
+}
+
+/// `on_denied = "drop"`: a revoked trust bites at once, and after a restart as well.
+fn is_dropped(role: &Role, state: &RoleState) -> bool {
+    let failures = state.failures();
+    role.terms.on_denied == OnDenied::Drop
+        && failures.is_some_and(|failures| failures.error.class == Class::Denied)
+}
+
+/// Tells whether two requests yield credentials that may do the same. An external id and who signs decide only whether there
+/// are any: they stay out of it, so that nobody who reads the file can guess at them.
+fn grant(request: &AssumeRole) -> String {
+    let granted = AssumeRole {
+        external_id: None,
+        base: Base::Source(Arc::new(Source::default_chain())),
+        ..request.clone()
+    };
+    let digest = RequestIdentity::of(&granted).to_bytes();
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::credentials::Secret;
+    use crate::lifecycle::{Jitter, RoleState};
+    use crate::simulated::{at, config, credentials, error, grant as granted};
+
+    fn role(more: &str) -> Arc<Role> {
+        let text = format!("credentials_file = \"/run/a\"\n{more}");
+        let config = config(&["a"], 3600, &text);
+        config.roles.into_values().next().unwrap()
+    }
+
+    fn issued(role: &Role, serial: u64) -> RoleState {
+        let held = credentials(role, at(0), Duration::from_secs(3600), serial);
+        RoleState::Pending.after(Ok(held), role.terms, at(0), Jitter::new(0.5))
+    }
+
+    fn failed(state: RoleState, role: &Role, class: Class) -> RoleState {
+        state.after(Err(error(class)), role.terms, at(60), Jitter::new(0.5))
+    }
+
+    fn lies(role: &Role, serial: u64) -> Known {
+        let held = credentials(role, at(0), Duration::from_secs(3600), serial);
+        Known::Lies(Lying::of(role, &held))
+    }
+
+    /// What a later process finds.
+    fn found(role: &Role) -> Known {
+        let held = credentials(role, at(0), Duration::from_secs(3600), 1);
+        let file = role.credentials_file.as_ref().unwrap();
+        let text = text(file, role, &held);
+        Known::Lies(Lying::parse(text.lines().next().unwrap()).unwrap())
+    }
+
+    /// In a word.
+    fn at_second(second: u64, role: &Role, state: &RoleState, known: &Known) -> String {
+        let wanted = Wanted {
+            role,
+            state,
+            outdated: false,
+        };
+        match step(Some(wanted), known, at(second)) {
+            Step::Rest(None) => "rest".to_owned(),
+            Step::Rest(Some(until)) => {
+                let until = until.duration_since(at(0)).unwrap();
+                format!("rest until {}", until.as_secs())
+            }
+            Step::Look => "look".to_owned(),
+            Step::Write(credentials) => format!("write {}", credentials.access_key_id()),
+            Step::Remove => "remove".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_file_is_what_every_parser_reads() {
+        let role = role("credentials_file_profile = \"sinks\"");
+        let held = credentials(&role, at(0), Duration::from_secs(3600), 7);
+        let file = role.credentials_file.as_ref().unwrap();
+        let token = "FwoGZXIvYXdzEJr//".repeat(50);
+        let expected = format!(
+            "# written by roletap, which replaces it: role a, until {}, grant {}\n[sinks]\n\
+             aws_access_key_id = ASIA0000000000000007\n\
+             aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_session_token = {token}\n",
+            rfc3339(at(3600)),
+            grant(&role.request)
+        );
+        assert_eq!(text(file, &role, &held).as_str(), expected);
+    }
+
+    #[test]
+    fn what_comes_is_written_once_and_removed_at_its_end() {
+        let role = role("");
+        let state = issued(&role, 1);
+        for known in [Known::Unseen, Known::Nothing, lies(&role, 2), found(&role)] {
+            assert_eq!(
+                at_second(60, &role, &state, &known),
+                "write ASIA0000000000000001"
+            );
+        }
+        let written = lies(&role, 1);
+        assert_eq!(at_second(60, &role, &state, &written), "rest until 3600");
+        assert_eq!(at_second(3599, &role, &state, &written), "rest until 3600");
+        assert_eq!(at_second(3600, &role, &state, &written), "remove");
+        assert_eq!(at_second(3600, &role, &state, &Known::Nothing), "rest");
+        // A failure takes nothing away.
+        let state = failed(state, &role, Class::Denied);
+        assert_eq!(at_second(60, &role, &state, &written), "rest until 3600");
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_stays_to_its_end() {
+        let role = role("");
+        let pending = RoleState::Pending;
+        assert_eq!(at_second(60, &role, &pending, &Known::Unseen), "look");
+        for state in [
+            pending.clone(),
+            failed(pending.clone(), &role, Class::Network),
+            failed(pending.clone(), &role, Class::Denied),
+        ] {
+            assert_eq!(
+                at_second(60, &role, &state, &found(&role)),
+                "rest until 3600"
+            );
+            assert_eq!(at_second(3600, &role, &state, &found(&role)), "remove");
+        }
+        let torn = Lying::parse(&format!("{MARK}a{UNTIL}20")).unwrap();
+        assert_eq!(at_second(60, &role, &pending, &Known::Lies(torn)), "remove");
+        assert_eq!(Lying::parse("[default]"), None);
+        assert_eq!(Lying::parse(""), None);
+    }
+
+    #[test]
+    fn a_revoked_trust_bites_at_once_where_that_is_wanted() {
+        let role = role("on_denied = \"drop\"");
+        let state = failed(issued(&role, 1), &role, Class::Denied);
+        assert_eq!(at_second(60, &role, &state, &lies(&role, 1)), "remove");
+        let state = failed(RoleState::Pending, &role, Class::Denied);
+        assert_eq!(at_second(60, &role, &state, &found(&role)), "remove");
+        let state = failed(RoleState::Pending, &role, Class::Network);
+        assert_eq!(
+            at_second(60, &role, &state, &found(&role)),
+            "rest until 3600"
+        );
+    }
+
+    #[test]
+    fn what_may_do_something_else_does_not_stay() {
+        let before = role("");
+        let pending = RoleState::Pending;
+        for (more, goes) in [
+            ("role_session_name = \"other\"", true),
+            ("policy = '{\"Statement\":[{}]}'", true),
+            ("tags = { Team = \"x\" }", true),
+            ("external_id = \"other\"", false),
+            ("account_id = true", false),
+        ] {
+            let after = role(more);
+            let step = at_second(60, &after, &pending, &found(&before));
+            let expected = if goes { "remove" } else { "rest until 3600" };
+            assert_eq!(step, expected, "{more}");
+        }
+        // In one process it is known which request a file was written for.
+        let outdated = Wanted {
+            role: &before,
+            state: &pending,
+            outdated: true,
+        };
+        let step = step(Some(outdated), &lies(&before, 1), at(60));
+        assert!(matches!(step, Step::Remove));
+    }
+
+    #[test]
+    fn a_file_that_nobody_wants_goes() {
+        let role = role("");
+        for (known, goes) in [
+            (Known::Unseen, true),
+            (lies(&role, 1), true),
+            (Known::Nothing, false),
+        ] {
+            let step = step(None, &known, at(60));
+            assert_eq!(matches!(step, Step::Remove), goes, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let role = role("external_id = \"ws-sentinel\"");
+        let held = Credentials::new(&granted(7, Some(at(3600))), &role, at(0)).unwrap();
+        let lying = Lying::of(&role, &held);
+        let state = issued(&role, 1);
+        let wanted = Wanted {
+            role: &role,
+            state: &state,
+            outdated: false,
+        };
+        let step = step(Some(wanted), &Known::Nothing, at(60));
+        let printed = format!("{lying:?} {step:?} {wanted:?}");
+        let secret = Secret::new("wJalr".to_owned());
+        assert!(!printed.contains(secret.expose()), "{printed}");
+        assert!(!printed.contains("FwoG"), "{printed}");
+    }
+}

@@ -1,0 +1,171 @@
+//! Looks at a file of credentials, writes it, takes it away. Blocks for as long as the file system likes.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+
+use super::{Known, Lying, text};
+use crate::credentials::Credentials;
+use crate::files::{self, plain_file_of_ours, whoami};
+use crate::role::{CredentialsFile, CredentialsFileGroup, Role};
+
+/// Readable for the group, and for nobody else.
+const MODE: u32 = 0o640;
+/// Longer than any first line of ours.
+const LONGEST_LINE: u64 = 512;
+
+/// One thing to do about one file.
+#[derive(Debug)]
+pub struct Job {
+    /// Which.
+    pub path: PathBuf,
+    /// What.
+    pub what: What,
+    /// The first in this process: what a killed one left unfinished is swept.
+    pub first: bool,
+}
+
+/// What can be done about a file.
+#[derive(Debug)]
+pub enum What {
+    /// See what lies there.
+    Look,
+    /// Write these credentials of this role.
+    Write(Arc<Role>, Arc<Credentials>),
+    /// Take it away, if it is ours.
+    Remove,
+}
+
+/// What lies at a path.
+enum Found {
+    Nothing,
+    Ours(Lying),
+    Theirs(&'static str),
+}
+
+/// Does it, and says what is known of the file then; or what was being done, what was found, and what to do next.
+pub fn carry_out(job: &Job) -> Result<Known, String> {
+    let path = job.path.as_path();
+    if job.first {
+        files::sweep(path);
+    }
+    let refused = |doing: &str, error: io::Error| {
+        let advice = advice(&error, path, None);
+        format!("cannot {doing} {}: {error}{advice}", path.display())
+    };
+    match &job.what {
+        What::Look => match found(path).map_err(|error| refused("read", error))? {
+            Found::Ours(lying) => Ok(Known::Lies(lying)),
+            // What is not ours is told when it is to be replaced.
+            Found::Nothing | Found::Theirs(_) => Ok(Known::Nothing),
+        },
+        What::Write(role, credentials) => match &role.credentials_file {
+            Some(file) => write(path, file, role, credentials),
+            None => Ok(Known::Unseen),
+        },
+        What::Remove => {
+            if let Found::Ours(_) = found(path).map_err(|error| refused("read", error))? {
+                gone(fs::remove_file(path)).map_err(|error| refused("remove", error))?;
+            }
+            Ok(Known::Nothing)
+        }
+    }
+}
+
+fn write(
+    path: &Path,
+    file: &CredentialsFile,
+    role: &Role,
+    credentials: &Credentials,
+) -> Result<Known, String> {
+    let group = file.group.as_ref();
+    let doing = || format!("cannot write {}", path.display());
+    let refused = |error: io::Error| format!("{}: {error}{}", doing(), advice(&error, path, group));
+    if let Found::Theirs(what) = found(path).map_err(refused)? {
+        return Err(format!(
+            "{}: {what}; move it away, or name another file",
+            doing()
+        ));
+    }
+    let gid = group
+        .map(|group| files::group_id(group.key, &group.name))
+        .transpose()
+        .map_err(|what| format!("{}: {what}", doing()))?;
+    let text = text(file, role, credentials);
+    files::write(path, text.as_bytes(), MODE, gid).map_err(refused)?;
+    Ok(Known::Lies(Lying::of(role, credentials)))
+}
+
+fn found(path: &Path) -> io::Result<Found> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+        Ok(metadata) if metadata.is_symlink() => {
+            return Ok(Found::Theirs("it is a symbolic link"));
+        }
+        Ok(_) => {}
+    }
+    if plain_file_of_ours(path).is_err() {
+        return Ok(Found::Theirs("it is not a plain file of ours"));
+    }
+    // It may have become something else meanwhile: a link is not followed, and a pipe not waited for.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    let mut start = Vec::new();
+    file.take(LONGEST_LINE).read_to_end(&mut start)?;
+    if start.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    let line = start.split(|byte| *byte == b'\n').next();
+    let line = line.and_then(|line| std::str::from_utf8(line).ok());
+    Ok(match line.and_then(Lying::parse) {
+        Some(lying) => Found::Ours(lying),
+        None => Found::Theirs("it holds what roletap has not written"),
+    })
+}
+
+/// What is not there need not be removed.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the list is the standard library's and grows"
+)]
+fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) -> String {
+    let dir = path.parent().unwrap_or(Path::new("/")).display();
+    if let Some(advice) = group.and_then(|group| files::not_in_group(error, group.key, &group.name))
+    {
+        return format!("; {advice}");
+    }
+    match error.kind() {
+        ErrorKind::NotFound => format!(
+            "; make the directory, writable for {} and with passage for the readers: `install -d -m 0755 -o {} {dir}`",
+            whoami(),
+            files::own_name().unwrap_or_else(|| "USER".to_owned()),
+        ),
+        ErrorKind::NotADirectory => format!("; {dir} has to be a directory"),
+        ErrorKind::PermissionDenied => format!(
+            "; {dir} has to be writable for {}, and every directory above it passable",
+            whoami()
+        ),
+        ErrorKind::ReadOnlyFilesystem => format!(
+            "; under systemd only /run/roletap is writable: name a file in /run/roletap/files, or add ReadWritePaths={dir}"
+        ),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!("; make room on the file system of {dir}")
+        }
+        _ => String::new(),
+    }
+}

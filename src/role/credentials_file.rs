@@ -1,0 +1,126 @@
+//! The shared credentials file that a role is written to, for clients that can only read one.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Refused;
+
+/// Where a role's credentials are written, how, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialsFile {
+    /// Absolute, without `..`, with a file name.
+    pub path: PathBuf,
+    /// The one profile in it.
+    pub profile: ProfileName,
+    /// Who may read it, beside ourselves.
+    pub group: Option<CredentialsFileGroup>,
+}
+
+/// A group, and the key that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialsFileGroup {
+    /// Its name.
+    pub name: String,
+    /// `credentials_file_group`, or `token_group` where that stands in for it.
+    pub key: &'static str,
+}
+
+/// The name of a profile: 1 to 64 of `[A-Za-z0-9_./%@:+-]`, which every SDK's parser takes for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileName(String);
+
+/// File systems allow 255 bytes, and the name of an unfinished file has a few more.
+const LONGEST_NAME: usize = 200;
+
+impl CredentialsFile {
+    /// Accepts the absolute path of a file; `..` is refused, so that two paths can be compared.
+    pub fn path(text: &str) -> Result<PathBuf, Refused> {
+        const EXPECTED: &str =
+            "expected the absolute path of a file, such as \"/run/roletap/files/NAME\"";
+        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+        let path = Path::new(text);
+        if text.trim().is_empty() {
+            return refuse("is empty");
+        }
+        if !path.is_absolute() {
+            return refuse("is a relative path");
+        }
+        if text.chars().any(char::is_control) {
+            return refuse("holds a control character");
+        }
+        if path
+            .components()
+            .any(|part| matches!(part, Component::ParentDir))
+        {
+            return refuse("holds `..`");
+        }
+        match path.file_name() {
+            Some(_) if text.ends_with('/') || text.ends_with("/.") => refuse("is a directory"),
+            None => refuse("is a directory"),
+            Some(name) if name.len() > LONGEST_NAME => {
+                refuse(&format!("has a file name of {} bytes", name.len()))
+            }
+            Some(_) => Ok(path.components().collect()),
+        }
+    }
+}
+
+impl ProfileName {
+    /// What clients read that are told no other: `default`.
+    pub fn usual() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// Refuses what not every parser takes for a name.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        const MARKS: &str = "_./%@:+-";
+        let expected = format!("expected 1 to 64 letters, digits and {MARKS}");
+        let odd = text
+            .chars()
+            .find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
+        match odd {
+            Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected)),
+            None if (1..=64).contains(&text.len()) => Ok(Self(text.to_owned())),
+            None => Err(Refused::new(
+                format!("has {} characters", text.len()),
+                expected,
+            )),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_absolute_and_can_be_compared() {
+        for (text, path) in [
+            ("/run/a", "/run/a"),
+            ("/run//./a", "/run/a"),
+            ("/run/a.b c", "/run/a.b c"),
+        ] {
+            assert_eq!(CredentialsFile::path(text).unwrap(), Path::new(path));
+        }
+        let long = format!("/run/{}", "x".repeat(201));
+        for bad in [
+            "", " ", "a", "./a", "~/a", "/", "/run/", "/run/.", "/run/..", "/a/../b", "/a\n", &long,
+        ] {
+            assert!(CredentialsFile::path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_what_every_parser_takes_for_one() {
+        for good in ["default", "Orders-2.eu/west:1@x+%_", &"x".repeat(64)] {
+            assert_eq!(ProfileName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a]", "a\n[b]", "é", "a=b", "#a", &"x".repeat(65)] {
+            assert!(ProfileName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
