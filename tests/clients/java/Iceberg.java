@@ -28,7 +28,11 @@ final class Iceberg implements Protocol.Store {
     }
   }
 
+  private static String version() {
+    return IcebergBuild.gitTags().get(0).replace("apache-iceberg-", "");
+  }
+
   public static void main(String[] none) throws Exception {
-    Protocol.live("iceberg-aws " + IcebergBuild.gitTags().get(0).replace("apache-iceberg-", ""), Iceberg::new);
+    Protocol.live("iceberg-aws", Iceberg::version, Iceberg::new);
   }
 }

@@ -3,8 +3,10 @@
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.Callable;
+import java.util.function.Supplier;
 
 final class Protocol {
   static final String ENDPOINT = System.getenv("STORY_ENDPOINT");
@@ -12,6 +14,7 @@ final class Protocol {
   private static final String BUCKET = System.getenv("STORY_BUCKET");
   private static final String OTHER_BUCKET = System.getenv("STORY_OTHER_BUCKET");
   private static final String PREFIX = System.getenv("STORY_PREFIX");
+  private static final PrintStream RUNNER = System.out;
 
   /** A client, made once, at the first line that needs it, and kept. */
   interface Store {
@@ -20,8 +23,9 @@ final class Protocol {
     String read(String bucket, String key) throws Exception;
   }
 
-  static void live(String version, Callable<Store> make) throws IOException {
-    tell("\"version\": " + quoted(version + ", Java " + Runtime.version().feature()));
+  static void live(String library, Supplier<String> version, Callable<Store> make) throws IOException {
+    System.setOut(System.err); // some log to it
+    tell("\"version\": " + quoted(library + " " + version.get() + ", Java " + Runtime.version().feature()));
     Store store = null;
     BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line = lines.readLine(); line != null; line = lines.readLine()) {
@@ -64,8 +68,8 @@ final class Protocol {
   }
 
   private static void tell(String members) {
-    System.out.println("{" + members + "}");
-    System.out.flush();
+    RUNNER.println("{" + members + "}");
+    RUNNER.flush();
   }
 
   /** As a string of JSON: the JDK has no JSON. */

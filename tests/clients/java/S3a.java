@@ -1,4 +1,4 @@
-// Hadoop S3A: its own list of providers, nothing configured but the endpoint of S3.
+// Hadoop S3A: nothing configured but the endpoint of S3, and with an argument the one provider that it shall have.
 
 import java.io.OutputStream;
 import java.net.URI;
@@ -12,10 +12,13 @@ import org.apache.hadoop.util.VersionInfo;
 final class S3a implements Protocol.Store {
   private final Configuration configuration = new Configuration();
 
-  private S3a() {
+  private S3a(String[] providers) {
     configuration.set("fs.s3a.endpoint", Protocol.ENDPOINT);
     configuration.set("fs.s3a.endpoint.region", Protocol.REGION);
     configuration.setBoolean("fs.s3a.path.style.access", true);
+    if (providers.length > 0) {
+      configuration.set("fs.s3a.aws.credentials.provider", providers[0]);
+    }
   }
 
   @Override
@@ -37,7 +40,7 @@ final class S3a implements Protocol.Store {
     return FileSystem.get(URI.create("s3a://" + bucket), configuration);
   }
 
-  public static void main(String[] none) throws Exception {
-    Protocol.live("hadoop-aws " + VersionInfo.getVersion(), S3a::new);
+  public static void main(String[] providers) throws Exception {
+    Protocol.live("hadoop-aws", VersionInfo::getVersion, () -> new S3a(providers));
   }
 }

@@ -23,6 +23,6 @@ final class V1 implements Protocol.Store {
   }
 
   public static void main(String[] none) throws Exception {
-    Protocol.live("aws-java-sdk " + VersionInfoUtils.getVersion(), V1::new);
+    Protocol.live("aws-java-sdk", VersionInfoUtils::getVersion, V1::new);
   }
 }

@@ -26,6 +26,6 @@ final class V2 implements Protocol.Store {
   }
 
   public static void main(String[] none) throws Exception {
-    Protocol.live("aws-sdk-java-v2 " + VersionInfo.SDK_VERSION, V2::new);
+    Protocol.live("aws-sdk-java-v2", () -> VersionInfo.SDK_VERSION, V2::new);
   }
 }
