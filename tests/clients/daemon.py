@@ -66,6 +66,8 @@ required = {json.dumps(required)}
     def stop(self):
         """As an operator does; with exit code 0."""
         child = self.processes.children["roletap"]
+        if child.poll() is not None:
+            raise Failure(f"roletap had ended before it was asked to, with exit code {child.returncode}:\n{self.processes.tail('roletap')}")
         child.terminate()
         if code := child.wait(timeout=20):
             raise Failure(f"roletap ended with exit code {code} after SIGTERM:\n{self.processes.tail('roletap')}")

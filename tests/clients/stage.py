@@ -111,7 +111,7 @@ class Processes:
 
     def start(self, name, command, environment, cwd=None, talks=False):
         pipe = subprocess.PIPE if talks else None
-        with (self.logs / f"{name.replace(' ', '-')}.log").open("w") as log:
+        with (self.logs / f"{name.replace(' ', '-')}.log").open("a") as log:  # one that comes back goes on
             child = subprocess.Popen(
                 [str(part) for part in command],
                 env=environment, cwd=cwd, text=True, start_new_session=True,
