@@ -118,21 +118,9 @@ impl Default for Progress {
 pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>) {
     loop {
         wait_until_due(&mut writer, &around).await;
-        let role = writer.slot().role.clone();
-        let mut started = Instant::now();
         let jitter = Jitter::new(fastrand::f64());
-        let outcome = match prepared(&mut writer, &around).await {
-            Err(error) => Err(error),
-            Ok(()) => {
-                let permit = turn_of(&writer, &around).await;
-                writer.take_hurry();
-                around.progress.turn(writer.slot());
-                started = Instant::now();
-                let outcome = attempt(&role, &around).await;
-                permit.conclude(&outcome, jitter);
-                outcome
-            }
-        };
+        // On the heap, for a refresher naps nearly all its life, and an attempt takes 6 kB.
+        let (outcome, started) = Box::pin(attempt_in_turn(&mut writer, &around, jitter)).await;
         let class = outcome.as_ref().err().map(|error| error.class);
         around
             .metrics
@@ -161,6 +149,26 @@ async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
             return;
         }
     }
+}
+
+/// One attempt, and since when it has been one: waiting for a turn is not part of it.
+async fn attempt_in_turn<I: Issuer>(
+    writer: &mut Writer,
+    around: &Surroundings<I>,
+    jitter: Jitter,
+) -> (Result<Credentials, IssueError>, Instant) {
+    let began = Instant::now();
+    if let Err(error) = prepared(writer, around).await {
+        return (Err(error), began);
+    }
+    let permit = turn_of(writer, around).await;
+    writer.take_hurry();
+    around.progress.turn(writer.slot());
+    let began = Instant::now();
+    let role = writer.slot().role.clone();
+    let outcome = attempt(&role, around).await;
+    permit.conclude(&outcome, jitter);
+    (outcome, began)
 }
 
 /// Waits for what signs. Whoever hurries this role meanwhile knows of something new, so that is not forgotten.
@@ -298,5 +306,44 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Limits;
+    use crate::simulated::{Wall, error, role};
+    use crate::slots::Slot;
+
+    /// Whose attempts hold a page of memory, as those of the SDK hold more.
+    struct Large;
+
+    impl Issuer for Large {
+        async fn issue(&self, _: &Role) -> Result<Credentials, IssueError> {
+            let page = [0_u8; 4096];
+            tokio::task::yield_now().await;
+            std::hint::black_box(&page);
+            Err(error(Class::Network))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refresher_that_naps_holds_no_room_for_an_attempt() {
+        let around = Surroundings {
+            issuer: Large,
+            attempt_deadline: Duration::from_secs(1),
+            queue: Queue::new(Limits {
+                max_in_flight: 1,
+                max_requests_per_second: 1,
+            }),
+            clock: Wall::new().shared(),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            progress: Arc::default(),
+        };
+        let role = role("orders", 3600);
+        let (_, writer) = Slot::new(role, RoleState::Pending, Arc::default(), false);
+        let bytes = size_of_val(&refresh(writer, Arc::new(around)));
+        assert!(bytes < 1024, "{bytes}");
     }
 }
