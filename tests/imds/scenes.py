@@ -54,6 +54,10 @@ GO_V2 = (
     "when a refresh fails it uses on what it has for 5 to 15 minutes, expired or not (credentials/ec2rolecreds/provider.go,"
     " `HandleFailToRefresh`)"
 )
+RUBY = (
+    "when a refresh fails it asks for no more for 5 to 6 minutes, and uses on what it has, expired or not"
+    " (aws-sdk-core/instance_profile_credentials.rb, `refresh`)"
+)
 LIMITS = {
     "boto3": NOT_ASKED | {
         "allowed": "a client that was made when there were no credentials has none for good (botocore/session.py, `Session.create_client`)",
@@ -61,6 +65,11 @@ LIMITS = {
     "go-v2": {"back": GO_V2, "key lost": GO_V2},
     "rust": {
         "key lost": "tries a refused session token again until its six hours are over (aws-config's src/imds/client/token.rs, `resolve_identity`)",
+    },
+    "ruby": {
+        "back": RUBY,
+        "key lost": RUBY,
+        "allowed": "a client that was made when there were no credentials has none for good (aws-sdk-core/plugins/credentials_configuration.rb)",
     },
     "opendal-0.55": {
         "key lost": "tries a refused session token again for 5 h 50 min (reqsign's src/aws/credential.rs, `load_ec2_metadata_token`)",
@@ -130,7 +139,8 @@ class Scenes:
             signed = self._signed(f"{name}-hour")
             foreign = signed - self._vended("hour")
             self._check(name, "identity", bool(signed) and not foreign, f"signed by {sorted(signed)}, of which not ours: {sorted(foreign)}")
-            self._check_foreign(name, program.ask("foreign", PATIENCE))
+            began = time.time()
+            self._check_foreign(name, program.ask("foreign", PATIENCE), began)
         self.daemon.stop()
         say("the daemon is away")
         self._all(programs, lambda name, program: self._must(name, "kept", self._put(program, "kept")))
@@ -146,25 +156,25 @@ class Scenes:
         cast = [(client, places) for client, places in self.cast if LIMITS.get(client.name, {}).get("refreshed") != BOTOCORE]
         programs = self._start("short", cast=cast)
         self._all(programs, self._first_of_short)
-        self._sleep_past_all("short")
+        dead = self._sleep_past_all("short")
         say("all that the clients hold has expired")
-        self._all(programs, lambda name, program: self._renewed(name, program, "refreshed"))
+        self._all(programs, lambda name, program: self._renewed(name, program, "refreshed", dead))
         self.daemon.stop()
         say("the daemon is away")
-        self._sleep_past_all("short")
+        dead = self._sleep_past_all("short")
         for program in programs.values():
             program.send("put down")  # what becomes of it is the client's affair
         early = self._all(programs, lambda name, program: program.answer(AWAY))
         self.daemon.start()
         say("the daemon is back")
         self._all(programs, lambda name, program: early[name] or program.answer(PATIENCE) or program.give_up(PATIENCE))
-        self._all(programs, lambda name, program: self._renewed(name, program, "back"))
+        self._all(programs, lambda name, program: self._renewed(name, program, "back", dead))
         self.daemon.stop()
         (self.daemon.tokens / ".imds").unlink()
         self.daemon.start()
-        self._sleep_past_all("short")
+        dead = self._sleep_past_all("short")
         say("the key of session tokens is lost")
-        self._all(programs, lambda name, program: self._renewed(name, program, "key lost", tries=2))
+        self._all(programs, lambda name, program: self._renewed(name, program, "key lost", dead, tries=2))
         self._finish(programs)
 
     def _guarded(self):
@@ -198,6 +208,7 @@ class Scenes:
                 "STORY_BUCKET": self.accounts["ours"]["bucket"],
                 "STORY_OTHER_BUCKET": self.accounts["other"]["bucket"],
                 "STORY_PREFIX": f"sink/{name}",
+                "STORY_ROLE": role,  # for those that have to be told its name
             } | filled(client.environment, places)
             programs[client.name] = Program(name, filled(client.command, places), environment, self.processes, home)
         for name, program in programs.items():
@@ -210,17 +221,17 @@ class Scenes:
         if not answer.ok:
             raise Failure(f"{name}: {answer.said}")
 
-    def _renewed(self, name, program, step, tries=1):
-        """It works, by credentials that were vended after all that it had had expired."""
-        began, before = time.time(), self._signed(program.name)
+    def _renewed(self, name, program, step, dead, tries=1):
+        """It works, by credentials that were vended later than those that are dead."""
+        began = time.time()
         for _ in range(tries):
             answer = self._put(program, step.replace(" ", "-"))
             if answer.ok:
                 break
         self._must(name, step, answer)
         if answer.ok:
-            fresh = self._signed(program.name, began) - before
-            self._check(name, step, bool(fresh) and fresh <= self._vended("short"), "it worked with credentials that are expired")
+            signed = self._signed(program.name, began)
+            self._check(name, step, bool(signed) and signed <= self._vended("short") - dead, f"it worked, signed by {sorted(signed)}")
 
     def _refused(self, name, program):
         answer = self._put(program, "refused")
@@ -228,11 +239,12 @@ class Scenes:
         signed = self._signed(program.name)
         self._check(name, "refused", not answer.ok and not signed, f"it worked: {signed}" if answer.ok else f"signed by {signed}")
 
-    def _check_foreign(self, name, answer):
+    def _check_foreign(self, name, answer, began):
+        """One client after another does this."""
         bucket = self.accounts["other"]["bucket"]
         statuses = [
             exchange.status for exchange in self.s3.exchanges
-            if exchange.target.startswith(f"/{bucket}/sink/{name}-") and exchange.status is not None
+            if exchange.target.startswith(f"/{bucket}") and exchange.began >= began and exchange.status is not None
         ]
         refused = not answer.ok and 403 in statuses and not any(status < 300 for status in statuses)
         self._check(name, "foreign", refused, f"S3 answered {statuses}; {answer.said}")
@@ -240,6 +252,8 @@ class Scenes:
     def _the_front_itself_says_who_may(self):
         """In words, and by the kernel's word on who is calling."""
         status, text = self._ask(f"{LIST}guarded")
+        if status == 200:
+            raise Failure("the front gives a role of another user to us")
         refusal = json.loads(text)
         if status != 403 or refusal["Code"] != "CallerNotAllowed" or "role guarded is not for who asked" not in refusal["Message"]:
             raise Failure(f"a role of another user: {status} {text}")
@@ -316,9 +330,11 @@ class Scenes:
         return {line["access_key_id"] for line in self._audited(role)}
 
     def _sleep_past_all(self, role):
-        """Past the expiry of all that was vended."""
+        """Past the expiry of all that was vended; the access keys that are dead then."""
+        dead = self._vended(role)
         last = max(line["expires_at"] for line in self._audited(role))
         time.sleep(max(0.0, datetime.datetime.fromisoformat(last).timestamp() + 1.1 - time.time()))
+        return dead
 
 
 def there_is(user):
