@@ -86,7 +86,7 @@ def npm(folder, cache):
 
 def cargo(folder, cache):
     """Builds FOLDER/Cargo.toml, locked, into {dir}/debug; cargo knows by itself what has changed."""
-    target = cache / f"cargo-{folder.replace('/', '-')}"
+    target = cache / f"cargo-{folder.lstrip('./').replace('/', '-')}"
     if not target.exists():
         say(f"installing {target.name} …")
     manifest = HERE / folder / "Cargo.toml"
