@@ -43,6 +43,8 @@ if [ "$clients" = yes ]; then
   need npm "install Node.js 20 or later"
   cargo build --locked
   tests/clients/run --roletap target/debug/roletap
+  step "real clients of instance metadata, in a network namespace"
+  tests/imds/run --roletap target/debug/roletap
   step "policies, tried in an IAM"
   tests/policy/run --roletap target/debug/roletap
   step "onboarding, as its page says"
@@ -50,7 +52,7 @@ if [ "$clients" = yes ]; then
   step "the sinks' recipes, as their pages say"
   tests/sinks/run --roletap target/debug/roletap
 fi
-# These say aloud that they were skipped, and why, where the machine cannot.
+# These and tests/imds say aloud that they were skipped, and why, where the machine cannot.
 step "watched by a real Prometheus"
 tests/prometheus/run --roletap target/debug/roletap
 step "the package, under a real systemd"

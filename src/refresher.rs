@@ -119,8 +119,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
     loop {
         wait_until_due(&mut writer, &around).await;
         let jitter = Jitter::new(fastrand::f64());
-        // On the heap, for a refresher naps nearly all its life, and an attempt takes 6 kB.
-        let (outcome, started) = Box::pin(attempt_in_turn(&mut writer, &around, jitter)).await;
+        let (outcome, started) = attempt_in_turn(&mut writer, &around, jitter).await;
         let class = outcome.as_ref().err().map(|error| error.class);
         around
             .metrics
@@ -158,7 +157,8 @@ async fn attempt_in_turn<I: Issuer>(
     jitter: Jitter,
 ) -> (Result<Credentials, IssueError>, Instant) {
     let began = Instant::now();
-    if let Err(error) = prepared(writer, around).await {
+    // Both on the heap: a refresher naps and queues nearly all its life, and what they hold are 6 kB.
+    if let Err(error) = Box::pin(prepared(writer, around)).await {
         return (Err(error), began);
     }
     let permit = turn_of(writer, around).await;
@@ -166,7 +166,7 @@ async fn attempt_in_turn<I: Issuer>(
     around.progress.turn(writer.slot());
     let began = Instant::now();
     let role = writer.slot().role.clone();
-    let outcome = attempt(&role, around).await;
+    let outcome = Box::pin(attempt(&role, around)).await;
     permit.conclude(&outcome, jitter);
     (outcome, began)
 }

@@ -1,13 +1,16 @@
 """Installing clients, all pinned, each only when its pins have changed. Nothing is installed into the machine itself."""
 
 import concurrent.futures
+import os
 import pathlib
 import shutil
 import sys
+import threading
 
 from stage import Failure, install_python, install_step, locked, say, unless_unchanged
 
 HERE = pathlib.Path(__file__).resolve().parent
+APT = threading.Lock()
 
 
 def install(clients, cache):
@@ -65,7 +68,8 @@ def python(name, cache):
 
 
 def npm(folder, cache):
-    """The packages of FOLDER/package-lock.json, and beside them FOLDER's programs, since Node.js looks for packages there."""
+    """The packages of FOLDER/package-lock.json, and beside them FOLDER's programs and their protocol, since Node.js looks
+    for packages there."""
     source, target = HERE / folder, cache / f"npm-{folder.replace('/', '-')}"
 
     def make():
@@ -75,14 +79,14 @@ def npm(folder, cache):
         install_step(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], "npm", cwd=target)
 
     unless_unchanged(target, [source / "package.json", source / "package-lock.json"], make)
-    for program in source.glob("*.*js"):
+    for program in [HERE / "js/protocol.mjs", *source.glob("*.*js")]:
         shutil.copy(program, target)
     return target
 
 
 def cargo(folder, cache):
     """Builds FOLDER/Cargo.toml, locked, into {dir}/debug; cargo knows by itself what has changed."""
-    target = cache / f"cargo-{folder.replace('/', '-')}"
+    target = cache / f"cargo-{folder.lstrip('./').replace('/', '-')}"
     if not target.exists():
         say(f"installing {target.name} …")
     manifest = HERE / folder / "Cargo.toml"
@@ -99,7 +103,8 @@ def apt(packages, cache):
         if not shutil.which("apt-get"):
             raise Failure("apt-get is not on the path: this client comes as a Debian package")
         (target / "archives").mkdir(parents=True)
-        install_step(["apt-get", "download", "--quiet", *packages], "the Debian archive", cwd=target / "archives")
+        download = ["apt-get", "download", "--quiet", *packages]
+        install_step(download, "the Debian archive", cwd=target / "archives", environment=with_apt_lists(cache))
         for package in sorted((target / "archives").glob("*.deb")):
             install_step(["dpkg-deb", "--extract", package, target], "dpkg")
         shutil.rmtree(target / "archives")
@@ -114,6 +119,25 @@ def script(what, cache):
 
     def make():
         target.mkdir(parents=True)
-        install_step([source / "install", target], f"what {what}/install asks for", cwd=source)
+        install_step([source / "install", target], f"what {what}/install asks for", cwd=source, environment=with_apt_lists(cache))
 
     return unless_unchanged(target, pins, make)
+
+
+def with_apt_lists(cache):
+    """An environment in which apt-get knows what the archive has today, by lists of our own: a fresh machine has none, its
+    own are not ours to change, and nobody has to be root for it. Once a run."""
+    lists, configuration = cache / "apt-lists", cache / "apt.conf"
+    with APT:
+        if with_apt_lists.known is None and shutil.which("apt-get"):
+            (lists / "partial").mkdir(parents=True, exist_ok=True)
+            configuration.write_text(
+                f'Dir::State::lists "{lists}";\nDir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\nAPT::Sandbox::User "";\n'
+            )
+            environment = os.environ | {"APT_CONFIG": str(configuration)}
+            install_step(["apt-get", "update", "--quiet", "--error-on=any"], "the Debian archive", environment=environment)
+            with_apt_lists.known = environment
+    return with_apt_lists.known
+
+
+with_apt_lists.known = None

@@ -63,10 +63,12 @@ def unless_unchanged(target, pins, make, also=""):
     return target
 
 
-def install_step(command, needs, cwd=None):
+def install_step(command, needs, cwd=None, environment=None):
     command = [str(part) for part in command]
     try:
-        done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_TIMEOUT)
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_TIMEOUT,
+        )
     except FileNotFoundError:
         raise Failure(f"{command[0]} is not installed; it is needed to install the clients") from None
     except subprocess.TimeoutExpired:

@@ -161,8 +161,8 @@ class Wave:
         """Nothing that any client holds lives longer than what the endpoint hands out now. When S3 refuses the longest
         lived of these as expired, every client's first credentials are dead."""
         vended = {client.name: self.stage.daemon.vend(client.name) for client, _ in self.cast}
-        longest = max(vended.values(), key=lambda document: document["Expiration"])
-        control = self.stage.start_control()
+        of, longest = max(vended.items(), key=lambda one: one[1]["Expiration"])
+        control = self.stage.start_control(of)
         control.hello(PATIENCE)
         control.send(json.dumps(longest))
         accepted = control.ask("accepted", PATIENCE)

@@ -61,9 +61,9 @@ class Theatre:
             environment |= self._wrong_token(role)
         return Program(role, filled(client.command, places), environment, self.processes, environment["HOME"])
 
-    def start_control(self):
-        """It gets its credentials as a copy, and nothing of the endpoint."""
-        told = self._environment(next(iter(self.accounts_of)), "ours", home="static")
+    def start_control(self, role):
+        """It gets credentials of this role as a copy, and nothing of the endpoint."""
+        told = self._environment(role, self.accounts_of[role], home="static")
         environment = {name: value for name, value in told.items() if "CONTAINER" not in name} | {"STORY_PREFIX": "sink/static"}
         command = [self.python, HERE / "python/static_client.py"]
         return Program("static copy", command, environment, self.processes, environment["HOME"])

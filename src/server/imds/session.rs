@@ -1,7 +1,7 @@
 //! Session tokens that nobody has to remember: each carries its end, and a seal over it.
 //!
-//! The key outlives the process (`tokens::imds_key`), because reqsign keeps a session token for nearly six hours and
-//! does not ask for another when it is refused.
+//! The key outlives the process (`tokens::imds_key`), because reqsign and the SDK for Rust keep a session token for
+//! six hours and do not ask for another when it is refused.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

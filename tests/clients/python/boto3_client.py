@@ -8,7 +8,7 @@ import protocol
 
 class Boto3:
     def __init__(self):
-        self.s3 = boto3.client("s3")
+        self.s3 = boto3.client("s3", endpoint_url=protocol.ENDPOINT)  # that of Debian does not know AWS_ENDPOINT_URL
 
     def write(self, bucket, key, text):
         self.s3.put_object(Bucket=bucket, Key=key, Body=text.encode())

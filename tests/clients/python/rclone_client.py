@@ -1,4 +1,4 @@
-"""rclone: one `rclone rcd` process for the whole story, driven over its loopback remote control."""
+"""rclone, that of the venv or the one that is named: one `rclone rcd` for the whole story, driven over its loopback remote control."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import urllib.request
 
 import protocol
 
-RCLONE = pathlib.Path(sys.executable).parent / "rclone"
+RCLONE = sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(sys.executable).parent / "rclone"
 SCRATCH = pathlib.Path(tempfile.mkdtemp())
 REMOTE = {
     "RCLONE_CONFIG": str(SCRATCH / "no-such.conf"),

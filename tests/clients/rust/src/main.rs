@@ -8,7 +8,8 @@ use serde_json::json;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-#[tokio::main(flavor = "current_thread")]
+// Two threads: while this one waits for a line, the other has to see that a connection was closed.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> Outcome {
     println!(
         "{}",
