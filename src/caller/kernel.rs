@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -24,6 +25,9 @@ use crate::role::UnitName;
 
 /// What is no answer to the question is passed over, this many times at most.
 const PASSED_OVER: usize = 16;
+
+/// A connection to ourselves takes no time, unless a firewall drops it: the daemon has to start all the same.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// The kernel's number among the ends of netlink.
 const KERNEL: u32 = 0;
@@ -61,20 +65,16 @@ enum Line {
 impl Kernel {
     /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
     pub fn open(&self) -> Result<(), String> {
-        let mut line = self.line();
-        if let Line::Open(_) = *line {
+        if let Line::Open(_) = *self.line() {
             return Ok(());
         }
-        match Line::try_out() {
-            Ok(open) => {
-                *line = open;
-                Ok(())
-            }
-            Err(why) => {
-                *line = Line::Dead(why.clone());
-                Err(why)
-            }
-        }
+        // Whoever asks meanwhile must not wait.
+        let (line, answer) = match Line::try_out() {
+            Ok(open) => (open, Ok(())),
+            Err(why) => (Line::Dead(why.clone()), Err(why)),
+        };
+        *self.line() = line;
+        answer
     }
 
     /// Why it does not tell, if it was asked whether it does.
@@ -219,8 +219,11 @@ fn line_to_kernel() -> nix::Result<OwnedFd> {
 
 /// Both ends of a connection to ourselves.
 fn loopback() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
+    connection_to(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+}
+
+fn connection_to(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    let client = TcpStream::connect_timeout(&listener.local_addr()?, TRIAL)?;
     loop {
         let (accepted, peer) = listener.accept()?;
         // Anybody may connect to a port that listens.
@@ -293,7 +296,7 @@ fn answer(line: &OwnedFd, sequence: u32) -> Result<Socket, Unseen> {
 mod tests {
     use std::net::Shutdown;
 
-    use nix::sys::socket::setsockopt;
+    use nix::sys::socket::{Backlog, listen, setsockopt};
 
     use super::*;
 
@@ -496,6 +499,17 @@ mod tests {
             inode: 1,
             interface: question::ANY_INTERFACE,
         }));
+    }
+
+    #[test]
+    fn a_connection_to_ourselves_that_is_dropped_is_not_waited_for_long() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // Full with one, and then the kernel drops what comes, as a firewall does.
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let first = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let error = connection_to(&listener).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(first);
     }
 
     #[test]
