@@ -59,6 +59,9 @@ pub struct Report {
     pub sections: Vec<Section>,
 }
 
+/// Characters that a finding has at most.
+const LONGEST: usize = 2000;
+
 /// The person at the keyboard.
 pub const OPERATOR: &str = "the operator of this host";
 
@@ -92,10 +95,20 @@ impl Finding {
         Self {
             mark,
             check,
-            what: what.into(),
+            what: plain(&what.into()),
             advice,
         }
     }
+}
+
+/// Without what a terminal obeys and in one line, for it may tell what a stranger answered; as much as a person reads.
+fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut plain: String = text.chars().take(LONGEST).map(shown).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        plain.push('…');
+    }
+    plain
 }
 
 /// What somebody has to do.
@@ -213,6 +226,18 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_stranger_answered_moves_no_cursor_and_fills_no_screen() {
+        let what = format!("it says\n  ✓ \u{1b}]0;x\u{7}{}", "A".repeat(100_000));
+        let found = Finding::note("front", what).what;
+        assert!(
+            found.starts_with("it says\u{fffd}  ✓ \u{fffd}]0;x\u{fffd}AAA"),
+            "{found}"
+        );
+        assert_eq!(found.chars().count(), LONGEST + 1);
+        assert!(found.ends_with('…'));
+    }
 
     #[test]
     fn a_report_is_the_same_for_people_and_programs() {

@@ -254,7 +254,7 @@ fn ours(
     let gid = group.map(|(_, gid)| gid);
     if let Some(lying) = lying {
         if let Some(token) = &lying.token {
-            put_right(&path, &lying, gid).map_err(|error| refused(&error, "use"))?;
+            put_right(&path, &lying, 0o640, gid).map_err(|error| refused(&error, "use"))?;
             return Ok(Digest::of(token.as_bytes()));
         }
         tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
@@ -273,13 +273,17 @@ fn ours(
     Ok(Digest::of(token.as_bytes()))
 }
 
-/// A look at it costs nothing where nothing has to change: a thousand files are looked at before the first answer.
-fn put_right(path: &Path, lying: &Lying, gid: Option<Gid>) -> io::Result<()> {
-    if lying.mode & 0o7777 != 0o640 {
-        fs::set_permissions(path, Permissions::from_mode(0o640))?;
+/// A look at it costs nothing where nothing has to change: a thousand files are looked at before the first answer. By now
+/// another file may lie there, or a link.
+fn put_right(path: &Path, lying: &Lying, mode: u32, gid: Option<Gid>) -> io::Result<()> {
+    let gid = gid.filter(|gid| gid.as_raw() != lying.gid);
+    if lying.mode & 0o7777 == mode && gid.is_none() {
+        return Ok(());
     }
-    if let Some(gid) = gid.filter(|gid| gid.as_raw() != lying.gid) {
-        fchown(File::open(path)?, None, Some(gid))?;
+    let (file, _) = files::open_ours(path)?.ok_or(io::ErrorKind::NotFound)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    if let Some(gid) = gid {
+        fchown(&file, None, Some(gid))?;
     }
     Ok(())
 }
@@ -439,5 +443,29 @@ pub fn path_of(config: &Config, role: &Role) -> Option<PathBuf> {
         TokenSource::None => None,
         TokenSource::File(path) => Some(path.clone()),
         TokenSource::Generated { .. } => Some(config.server.token_dir.join(role.name.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_token_after_the_look_is_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, theirs) = (home.path().join("orders"), home.path().join("theirs"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        for file in [&path, &theirs] {
+            fs::write(file, "a token that is long enough to be one").unwrap();
+            fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+        }
+        let found = lying(&path).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        assert!(put_right(&path, &found, 0o640, None).is_err());
+        assert_eq!(mode(&theirs), 0o600);
+        fs::rename(&theirs, &path).unwrap();
+        put_right(&path, &found, 0o640, None).unwrap();
+        assert_eq!(mode(&path), 0o640);
     }
 }

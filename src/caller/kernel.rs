@@ -7,11 +7,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage,
-    getsockname, recvfrom, sendto, socket,
+    getsockname, getsockopt, recvfrom, sendto, socket, sockopt,
 };
 use nix::sys::stat::fstat;
 use nix::unistd::Uid;
@@ -23,6 +25,9 @@ use crate::role::UnitName;
 
 /// What is no answer to the question is passed over, this many times at most.
 const PASSED_OVER: usize = 16;
+
+/// A connection to ourselves takes no time, unless a firewall drops it: the daemon has to start all the same.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// The kernel's number among the ends of netlink.
 const KERNEL: u32 = 0;
@@ -41,6 +46,8 @@ pub struct Handed {
     address: SocketAddr,
     /// No two sockets of a host have the same at once.
     inode: u64,
+    /// The one that it is bound to (`BindToDevice=`), or any.
+    interface: u32,
 }
 
 /// The line to it.
@@ -58,20 +65,16 @@ enum Line {
 impl Kernel {
     /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
     pub fn open(&self) -> Result<(), String> {
-        let mut line = self.line();
-        if let Line::Open(_) = *line {
+        if let Line::Open(_) = *self.line() {
             return Ok(());
         }
-        match Line::try_out() {
-            Ok(open) => {
-                *line = open;
-                Ok(())
-            }
-            Err(why) => {
-                *line = Line::Dead(why.clone());
-                Err(why)
-            }
-        }
+        // Whoever asks meanwhile must not wait.
+        let (line, answer) = match Line::try_out() {
+            Ok(open) => (open, Ok(())),
+            Err(why) => (Line::Dead(why.clone()), Err(why)),
+        };
+        *self.line() = line;
+        answer
     }
 
     /// Why it does not tell, if it was asked whether it does.
@@ -143,6 +146,7 @@ impl Handed {
         Self {
             address: address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
             inode: fstat(listener).map_or(0, |found| found.st_ino),
+            interface: interface_of(listener).unwrap_or(question::ANY_INTERFACE),
         }
     }
 
@@ -150,6 +154,13 @@ impl Handed {
     pub fn address(self) -> SocketAddr {
         self.address
     }
+}
+
+/// By its name, since there is no safe way to the number; in another network namespace it may be another's, and nothing that
+/// is found by it has the socket's inode.
+fn interface_of(listener: &impl AsFd) -> Option<u32> {
+    let name = getsockopt(listener, sockopt::BindToDevice).ok()?;
+    if_nametoindex(name.as_os_str()).ok()
 }
 
 impl Line {
@@ -208,8 +219,11 @@ fn line_to_kernel() -> nix::Result<OwnedFd> {
 
 /// Both ends of a connection to ourselves.
 fn loopback() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
+    connection_to(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+}
+
+fn connection_to(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    let client = TcpStream::connect_timeout(&listener.local_addr()?, TRIAL)?;
     loop {
         let (accepted, peer) = listener.accept()?;
         // Anybody may connect to a port that listens.
@@ -223,7 +237,8 @@ fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Call
     // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let found = ask(line, canonical(client), canonical(server))?;
+    let (client, server) = (canonical(client), canonical(server));
+    let found = ask(line, client, server, question::ANY_INTERFACE)?;
     found.caller(client, server)
 }
 
@@ -234,17 +249,22 @@ fn see_here(line: &OwnedFd, handed: Handed) -> Result<(), Unseen> {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    match ask(line, handed.address, (nobody, 0).into()) {
+    match ask(line, handed.address, (nobody, 0).into(), handed.interface) {
         Ok(found) if found.is_listener(handed.address, handed.inode) => Ok(()),
         Ok(_) | Err(Unseen::Elsewhere) => Err(Unseen::Abroad),
         Err(unseen) => Err(unseen),
     }
 }
 
-fn ask(line: &OwnedFd, local: SocketAddr, peer: SocketAddr) -> Result<Socket, Unseen> {
+fn ask(
+    line: &OwnedFd,
+    local: SocketAddr,
+    peer: SocketAddr,
+    interface: u32,
+) -> Result<Socket, Unseen> {
     // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
     let sequence = getrandom::u32().map_err(|_| Unseen::NoAnswer)?;
-    let question = question::ask(sequence, local, peer);
+    let question = question::ask(sequence, local, peer, interface);
     sendto(
         line.as_raw_fd(),
         &question,
@@ -276,7 +296,7 @@ fn answer(line: &OwnedFd, sequence: u32) -> Result<Socket, Unseen> {
 mod tests {
     use std::net::Shutdown;
 
-    use nix::sys::socket::{setsockopt, sockopt};
+    use nix::sys::socket::{Backlog, listen, setsockopt};
 
     use super::*;
 
@@ -377,7 +397,7 @@ mod tests {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
-                let question = question::ask(1, peer, local);
+                let question = question::ask(1, peer, local, question::ANY_INTERFACE);
                 let _ = sendto(
                     socket.as_raw_fd(),
                     &question,
@@ -406,7 +426,7 @@ mod tests {
         let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
         let theirs = line_to_kernel().unwrap();
         // A true answer with another user in it.
-        let question = question::ask(9, peer, local);
+        let question = question::ask(9, peer, local, question::ANY_INTERFACE);
         let ask = || {
             let kernel = NetlinkAddr::new(KERNEL, 0);
             sendto(ours.as_raw_fd(), &question, &kernel, MsgFlags::empty()).unwrap();
@@ -440,7 +460,7 @@ mod tests {
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         let line = kernel.line();
         let Line::Open(line) = &*line else { panic!() };
-        let question = question::ask(1, peer, local);
+        let question = question::ask(1, peer, local, question::ANY_INTERFACE);
         sendto(
             line.as_raw_fd(),
             &question,
@@ -476,7 +496,39 @@ mod tests {
         // Nobody may be sent off by a kernel that does not tell.
         assert!(!Kernel::default().is_abroad(Handed {
             address: addresses[0],
-            inode: 1
+            inode: 1,
+            interface: question::ANY_INTERFACE,
         }));
+    }
+
+    #[test]
+    fn a_connection_to_ourselves_that_is_dropped_is_not_waited_for_long() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // Full with one, and then the kernel drops what comes, as a firewall does.
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let first = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let error = connection_to(&listener).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(first);
+    }
+
+    #[test]
+    fn a_socket_that_is_bound_to_an_interface_is_seen_here() {
+        let Some(kernel) = kernel() else { return };
+        let addresses = [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+        ];
+        for listener in addresses.into_iter().flat_map(TcpListener::bind) {
+            // As systemd does before it binds the address; the kernel allows it to everybody since 5.7.
+            if let Err(errno) = setsockopt(&listener, sockopt::BindToDevice, &"lo".into()) {
+                println!("SKIPPED: {errno}");
+                return;
+            }
+            let handed = Handed::of(&listener);
+            let (_client, _accepted, peer, local) = ends(&listener, handed.address);
+            assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
+            assert!(!kernel.is_abroad(handed));
+        }
     }
 }

@@ -41,8 +41,17 @@ pub(super) struct Socket {
     group: Option<u64>,
 }
 
-/// Asks for the one socket at `local` that is connected to `peer`; else for one that listens at `local`.
-pub(super) fn ask(sequence: u32, local: SocketAddr, peer: SocketAddr) -> [u8; QUESTION] {
+/// No interface in particular.
+pub(super) const ANY_INTERFACE: u32 = 0;
+
+/// Asks for the one socket at `local` that is connected to `peer`; else for one that listens at `local`. The kernel finds a
+/// socket that is bound to an interface only if that is named.
+pub(super) fn ask(
+    sequence: u32,
+    local: SocketAddr,
+    peer: SocketAddr,
+    interface: u32,
+) -> [u8; QUESTION] {
     let mut bytes = [0; QUESTION];
     let mut write = Cursor(&mut bytes);
     write.put(&(QUESTION as u32).to_ne_bytes());
@@ -58,8 +67,8 @@ pub(super) fn ask(sequence: u32, local: SocketAddr, peer: SocketAddr) -> [u8; QU
     write.put(&peer.port().to_be_bytes());
     write.put(&octets(local.ip()));
     write.put(&octets(peer.ip()));
-    // On any interface, whatever its cookie.
-    write.put(&[0; 4]);
+    write.put(&interface.to_ne_bytes());
+    // Whatever its cookie.
     write.put(&[0xff; 8]);
     bytes
 }
@@ -180,7 +189,7 @@ mod tests {
     /// What a kernel would answer about a socket at `client` connected to `server`.
     fn answer(client: &str, server: &str, state: u8, uid: u32, inode: u32) -> Vec<u8> {
         let (client, server) = (address(client), address(server));
-        let mut bytes = ask(7, client, server)[..HEADER].to_vec();
+        let mut bytes = ask(7, client, server, ANY_INTERFACE)[..HEADER].to_vec();
         bytes.extend([if client.is_ipv4() { INET } else { INET6 }, state, 0, 0]);
         bytes.extend(client.port().to_be_bytes());
         bytes.extend(server.port().to_be_bytes());

@@ -14,7 +14,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::consumer::Settings;
-use super::fetch::{Answer, ask_admin, fetch};
+use super::fetch::{Answer, ask_admin, authorization, fetch, fetch_nothing};
 use super::{ExitStatus, Failure, load, print, role, surroundings};
 use crate::clock::Skew;
 use crate::config::Config;
@@ -222,7 +222,9 @@ fn look_at_daemon(
             reader.as_ref(),
         ));
         if let (Ok(_), Ok(settings)) = (&overview, settings) {
-            findings.push(match vended(&settings) {
+            let token = settings.token.as_ref().map(|(token, _)| token.as_str());
+            let asked = fetch_nothing(&settings.url, authorization(token).as_slice());
+            findings.push(match asked {
                 Ok(answer) => daemon::endpoint(&settings.url, answer.status, &code_of(&answer)),
                 Err(failure) => daemon::silent(words(&failure)),
             });

@@ -58,8 +58,21 @@ pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Fa
 
 /// Asks `url`, which names an address, with this token; never through a proxy.
 pub fn fetch(method: &str, url: &str, token: Option<&str>) -> Result<Answer, Failure> {
-    let authorization = token.map(|token| (header::AUTHORIZATION.as_str(), token));
-    fetch_with(method, url, authorization.as_slice())
+    fetch_with(method, url, authorization(token).as_slice())
+}
+
+/// The header that shows a token.
+pub fn authorization(token: Option<&str>) -> Option<(&'static str, &str)> {
+    token.map(|token| (header::AUTHORIZATION.as_str(), token))
+}
+
+/// Asks whether `url` has credentials for us without taking them: whoever takes some is missed when they have ended
+/// (`roletap_stale_consumers`). Only a refusal has a body.
+pub fn fetch_nothing(url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+    match fetch_with("HEAD", url, headers)? {
+        answer @ Answer { status: 200, .. } => Ok(answer),
+        _ => fetch_with("GET", url, headers),
+    }
 }
 
 /// The same with any headers.

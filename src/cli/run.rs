@@ -149,6 +149,8 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
              1024 on",
             address.port()
         )
+    } else if matches!(errno, Some(Errno::EMFILE | Errno::ENFILE)) {
+        "raise LimitNOFILE= of the unit (`ulimit -n` elsewhere)".to_owned()
     } else if errno != Some(Errno::EADDRNOTAVAIL) {
         "is it an address of this host?".to_owned()
     } else if ip.is_loopback() {
@@ -252,6 +254,7 @@ mod tests {
             ),
             ("[::1]:80", Errno::EADDRNOTAVAIL, "bring up `lo`"),
             ("127.0.0.1:8080", Errno::EACCES, "an address of this host"),
+            ("127.0.0.1:8080", Errno::EMFILE, "LimitNOFILE="),
         ] {
             let error = io::Error::from_raw_os_error(errno as i32);
             let hint = hint(address.parse().unwrap(), &error);

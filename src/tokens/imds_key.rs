@@ -1,15 +1,13 @@
 //! The key that session tokens of instance metadata are sealed with. It lies beside the role's tokens and lives as long.
 
-use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{Digest, create, lying};
+use super::{Digest, create, lying, put_right};
 use crate::files::write;
 
 /// No role is called so: its name would begin with a letter or a digit.
@@ -18,11 +16,12 @@ const NAME: &str = ".imds";
 /// Reads it from `token_dir`, or makes it.
 pub fn imds_key(token_dir: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let path = token_dir.join(NAME);
-    let text = match lying(&path)?.and_then(|lying| lying.token) {
-        Some(text) => {
-            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-            text
-        }
+    let there = lying(&path)?;
+    if let Some(there) = there.as_ref().filter(|there| there.token.is_some()) {
+        put_right(&path, there, 0o600, None)?;
+    }
+    let text = match there.and_then(|there| there.token) {
+        Some(text) => text,
         None => {
             let mut bytes = Zeroizing::new([0_u8; 32]);
             getrandom::fill(&mut *bytes).map_err(io::Error::other)?;
@@ -37,6 +36,9 @@ pub fn imds_key(token_dir: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

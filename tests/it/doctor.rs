@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use serde_json::Value;
 
 use crate::support::harness::{
-    BASE_KEY, BASE_SECRET, Daemon, Finished, Port, Setup, arn, finish, text, with,
+    BASE_KEY, BASE_SECRET, Daemon, Finished, Port, Setup, arn, finish, text, wait_for, with,
 };
 use crate::support::s3::{Asked, FakeS3, Reply};
 use crate::support::sts::{FakeSts, Fault, Script};
@@ -567,6 +567,28 @@ fn a_front_is_asked_as_its_clients_do() {
     found.finding("front", "failed", &["the role `orders`, not `denied`"]);
     let page = daemon.run(&["doctor", "denied"]).stdout;
     assert!(page.contains("\nthe fronts\n  ✗ imds.good at"), "{page}");
+}
+
+/// Who is told of a consumer that has not come back runs the doctor next.
+#[test]
+fn a_look_is_not_taken_for_a_consumer_that_comes_back() {
+    let sts = FakeSts::start();
+    let door = Port::reserve();
+    let daemon = with(&sts)
+        .role("orders")
+        .front("door", &front(door.address, "orders", ""))
+        .sessions_of(3)
+        .start();
+    daemon.vended("orders");
+    let stale = || daemon.metric("roletap_stale_consumers", &[("role", "orders")]);
+    wait_for("it is stale", || match stale() {
+        Some(1.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let found = look(&daemon, &[]);
+    found.finding("endpoint", "good", &["/v1/credentials/orders"]);
+    found.finding("front", "good", &["imds.door"]);
+    assert_eq!(stale(), Some(1.0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::fetch::{Answer, fetch_with};
+use crate::cli::fetch::{Answer, fetch_nothing, fetch_with};
 use crate::config::{Config, FrontSocket, Imds};
 use crate::doctor::Finding;
 use crate::doctor::fronts::{Front, Seen, finding};
@@ -59,7 +59,7 @@ fn look(address: SocketAddr, role: &str) -> Seen {
         Ok(answer) => return stranger(&answer),
         Err(failure) => return Seen::Silent(super::words(&failure).to_owned()),
     }
-    match ask("GET", &format!("{LIST}{role}"), header) {
+    match fetch_nothing(&format!("http://{address}{LIST}{role}"), &[header]) {
         Ok(answer) => Seen::Answered {
             status: answer.status,
             code: super::code_of(&answer),
