@@ -180,7 +180,7 @@ impl Daemon {
         let fronts = Fronts::start(fronts, front_connections, &vend, &metrics, &stopping, grace)?;
         let limits = Limits {
             connections: Arc::new(Semaphore::new(max_connections)),
-            open: metrics.connections("credentials"),
+            open: metrics.connections("credentials", max_connections),
         };
         let serving =
             server::serve_on_own_thread(credentials, vend.clone(), limits, stopping, grace)?;
@@ -202,7 +202,7 @@ impl Daemon {
         });
         let limits = Limits {
             connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-            open: metrics.connections("admin"),
+            open: metrics.connections("admin", ADMIN_CONNECTIONS),
         };
         let administrating = tokio::spawn(serve(
             admin.into_tokio()?,

@@ -33,6 +33,7 @@ pub struct Metrics {
     config_loaded: Gauge,
     refresher_restarts: IntCounter,
     connections: IntGaugeVec,
+    connections_limit: IntGaugeVec,
     regions: Mutex<Regions>,
     /// Requests that belong to no role.
     unknown: Counts,
@@ -125,6 +126,13 @@ impl Metrics {
                 Opts::new("roletap_connections", "Open connections."),
                 &["listener"],
             )?,
+            connections_limit: IntGaugeVec::new(
+                Opts::new(
+                    "roletap_connections_limit",
+                    "For how many connections there is room; others wait.",
+                ),
+                &["listener"],
+            )?,
             regions: Mutex::default(),
             unknown: Counts::default(),
         };
@@ -165,6 +173,9 @@ impl Metrics {
             .register(Box::new(metrics.connections.clone()))?;
         metrics
             .registry
+            .register(Box::new(metrics.connections_limit.clone()))?;
+        metrics
+            .registry
             .register(Box::new(ProcessCollector::for_self()))?;
         metrics.last_reload_successful.set(1);
         for outcome in outcomes() {
@@ -175,6 +186,7 @@ impl Metrics {
         }
         for listener in LISTENERS {
             metrics.connections.with_label_values(&[listener]);
+            metrics.connections_limit.with_label_values(&[listener]);
         }
         Ok(metrics)
     }
@@ -259,8 +271,11 @@ impl Metrics {
         self.refresher_restarts.get()
     }
 
-    /// The open connections of one of [`LISTENERS`].
-    pub fn connections(&self, listener: &str) -> Connections {
+    /// The open connections of one of [`LISTENERS`], which has room for so many more from now on.
+    pub fn connections(&self, listener: &str, room: usize) -> Connections {
+        self.connections_limit
+            .with_label_values(&[listener])
+            .add(i64::try_from(room).unwrap_or(i64::MAX));
         Connections(self.connections.with_label_values(&[listener]))
     }
 

@@ -59,7 +59,7 @@ impl Fronts {
             let vend = Arc::new(beside.behind(front.clone(), (connections / 2).max(1)));
             let limits = Limits {
                 connections: Arc::new(Semaphore::new(connections)),
-                open: metrics.connections("imds"),
+                open: metrics.connections("imds", connections),
             };
             let serving = server::serve_on_own_thread(
                 listeners,
