@@ -544,6 +544,46 @@ fn an_unwritable_directory_is_told_and_the_role_is_vended() {
     recovers(&daemon, &path);
 }
 
+/// The same command, beside a file system at this directory that answers nothing. `None` where nobody may mount one.
+fn beside_one_that_hangs(dir: &Path, command: &Command) -> Option<Command> {
+    const MOUNT: &str = "exec 3<>/dev/fuse && \
+        mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hangs \"$0\"";
+    let shell = |what: &str| {
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", what]).arg(dir);
+        shell
+    };
+    if finish(&mut shell(MOUNT)).code != Some(0) {
+        println!("SKIPPED: no file system can be mounted here");
+        return None;
+    }
+    let mut beside = shell(&format!("{MOUNT} && exec \"$@\""));
+    beside.arg(command.get_program()).args(command.get_args());
+    beside.env_clear();
+    for (name, value) in command.get_envs() {
+        beside.env(name, value.unwrap_or_default());
+    }
+    Some(beside)
+}
+
+#[test]
+fn a_file_system_that_hangs_keeps_no_start_and_no_reload_waiting() {
+    let sts = FakeSts::start();
+    let setup = with(&sts).role("other");
+    let path = files(&setup).join("orders");
+    let mut daemon = setup.role_with("orders", &named(&path)).prepare();
+    let dir = path.parent().expect("a directory");
+    let Some(command) = beside_one_that_hangs(dir, &daemon.command(&["run"])) else {
+        return;
+    };
+    daemon.spawn_as(command);
+    daemon.wait_until_serving();
+    daemon.vended("orders");
+    daemon.reload();
+    daemon.vended("other");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
 #[test]
 fn check_looks_at_where_it_lies() {
     let sts = FakeSts::start();
