@@ -202,6 +202,7 @@ where
             let job = Job {
                 path: path.clone(),
                 first: !std::mem::replace(&mut place.touched, true),
+                at: now,
                 what,
             };
             let work = self.work.clone();

@@ -268,6 +268,25 @@ fn it_is_removed_when_its_credentials_have_ended() {
 }
 
 #[test]
+fn what_has_ended_and_cannot_be_replaced_goes_all_the_same() {
+    let sts = FakeSts::start();
+    let (mut daemon, path) = filed(with(&sts).sessions_of(6), "");
+    written(&path);
+    // From now on nothing can be written, while credentials come as ever.
+    daemon.text.set_role(
+        "orders",
+        &format!(
+            "{}\ncredentials_file_group = \"no-such-group-here\"",
+            named(&path)
+        ),
+    );
+    daemon.reload();
+    daemon.logged(ONE_ERROR);
+    removed(&path);
+    daemon.vended("orders");
+}
+
+#[test]
 fn a_denial_removes_it_only_where_that_is_wanted() {
     let sts = FakeSts::start();
     let setup = with(&sts);
@@ -496,6 +515,38 @@ fn a_file_that_somebody_else_wrote_is_neither_replaced_nor_removed() {
     assert_eq!(fs::read_to_string(&path).expect("a file"), THEIRS);
     fs::rename(&path, path.with_file_name("theirs")).expect("to move");
     written(&path);
+}
+
+#[test]
+fn a_file_that_only_root_may_read_is_told() {
+    const NOBODY: u32 = 65_534;
+    if !Uid::effective().is_root() {
+        println!("SKIPPED: only root may leave a file of root's");
+        return;
+    }
+    let sts = FakeSts::start();
+    let setup = with(&sts);
+    let path = files(&setup).join("orders");
+    let dir = path.parent().expect("a directory").to_owned();
+    let mut daemon = setup.role_with("orders", &named(&path)).prepare();
+    // As a daemon that root has tried by hand leaves it.
+    fs::write(&path, "# written by roletap").expect("to write");
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("a mode");
+    for given in [daemon.home(), &dir] {
+        chown(given, Some(NOBODY), Some(NOBODY)).expect("to give");
+    }
+    fs::set_permissions(daemon.config_path(), PermissionsExt::from_mode(0o644)).expect("a mode");
+    let mut command = daemon.command(&["run"]);
+    command.uid(NOBODY).gid(NOBODY);
+    daemon.spawn_as(command);
+    daemon.wait_until_serving();
+    let line = daemon.logged(ONE_ERROR);
+    assert!(
+        line.contains("it is not for us to read; move it away"),
+        "{line}"
+    );
+    fs::remove_file(&path).expect("to remove");
+    recovers(&daemon, &path);
 }
 
 #[test]
