@@ -136,7 +136,7 @@ impl Lying {
     }
 
     /// What has just been written.
-    fn of(role: &Role, credentials: &Credentials) -> Self {
+    pub fn of(role: &Role, credentials: &Credentials) -> Self {
         Self {
             role: role.name.to_string(),
             until: credentials.expires_at(),
