@@ -190,11 +190,22 @@ pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Ro
                 "name a file on a tmpfs, such as /run/roletap/files/NAME: what is deleted on a disk is not gone",
             );
         }
-        if mode & 0o1002 == 0o0002 {
+        if mode & 0o0002 != 0 {
+            // A sticky bit keeps what lies there, and the first to come is not always us.
+            let (what, help) = match mode & 0o1000 {
+                0 => (
+                    "replace what lies",
+                    "take write permission from others (`chmod o-w`)",
+                ),
+                _ => (
+                    "put a file of their own",
+                    "name a file in a directory of roletap's, such as /run/roletap/files",
+                ),
+            };
             warn(
                 "credentials-file-in-open-directory",
-                format!("every user of this host may replace what lies in {dir}"),
-                "a client could be led to another's credentials: take write permission from others (`chmod o-w`)",
+                format!("every user of this host may {what} in {dir}"),
+                &format!("a client could be led to another's credentials: {help}"),
             );
         }
     }

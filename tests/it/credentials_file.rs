@@ -655,6 +655,12 @@ fn check_looks_at_where_it_lies() {
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o1777)).expect("a mode");
     let checked = daemon.run(&["check"]);
     assert!(
+        checked.stdout.contains("put a file of their own"),
+        "{checked:?}"
+    );
+    fs::set_permissions(&dir, PermissionsExt::from_mode(0o775)).expect("a mode");
+    let checked = daemon.run(&["check"]);
+    assert!(
         !checked
             .stdout
             .contains("credentials-file-in-open-directory"),
