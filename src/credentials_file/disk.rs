@@ -20,6 +20,9 @@ const MODE: u32 = 0o640;
 /// Longer than any first line of ours.
 const LONGEST_LINE: u64 = 512;
 
+/// To a unit with `ProtectHome=`, whatever their permissions are (systemd.exec(5)).
+const CLOSED: [&str; 3] = ["/home", "/root", "/run/user"];
+
 /// One thing to do about one file.
 #[derive(Debug)]
 pub struct Job {
@@ -176,16 +179,41 @@ fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) 
             files::own_name().unwrap_or_else(|| "USER".to_owned()),
         ),
         ErrorKind::NotADirectory => format!("; {dir} has to be a directory"),
+        ErrorKind::PermissionDenied if CLOSED.iter().any(|home| path.starts_with(home)) => format!(
+            "; under systemd that is closed (ProtectHome=): name a file in /run/roletap/files; else {dir} has to be writable for {}",
+            whoami()
+        ),
         ErrorKind::PermissionDenied => format!(
             "; {dir} has to be writable for {}, and every directory above it passable",
             whoami()
         ),
         ErrorKind::ReadOnlyFilesystem => format!(
-            "; under systemd only /run/roletap is writable: name a file in /run/roletap/files, or add ReadWritePaths={dir}"
+            "; under systemd only /run/roletap is writable: name a file in /run/roletap/files, or add ReadWritePaths=-{dir}"
         ),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             format!("; make room on the file system of {dir}")
         }
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_is_one_that_can_be_followed() {
+        let advised =
+            |kind: ErrorKind, path: &str| advice(&io::Error::from(kind), Path::new(path), None);
+        // Without the dash the unit does not start where the directory is missing.
+        let read_only = advised(ErrorKind::ReadOnlyFilesystem, "/var/lib/sink/a");
+        assert!(
+            read_only.ends_with("ReadWritePaths=-/var/lib/sink"),
+            "{read_only}"
+        );
+        let home = advised(ErrorKind::PermissionDenied, "/home/sink/.aws/credentials");
+        assert!(home.contains("ProtectHome="), "{home}");
+        let other = advised(ErrorKind::PermissionDenied, "/homes/a");
+        assert!(!other.contains("ProtectHome="), "{other}");
     }
 }
