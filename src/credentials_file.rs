@@ -90,7 +90,7 @@ pub fn step(wanted: Option<Wanted<'_>>, known: &Known, now: SystemTime) -> Step 
         Known::Nothing => Step::Rest(None),
         Known::Lies(lying) => {
             let theirs = outdated || !lying.is_for(role) || is_dropped(role, state);
-            if theirs || now >= lying.until {
+            if theirs || lying.has_ended(now) {
                 Step::Remove
             } else {
                 Step::Rest(Some(lying.until))
@@ -130,8 +130,13 @@ impl Lying {
         })
     }
 
+    /// Whether the credentials in it are of no use any more.
+    fn has_ended(&self, now: SystemTime) -> bool {
+        now >= self.until
+    }
+
     /// What has just been written.
-    fn of(role: &Role, credentials: &Credentials) -> Self {
+    pub fn of(role: &Role, credentials: &Credentials) -> Self {
         Self {
             role: role.name.to_string(),
             until: credentials.expires_at(),

@@ -36,19 +36,18 @@ pub fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Re
     written
 }
 
-/// Removes what processes before this one were writing when they were killed.
+/// Removes what processes before this one were writing when they were killed; in a container they had our number, too. Before
+/// this process writes to `path` for the first time.
 pub fn sweep(path: &Path) {
     let (Some(dir), unfinished) = (path.parent(), unfinished(path)) else {
         return;
     };
-    let own = std::process::id().to_string();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let writer = name
             .to_str()
             .and_then(|name| name.strip_prefix(&unfinished));
-        let is_left =
-            |pid: &str| pid != own && !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
+        let is_left = |pid: &str| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
         if writer.is_some_and(is_left) && matches!(plain_file_of_ours(&entry.path()), Ok(Some(_))) {
             let _ = fs::remove_file(entry.path());
         }
@@ -175,6 +174,6 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        assert_eq!(left, [".a.new-", &own, ".a.new-x", ".b.new-1", "a"]);
+        assert_eq!(left, [".a.new-", ".a.new-x", ".b.new-1", "a"]);
     }
 }

@@ -1,6 +1,8 @@
 //! `credentials_file`: a role's credentials in a file, for clients that can only read one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,18 +92,31 @@ pub(super) fn check(
     reading: &mut Reading<'_>,
 ) {
     let mut filed: Vec<(&Role, &Path)> = roles.values().filter_map(|role| of(role)).collect();
+    let dirs: BTreeSet<&Path> = filed.iter().map(|(_, path)| dir(path)).collect();
+    look(&dirs, &server.token_dir, reading);
     // The second as it is written is the one that is wrong.
     filed.sort_by_key(|(role, _)| lint::place(role, KEY, reading));
-    let mut seen: BTreeMap<&Path, &Role> = BTreeMap::new();
+    let mut seen: BTreeMap<(Home<'_>, Option<&OsStr>), &Role> = BTreeMap::new();
     for (role, path) in filed {
-        if let Some(first) = seen.insert(path, role) {
+        let home = Home::of(dir(path), reading);
+        let in_token_dir =
+            path.starts_with(&server.token_dir) || home == Home::of(&server.token_dir, reading);
+        if let Some(first) = seen.insert((home, path.file_name()), role) {
             let message = format!("`{KEY}` of {} is that of {}, too", role.name, first.name);
             let problem = problem(role, message, reading);
             let problem = match lint::place(first, KEY, reading) {
                 Some(other) => problem.and("this one", other, "the other one"),
                 None => problem,
             };
-            reading.problem(problem.help("give each role a file of its own"));
+            let by_link = first
+                .credentials_file
+                .as_ref()
+                .is_some_and(|file| file.path != path);
+            reading.problem(problem.help(if by_link {
+                "both names lead to one directory: give each role a file of its own"
+            } else {
+                "give each role a file of its own"
+            }));
         }
         let is_brought =
             |other: &&Arc<Role>| matches!(&other.token, TokenSource::File(token) if token == path);
@@ -112,11 +127,39 @@ pub(super) fn check(
             );
             let help = "name another file: this one holds a token";
             reading.problem(problem(role, message, reading).help(help));
-        } else if path.starts_with(&server.token_dir) {
+        } else if in_token_dir {
             let message = format!("`{KEY}` of {} lies in `server.token_dir`", role.name);
             let help = "name another directory: each name in that one is for a token";
             reading.problem(problem(role, message, reading).help(help));
         }
+    }
+}
+
+/// Looks at each directory once. After one that hangs at no more: a start must not wait for each of them.
+fn look(dirs: &BTreeSet<&Path>, token_dir: &Path, reading: &mut Reading<'_>) {
+    let token_dir = (!dirs.is_empty()).then_some(token_dir);
+    for dir in dirs.iter().copied().chain(token_dir) {
+        match reading.host.directory(dir) {
+            Ok(directory) => {
+                reading.directories.insert(dir.to_owned(), directory);
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut => return,
+            Err(_) => {}
+        }
+    }
+}
+
+/// A directory on this host, which a link may have given two names, or one that is known by its name alone.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Home<'p> {
+    Here((u64, u64)),
+    Named(&'p Path),
+}
+
+impl<'p> Home<'p> {
+    fn of(dir: &'p Path, reading: &Reading<'_>) -> Self {
+        let known = reading.directories.get(dir);
+        known.map_or(Self::Named(dir), |known| Self::Here(known.identity))
     }
 }
 
@@ -128,8 +171,11 @@ pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Ro
         let Some((role, path)) = of(role) else {
             continue;
         };
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        let Ok(Directory { mode, in_memory }) = reading.host.directory(dir) else {
+        let dir = dir(path);
+        let Some(&Directory {
+            mode, in_memory, ..
+        }) = reading.directories.get(dir)
+        else {
             continue;
         };
         let mut warn = |id, message: String, help: &str| {
@@ -144,11 +190,22 @@ pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Ro
                 "name a file on a tmpfs, such as /run/roletap/files/NAME: what is deleted on a disk is not gone",
             );
         }
-        if mode & 0o1002 == 0o0002 {
+        if mode & 0o0002 != 0 {
+            // A sticky bit keeps what lies there, and the first to come is not always us.
+            let (what, help) = match mode & 0o1000 {
+                0 => (
+                    "replace what lies",
+                    "take write permission from others (`chmod o-w`)",
+                ),
+                _ => (
+                    "put a file of their own",
+                    "name a file in a directory of roletap's, such as /run/roletap/files",
+                ),
+            };
             warn(
                 "credentials-file-in-open-directory",
-                format!("every user of this host may replace what lies in {dir}"),
-                "a client could be led to another's credentials: take write permission from others (`chmod o-w`)",
+                format!("every user of this host may {what} in {dir}"),
+                &format!("a client could be led to another's credentials: {help}"),
             );
         }
     }
@@ -157,6 +214,10 @@ pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Ro
 
 fn of(role: &Arc<Role>) -> Option<(&Role, &Path)> {
     Some((role, role.credentials_file.as_ref()?.path.as_path()))
+}
+
+fn dir(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 fn problem(role: &Role, message: String, reading: &Reading<'_>) -> Problem {

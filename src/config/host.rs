@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 /// Memory, as tmpfs is, and never swapped (linux/magic.h; nix has no name for it).
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+/// A directory in a file system that hangs tells nothing, and keeps no start and no reload waiting for longer.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// The machine, as far as a configuration depends on it.
 pub trait Host {
@@ -26,7 +30,7 @@ pub trait Host {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// The number of a user; `None` if there is none of this name.
     fn user_id(&self, name: &str) -> io::Result<Option<u32>>;
-    /// A directory that files are to be written to.
+    /// A directory that files are to be written to; `TimedOut` where its file system hangs.
     fn directory(&self, path: &Path) -> io::Result<Directory>;
 }
 
@@ -37,6 +41,8 @@ pub struct Directory {
     pub mode: u32,
     /// Whether what lies in it is never on a disk.
     pub in_memory: bool,
+    /// Device and inode: the same for all its names.
+    pub identity: (u64, u64),
 }
 
 /// The machine we run on.
@@ -89,16 +95,30 @@ impl Host for ThisHost {
     }
 
     fn directory(&self, path: &Path) -> io::Result<Directory> {
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        let kind = statfs(path)?.filesystem_type();
-        Ok(Directory {
-            mode: metadata.mode(),
-            in_memory: kind == TMPFS_MAGIC || kind == RAMFS_MAGIC,
-        })
+        let (send, seen) = mpsc::sync_channel(1);
+        let path = path.to_owned();
+        std::thread::Builder::new()
+            .name("directory".to_owned())
+            .spawn(move || {
+                // Nobody listens any more where it took too long.
+                let _ = send.send(directory(&path));
+            })?;
+        seen.recv_timeout(LONGEST_LOOK)
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
+}
+
+fn directory(path: &Path) -> io::Result<Directory> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let kind = statfs(path)?.filesystem_type();
+    Ok(Directory {
+        mode: metadata.mode(),
+        in_memory: kind == TMPFS_MAGIC || kind == RAMFS_MAGIC,
+        identity: (metadata.dev(), metadata.ino()),
+    })
 }
 
 /// A machine that is made up, for tests and for trying a configuration meant for elsewhere.

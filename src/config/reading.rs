@@ -1,9 +1,10 @@
 //! What one reading of the files has gathered so far. Every reader adds to it, none looks back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::files::Source;
-use super::host::Host;
+use super::host::{Directory, Host};
 use super::problem::{Place, Problem};
 use crate::role::Refused;
 
@@ -26,6 +27,8 @@ pub(super) struct Reading<'h> {
     pub(super) names_host: BTreeSet<(String, &'static str)>,
     /// Users that were looked up, so that a thousand roles ask once.
     pub(super) users: BTreeMap<String, Result<u32, Refused>>,
+    /// Directories of files to be written, as far as they are there: looked at once, for a thousand roles too.
+    pub(super) directories: BTreeMap<PathBuf, Directory>,
 }
 
 /// A key that nobody asked for.
@@ -53,6 +56,7 @@ impl<'h> Reading<'h> {
             accepted: BTreeSet::new(),
             names_host: BTreeSet::new(),
             users: BTreeMap::new(),
+            directories: BTreeMap::new(),
         }
     }
 

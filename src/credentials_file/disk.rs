@@ -5,8 +5,10 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nix::fcntl::OFlag;
+use zeroize::Zeroizing;
 
 use super::{Known, Lying, text};
 use crate::credentials::Credentials;
@@ -18,6 +20,9 @@ const MODE: u32 = 0o640;
 /// Longer than any first line of ours.
 const LONGEST_LINE: u64 = 512;
 
+/// To a unit with `ProtectHome=`, whatever their permissions are (systemd.exec(5)).
+const CLOSED: [&str; 3] = ["/home", "/root", "/run/user"];
+
 /// One thing to do about one file.
 #[derive(Debug)]
 pub struct Job {
@@ -27,6 +32,8 @@ pub struct Job {
     pub what: What,
     /// The first in this process: what a killed one left unfinished is swept.
     pub first: bool,
+    /// When it was begun.
+    pub at: SystemTime,
 }
 
 /// What can be done about a file.
@@ -64,7 +71,7 @@ pub fn carry_out(job: &Job) -> Result<Known, String> {
             Found::Nothing | Found::Theirs(_) => Ok(Known::Nothing),
         },
         What::Write(role, credentials) => match &role.credentials_file {
-            Some(file) => write(path, file, role, credentials),
+            Some(file) => write(job, file, role, credentials),
             None => Ok(Known::Unseen),
         },
         What::Remove => {
@@ -77,15 +84,16 @@ pub fn carry_out(job: &Job) -> Result<Known, String> {
 }
 
 fn write(
-    path: &Path,
+    job: &Job,
     file: &CredentialsFile,
     role: &Role,
     credentials: &Credentials,
 ) -> Result<Known, String> {
-    let group = file.group.as_ref();
+    let (path, group) = (job.path.as_path(), file.group.as_ref());
     let doing = || format!("cannot write {}", path.display());
     let refused = |error: io::Error| format!("{}: {error}{}", doing(), advice(&error, path, group));
-    if let Found::Theirs(what) = found(path).map_err(refused)? {
+    let before = found(path).map_err(refused)?;
+    if let Found::Theirs(what) = before {
         return Err(format!(
             "{}: {what}; move it away, or name another file",
             doing()
@@ -94,10 +102,18 @@ fn write(
     let gid = group
         .map(|group| files::group_id(group.key, &group.name))
         .transpose()
-        .map_err(|what| format!("{}: {what}", doing()))?;
+        .map_err(|what| format!("{}: {what}", doing()));
     let text = text(file, role, credentials);
-    files::write(path, text.as_bytes(), MODE, gid).map_err(refused)?;
-    Ok(Known::Lies(Lying::of(role, credentials)))
+    let written = gid
+        .and_then(|gid| files::write(path, text.as_bytes(), MODE, gid).map_err(refused))
+        .map(|()| Known::Lies(Lying::of(role, credentials)));
+    // What cannot be replaced goes at its end all the same.
+    if let (Err(_), Found::Ours(lying)) = (&written, &before)
+        && lying.has_ended(job.at)
+    {
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 fn found(path: &Path) -> io::Result<Found> {
@@ -114,11 +130,18 @@ fn found(path: &Path) -> io::Result<Found> {
     }
     // It may have become something else meanwhile: a link is not followed, and a pipe not waited for.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits())
-        .open(path)?;
-    let mut start = Vec::new();
+        .open(path);
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Ok(Found::Theirs("it is not for us to read"));
+        }
+        opened => opened?,
+    };
+    // Behind the first line begin secrets.
+    let mut start = Zeroizing::new(Vec::with_capacity(LONGEST_LINE as usize));
     file.take(LONGEST_LINE).read_to_end(&mut start)?;
     if start.is_empty() {
         return Ok(Found::Nothing);
@@ -156,16 +179,41 @@ fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) 
             files::own_name().unwrap_or_else(|| "USER".to_owned()),
         ),
         ErrorKind::NotADirectory => format!("; {dir} has to be a directory"),
+        ErrorKind::PermissionDenied if CLOSED.iter().any(|home| path.starts_with(home)) => format!(
+            "; under systemd that is closed (ProtectHome=): name a file in /run/roletap/files; else {dir} has to be writable for {}",
+            whoami()
+        ),
         ErrorKind::PermissionDenied => format!(
             "; {dir} has to be writable for {}, and every directory above it passable",
             whoami()
         ),
         ErrorKind::ReadOnlyFilesystem => format!(
-            "; under systemd only /run/roletap is writable: name a file in /run/roletap/files, or add ReadWritePaths={dir}"
+            "; under systemd only /run/roletap is writable: name a file in /run/roletap/files, or add ReadWritePaths=-{dir}"
         ),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             format!("; make room on the file system of {dir}")
         }
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_is_one_that_can_be_followed() {
+        let advised =
+            |kind: ErrorKind, path: &str| advice(&io::Error::from(kind), Path::new(path), None);
+        // Without the dash the unit does not start where the directory is missing.
+        let read_only = advised(ErrorKind::ReadOnlyFilesystem, "/var/lib/sink/a");
+        assert!(
+            read_only.ends_with("ReadWritePaths=-/var/lib/sink"),
+            "{read_only}"
+        );
+        let home = advised(ErrorKind::PermissionDenied, "/home/sink/.aws/credentials");
+        assert!(home.contains("ProtectHome="), "{home}");
+        let other = advised(ErrorKind::PermissionDenied, "/homes/a");
+        assert!(!other.contains("ProtectHome="), "{other}");
     }
 }

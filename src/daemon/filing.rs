@@ -4,7 +4,7 @@
 //! answers waits for none of them. Files are left in place when the process ends: clients go on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +18,17 @@ use crate::refresher::News;
 use crate::role::Role;
 use crate::slots::{Counts, Filed, Slot, Slots, Table};
 
-/// Threads at once: a file system that hangs must leave some of the runtime's for names and tokens.
+/// Threads at once, beside those that hang.
 const AT_ONCE: usize = 16;
+/// With those that hang: a file system must leave some of the runtime's for names and tokens.
+const AT_MOST: usize = 128;
+/// A write that takes longer hangs: it makes room for other directories, and in its own no other begins.
+const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// Credentials end by the wall, and sleeping is monotonic: see `refresher.rs`.
 const NAP: Duration = Duration::from_secs(30);
 /// Changes come in swarms, and each turn looks at all files: what comes within this time is one turn.
 const GATHER: Duration = Duration::from_millis(5);
-/// A write that takes longer is told.
+/// A write that takes longer is told, and counts as one that failed each time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// After a failure, doubling with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -71,7 +75,8 @@ struct Place {
 
 struct AtWork {
     since: Instant,
-    told: bool,
+    /// How often it was counted as stuck.
+    stuck: u32,
     /// A reload has come meanwhile, so what will be known is not enough.
     again: bool,
 }
@@ -169,11 +174,13 @@ where
     fn turn(&mut self) -> Option<Duration> {
         let (now, clock) = (self.clock.now(), Instant::now());
         self.places.retain(|_, place| !place.is_done_with());
+        let hanging = self.hanging(clock);
+        let mut running = self.jobs.len().saturating_sub(hanging.len());
         let mut nap = (!self.places.is_empty()).then_some(NAP);
         let mut no_later_than = |wait: Duration| nap = nap.map(|nap| nap.min(wait));
         for (path, place) in &mut self.places {
             if let Some(at_work) = &mut place.at_work {
-                at_work.tell_if_stuck(&place.role, clock);
+                at_work.tell_if_stuck(&place.role, &place.counts, clock);
                 continue;
             }
             if let Some(wait) = place.pause(clock) {
@@ -190,18 +197,24 @@ where
                 Step::Write(credentials) => What::Write(place.role.clone(), credentials),
                 Step::Remove => What::Remove,
             };
-            // The rest begins when one of these ends.
-            if self.jobs.len() >= AT_ONCE {
+            // The rest begins when one of these ends, or turns out to hang.
+            if running >= AT_ONCE || self.jobs.len() >= AT_MOST {
+                no_later_than(HANGS_AFTER);
                 continue;
             }
+            if hanging.iter().any(|dir| dir.as_deref() == path.parent()) {
+                continue;
+            }
+            running += 1;
             place.at_work = Some(AtWork {
                 since: clock,
-                told: false,
+                stuck: 0,
                 again: false,
             });
             let job = Job {
                 path: path.clone(),
                 first: !std::mem::replace(&mut place.touched, true),
+                at: now,
                 what,
             };
             let work = self.work.clone();
@@ -222,6 +235,18 @@ where
             });
         }
         nap
+    }
+
+    /// The directory of each job that hangs.
+    fn hanging(&self, now: Instant) -> Vec<Option<PathBuf>> {
+        let places = self.places.iter();
+        let hanging = places.filter(|(_, place)| {
+            let at_work = place.at_work.as_ref();
+            at_work.is_some_and(|work| now.saturating_duration_since(work.since) >= HANGS_AFTER)
+        });
+        hanging
+            .map(|(path, _)| path.parent().map(Path::to_owned))
+            .collect()
     }
 
     fn conclude(&mut self, done: Done) {
@@ -339,9 +364,13 @@ impl Place {
 }
 
 impl AtWork {
-    fn tell_if_stuck(&mut self, role: &Role, now: Instant) {
-        if !self.told && now.saturating_duration_since(self.since) >= STUCK_AFTER {
-            self.told = true;
+    fn tell_if_stuck(&mut self, role: &Role, counts: &Counts, now: Instant) {
+        let lasts = now.saturating_duration_since(self.since);
+        if lasts < STUCK_AFTER.saturating_mul(self.stuck + 1) {
+            return;
+        }
+        counts.filed(Filed::Failed);
+        if self.stuck == 0 {
             let path = role
                 .credentials_file
                 .as_ref()
@@ -352,6 +381,7 @@ impl AtWork {
                 "writing the credentials file does not end: is its file system well? The role is vended all the same"
             );
         }
+        self.stuck += 1;
     }
 }
 
@@ -362,6 +392,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::credentials_file::Lying;
     use crate::lifecycle::{Jitter, RoleState};
     use crate::refresher::Progress;
     use crate::simulated::{at, config, credentials};
@@ -375,27 +406,32 @@ mod tests {
     struct Disk {
         hanging: Mutex<BTreeSet<PathBuf>>,
         freed: Condvar,
+        begun: Mutex<BTreeSet<PathBuf>>,
         done: Mutex<Vec<String>>,
     }
 
     impl Disk {
         fn carry_out(&self, job: &Job) -> Result<Known, String> {
+            self.begun.lock().unwrap().insert(job.path.clone());
             let mut hanging = self.hanging.lock().unwrap();
             while hanging.contains(&job.path) {
                 let (still, timed_out) = self.freed.wait_timeout(hanging, TOO_LONG).unwrap();
                 assert!(!timed_out.timed_out(), "whoever frees it waits for it");
                 hanging = still;
             }
-            let what = match &job.what {
-                What::Look => "look",
-                What::Write(_, credentials) => credentials.access_key_id(),
-                What::Remove => "remove",
+            let (what, known) = match &job.what {
+                What::Look => ("look", Known::Nothing),
+                What::Write(role, credentials) => (
+                    credentials.access_key_id(),
+                    Known::Lies(Lying::of(role, credentials)),
+                ),
+                What::Remove => ("remove", Known::Nothing),
             };
             self.done
                 .lock()
                 .unwrap()
                 .push(format!("{} {what}", job.path.display()));
-            Ok(Known::Nothing)
+            Ok(known)
         }
 
         fn free(&self) {
@@ -429,13 +465,14 @@ mod tests {
         progress.concluded();
     }
 
-    #[tokio::test]
-    async fn a_file_that_hangs_keeps_no_other_waiting_and_is_written_once_at_a_time() {
+    /// A clerk and a role for each of the paths.
+    fn filing(paths: &[&str], hanging: &[&str]) -> (Vec<Writer>, Progress, Arc<Disk>) {
         let mut table = Table::default();
         let mut writers = Vec::new();
-        for name in ["a", "b"] {
-            let file = format!("credentials_file = \"/run/{name}\"");
-            let role = config(&[name], 3600, &file)
+        for (at, path) in paths.iter().enumerate() {
+            let file = format!("credentials_file = \"{path}\"");
+            let name = format!("r{at}");
+            let role = config(&[&name], 3600, &file)
                 .roles
                 .into_values()
                 .next()
@@ -447,7 +484,8 @@ mod tests {
         let slots = Arc::new(Slots::default());
         slots.publish(table);
         let disk = Arc::new(Disk::default());
-        disk.hanging.lock().unwrap().insert("/run/a".into());
+        let hang = hanging.iter().map(PathBuf::from);
+        disk.hanging.lock().unwrap().extend(hang);
         let progress = Progress::new();
         let work = {
             let disk = disk.clone();
@@ -455,6 +493,12 @@ mod tests {
         };
         let clock = SharedTimeSource::new(Clock(at(60)));
         tokio::spawn(Clerk::new(slots, clock, work).follow(progress.news()));
+        (writers, progress, disk)
+    }
+
+    #[tokio::test]
+    async fn a_file_that_hangs_keeps_no_other_waiting_and_is_written_once_at_a_time() {
+        let (mut writers, progress, disk) = filing(&["/run/a", "/run/b"], &["/run/a"]);
         for serial in 1..4 {
             publish(&mut writers[0], serial, &progress);
             publish(&mut writers[1], 10 + serial, &progress);
@@ -479,5 +523,21 @@ mod tests {
                 .any(|done| done == "/run/a ASIA0000000000000002"),
             "{done:?}"
         );
+    }
+    #[tokio::test]
+    async fn a_directory_that_hangs_keeps_no_other_waiting_with_however_many_files() {
+        let many: Vec<String> = (0..3 * AT_ONCE).map(|at| format!("/hung/{at}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (mut writers, progress, disk) = filing(&[&many[..], &["/run/b"]].concat(), &many);
+        for writer in &mut writers {
+            publish(writer, 1, &progress);
+        }
+        disk.has_done("/run/b ASIA0000000000000001").await;
+        let begun = disk.begun.lock().unwrap().len();
+        assert_eq!(begun, AT_ONCE + 1, "no more of its files are tried");
+        disk.free();
+        for path in many {
+            disk.has_done(&format!("{path} ASIA0000000000000001")).await;
+        }
     }
 }

@@ -139,7 +139,7 @@ pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
         out,
         "roletap_credentials_file_writes_total",
         "counter",
-        "Writes of the credentials file of roles that have one; a removal that failed counts, too.",
+        "Writes of the credentials file of roles that have one; a removal that failed counts, too, and each 30 s of one that does not end.",
     );
     for slot in slots().filter(|slot| slot.role.credentials_file.is_some()) {
         for (outcome, count) in Filed::ALL.iter().zip(&slot.counts.filed) {

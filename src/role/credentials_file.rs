@@ -24,7 +24,8 @@ pub struct CredentialsFileGroup {
     pub key: &'static str,
 }
 
-/// The name of a profile: 1 to 64 of `[A-Za-z0-9_./%@:+-]`, which every SDK's parser takes for one.
+/// The name of a profile: 1 to 64 of `[A-Za-z0-9_./%@:+-]`, which every SDK's parser takes for one. Not `DEFAULT`, which is no
+/// profile to botocore (configparser), and not `__proto__`, which is none to JavaScript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileName(String);
 
@@ -74,6 +75,10 @@ impl ProfileName {
     pub fn parse(text: &str) -> Result<Self, Refused> {
         const MARKS: &str = "_./%@:+-";
         let expected = format!("expected 1 to 64 letters, digits and {MARKS}");
+        if ["DEFAULT", "__proto__"].contains(&text) {
+            let what = format!("is `{text}`, which not every SDK takes for a profile");
+            return Err(Refused::new(what, "expected another name"));
+        }
         let odd = text
             .chars()
             .find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
@@ -119,7 +124,21 @@ mod tests {
         for good in ["default", "Orders-2.eu/west:1@x+%_", &"x".repeat(64)] {
             assert_eq!(ProfileName::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a b", "a]", "a\n[b]", "é", "a=b", "#a", &"x".repeat(65)] {
+        for good in ["Default", "DEFAULTS"] {
+            assert!(ProfileName::parse(good).is_ok(), "{good:?}");
+        }
+        for bad in [
+            "DEFAULT",
+            "__proto__",
+            "",
+            "a b",
+            "a]",
+            "a\n[b]",
+            "é",
+            "a=b",
+            "#a",
+            &"x".repeat(65),
+        ] {
             assert!(ProfileName::parse(bad).is_err(), "{bad:?}");
         }
     }

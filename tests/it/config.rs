@@ -29,14 +29,22 @@ fn host() -> FixedHost {
     host.env.insert("CELL".into(), "eu-1".into());
     host.users.insert("sink".into(), 1001);
     host.users.insert("nobody".into(), 65_534);
-    for (path, mode, in_memory) in [
-        ("/run/roletap/files", 0o755, true),
-        ("/dev/shm", 0o1777, true),
-        ("/dev/shm/open", 0o777, true),
-        ("/var/lib/sink", 0o750, false),
-        ("/var/lib/open", 0o757, false),
+    for (path, mode, in_memory, inode) in [
+        ("/run/roletap/files", 0o755, true, 1),
+        ("/run/roletap/tokens", 0o711, true, 2),
+        // A link.
+        ("/var/run/roletap/files", 0o755, true, 1),
+        ("/var/run/roletap/tokens", 0o711, true, 2),
+        ("/dev/shm", 0o1777, true, 3),
+        ("/dev/shm/open", 0o777, true, 4),
+        ("/var/lib/sink", 0o750, false, 5),
+        ("/var/lib/open", 0o757, false, 6),
     ] {
-        let directory = Directory { mode, in_memory };
+        let directory = Directory {
+            mode,
+            in_memory,
+            identity: (1, inode),
+        };
         host.directories.insert(path.into(), directory);
     }
     host.env

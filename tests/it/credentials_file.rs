@@ -268,6 +268,25 @@ fn it_is_removed_when_its_credentials_have_ended() {
 }
 
 #[test]
+fn what_has_ended_and_cannot_be_replaced_goes_all_the_same() {
+    let sts = FakeSts::start();
+    let (mut daemon, path) = filed(with(&sts).sessions_of(6), "");
+    written(&path);
+    // From now on nothing can be written, while credentials come as ever.
+    daemon.text.set_role(
+        "orders",
+        &format!(
+            "{}\ncredentials_file_group = \"no-such-group-here\"",
+            named(&path)
+        ),
+    );
+    daemon.reload();
+    daemon.logged(ONE_ERROR);
+    removed(&path);
+    daemon.vended("orders");
+}
+
+#[test]
 fn a_denial_removes_it_only_where_that_is_wanted() {
     let sts = FakeSts::start();
     let setup = with(&sts);
@@ -499,6 +518,38 @@ fn a_file_that_somebody_else_wrote_is_neither_replaced_nor_removed() {
 }
 
 #[test]
+fn a_file_that_only_root_may_read_is_told() {
+    const NOBODY: u32 = 65_534;
+    if !Uid::effective().is_root() {
+        println!("SKIPPED: only root may leave a file of root's");
+        return;
+    }
+    let sts = FakeSts::start();
+    let setup = with(&sts);
+    let path = files(&setup).join("orders");
+    let dir = path.parent().expect("a directory").to_owned();
+    let mut daemon = setup.role_with("orders", &named(&path)).prepare();
+    // As a daemon that root has tried by hand leaves it.
+    fs::write(&path, "# written by roletap").expect("to write");
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).expect("a mode");
+    for given in [daemon.home(), &dir] {
+        chown(given, Some(NOBODY), Some(NOBODY)).expect("to give");
+    }
+    fs::set_permissions(daemon.config_path(), PermissionsExt::from_mode(0o644)).expect("a mode");
+    let mut command = daemon.command(&["run"]);
+    command.uid(NOBODY).gid(NOBODY);
+    daemon.spawn_as(command);
+    daemon.wait_until_serving();
+    let line = daemon.logged(ONE_ERROR);
+    assert!(
+        line.contains("it is not for us to read; move it away"),
+        "{line}"
+    );
+    fs::remove_file(&path).expect("to remove");
+    recovers(&daemon, &path);
+}
+
+#[test]
 fn a_group_that_is_not_there_is_told_by_its_key() {
     let sts = FakeSts::start();
     let (mut daemon, path, line) = in_the_way(
@@ -544,6 +595,46 @@ fn an_unwritable_directory_is_told_and_the_role_is_vended() {
     recovers(&daemon, &path);
 }
 
+/// The same command, beside a file system at this directory that answers nothing. `None` where nobody may mount one.
+fn beside_one_that_hangs(dir: &Path, command: &Command) -> Option<Command> {
+    const MOUNT: &str = "exec 3<>/dev/fuse && \
+        mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hangs \"$0\"";
+    let shell = |what: &str| {
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", what]).arg(dir);
+        shell
+    };
+    if finish(&mut shell(MOUNT)).code != Some(0) {
+        println!("SKIPPED: no file system can be mounted here");
+        return None;
+    }
+    let mut beside = shell(&format!("{MOUNT} && exec \"$@\""));
+    beside.arg(command.get_program()).args(command.get_args());
+    beside.env_clear();
+    for (name, value) in command.get_envs() {
+        beside.env(name, value.unwrap_or_default());
+    }
+    Some(beside)
+}
+
+#[test]
+fn a_file_system_that_hangs_keeps_no_start_and_no_reload_waiting() {
+    let sts = FakeSts::start();
+    let setup = with(&sts).role("other");
+    let path = files(&setup).join("orders");
+    let mut daemon = setup.role_with("orders", &named(&path)).prepare();
+    let dir = path.parent().expect("a directory");
+    let Some(command) = beside_one_that_hangs(dir, &daemon.command(&["run"])) else {
+        return;
+    };
+    daemon.spawn_as(command);
+    daemon.wait_until_serving();
+    daemon.vended("orders");
+    daemon.reload();
+    daemon.vended("other");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
 #[test]
 fn check_looks_at_where_it_lies() {
     let sts = FakeSts::start();
@@ -562,6 +653,12 @@ fn check_looks_at_where_it_lies() {
         "{checked:?}"
     );
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o1777)).expect("a mode");
+    let checked = daemon.run(&["check"]);
+    assert!(
+        checked.stdout.contains("put a file of their own"),
+        "{checked:?}"
+    );
+    fs::set_permissions(&dir, PermissionsExt::from_mode(0o775)).expect("a mode");
     let checked = daemon.run(&["check"]);
     assert!(
         !checked
