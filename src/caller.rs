@@ -153,19 +153,7 @@ impl fmt::Display for Unseen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::role::User;
-
-    fn callers(users: &[u32], units: &[&str]) -> Callers {
-        let user = |uid: &u32| User {
-            name: uid.to_string(),
-            uid: *uid,
-        };
-        let unit = |name: &&str| UnitName::parse(name).unwrap();
-        Callers {
-            users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
-            units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
-        }
-    }
+    use crate::simulated::callers;
 
     fn seen(uid: u32, group: u64) -> Result<Caller, Unseen> {
         let group = (group > 0).then_some(group);

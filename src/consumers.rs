@@ -61,22 +61,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::role::{UnitName, User};
+    use crate::role::UnitName;
+    use crate::simulated::callers;
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn callers(users: &[u32], units: &[&str]) -> Callers {
-        let user = |uid: &u32| User {
-            name: uid.to_string(),
-            uid: *uid,
-        };
-        let unit = |name: &&str| UnitName::parse(name).unwrap();
-        Callers {
-            users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
-            units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
-        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn sweep(path: &Path) {
 }
 
 /// What is known of the file at `path`, if there is one.
-pub fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
+fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -94,8 +94,18 @@ fn is_plain_and_ours(metadata: &Metadata) -> io::Result<()> {
 }
 
 fn not_ours() -> io::Error {
-    io::Error::other("it is not a plain file of ours; remove it")
+    io::Error::other(NotOurs)
 }
+
+/// Whether an error says that something else lies there.
+pub fn is_not_ours(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<NotOurs>())
+}
+
+/// Something else lies there.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not a plain file of ours; remove it")]
+struct NotOurs;
 
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)

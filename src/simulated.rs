@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::{Config, FixedHost, Source};
 use crate::credentials::{Credentials, Grant, Secret};
 use crate::issuer::{Class, IssueError, Issuer};
-use crate::role::Role;
+use crate::role::{Callers, Role, UnitName, User};
 
 mod truth;
 mod weeks;
@@ -78,6 +78,19 @@ pub(crate) fn error(class: Class) -> IssueError {
         what: "as scripted".to_owned(),
         advice: Box::default(),
         retry_after: None,
+    }
+}
+
+/// What lets in these users of these units; where there are none, nothing is demanded of them.
+pub(crate) fn callers(users: &[u32], units: &[&str]) -> Callers {
+    let user = |uid: &u32| User {
+        name: uid.to_string(),
+        uid: *uid,
+    };
+    let unit = |name: &&str| UnitName::parse(name).unwrap();
+    Callers {
+        users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
+        units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
     }
 }
 

@@ -1,18 +1,16 @@
 //! Looks at a file of credentials, writes it, takes it away. Blocks for as long as the file system likes.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::{Known, Lying, text};
 use crate::credentials::Credentials;
-use crate::files::{self, plain_file_of_ours, whoami};
+use crate::files::{self, whoami};
 use crate::role::{CredentialsFile, CredentialsFileGroup, Role};
 
 /// Readable for the group, and for nobody else.
@@ -117,28 +115,19 @@ fn write(
 }
 
 fn found(path: &Path) -> io::Result<Found> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(error),
-        Ok(metadata) if metadata.is_symlink() => {
-            return Ok(Found::Theirs("it is a symbolic link"));
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Ok(Found::Theirs("it is a symbolic link"));
+    }
+    let file = match files::open_ours(path) {
+        Ok(Some((file, _))) => file,
+        Ok(None) => return Ok(Found::Nothing),
+        Err(error) if files::is_not_ours(&error) => {
+            return Ok(Found::Theirs("it is not a plain file of ours"));
         }
-        Ok(_) => {}
-    }
-    if plain_file_of_ours(path).is_err() {
-        return Ok(Found::Theirs("it is not a plain file of ours"));
-    }
-    // It may have become something else meanwhile: a link is not followed, and a pipe not waited for.
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(path);
-    let file = match opened {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Ok(Found::Theirs("it is not for us to read"));
         }
-        opened => opened?,
+        Err(error) => return Err(error),
     };
     // Behind the first line begin secrets.
     let mut start = Zeroizing::new(Vec::with_capacity(LONGEST_LINE as usize));

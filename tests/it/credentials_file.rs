@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Group, Uid};
 use serde_json::{Value, json};
 
+use crate::support::client::{credentials_found_by, say, variables};
 use crate::support::harness::{Daemon, Setup, arn, finish, text, wait_for, with};
 use crate::support::sts::{FakeSts, Fault};
 
@@ -687,33 +688,11 @@ fn lies_in_memory(dir: &Path) -> bool {
 
 // === Amazon's own client ===
 
-/// What the SDK's provider makes of its environment. A process of its own: the environment is its input.
-fn the_sdk_says_what_it_found() {
-    use aws_config::profile::ProfileFileCredentialsProvider;
-    use aws_credential_types::provider::ProvideCredentials;
-
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let provider = ProfileFileCredentialsProvider::builder().build();
-    let credentials = runtime
-        .block_on(provider.provide_credentials())
-        .expect("the SDK to be content");
-    println!(
-        "\nclient: {}",
-        json!([
-            credentials.access_key_id(),
-            credentials.secret_access_key(),
-            credentials.session_token(),
-        ])
-    );
-}
-
 #[test]
 fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_lies_there() {
     if std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").is_some() {
-        return the_sdk_says_what_it_found();
+        use aws_config::profile::ProfileFileCredentialsProvider;
+        return say(async { ProfileFileCredentialsProvider::builder().build() });
     }
     let sts = FakeSts::start();
     let (daemon, path) = filed(
@@ -743,24 +722,11 @@ fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_lies_there() {
         "{unset:?}"
     );
     assert!(!unset.contains(&json!("AWS_PROFILE")), "{unset:?}");
-    let mut client = Command::new(std::env::current_exe().expect("ourselves"));
-    client
-        .args([
-            "--exact",
-            "credentials_file::the_sdk_of_rust_is_led_here_by_env_and_reads_what_lies_there",
-            "--nocapture",
-        ])
-        .env_clear()
-        .env("HOME", daemon.home());
-    for (name, value) in settings["set"].as_object().expect("variables") {
-        client.env(name, text(value));
-    }
-    let finished = finish(&mut client);
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let said = finished
-        .stdout
-        .lines()
-        .find_map(|line| line.strip_prefix("client: "));
-    let said: Value = serde_json::from_str(said.expect("a line")).expect("JSON");
-    assert_eq!(said, json!([read.key, read.secret, read.token]));
+    let mut set = variables(&settings);
+    set.push(("HOME".to_owned(), daemon.home().display().to_string()));
+    let said = credentials_found_by(
+        "credentials_file::the_sdk_of_rust_is_led_here_by_env_and_reads_what_lies_there",
+        &set,
+    );
+    assert_eq!(said, json!([read.key, read.secret, read.token, null, null]));
 }

@@ -1,12 +1,12 @@
 //! `[imds.NAME]`: instance metadata over real sockets, and what Amazon's own client makes of it.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
+use crate::support::client::{credentials_found_by, say, variables};
 use crate::support::harness::{
     Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, unshared, with,
 };
@@ -515,38 +515,11 @@ fn whoever_comes_by_a_socket_of_another_network_namespace_is_unknown_and_one_of_
 
 // === Amazon's own client ===
 
-/// What the SDK's provider makes of its environment. A process of its own: the environment is its input.
-fn the_sdk_says_what_it_found() {
-    use aws_config::imds::credentials::ImdsCredentialsProvider;
-    use aws_credential_types::provider::ProvideCredentials;
-
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let credentials = runtime
-        .block_on(async {
-            ImdsCredentialsProvider::builder()
-                .build()
-                .provide_credentials()
-                .await
-        })
-        .expect("the SDK to be content");
-    println!(
-        "\nclient: {}",
-        json!([
-            credentials.access_key_id(),
-            credentials.secret_access_key(),
-            credentials.session_token(),
-            credentials.expiry().is_some(),
-        ])
-    );
-}
-
 #[test]
 fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend() {
     if std::env::var_os("AWS_EC2_METADATA_SERVICE_ENDPOINT").is_some() {
-        return the_sdk_says_what_it_found();
+        use aws_config::imds::credentials::ImdsCredentialsProvider;
+        return say(async { ImdsCredentialsProvider::builder().build() });
     }
     let sts = FakeSts::start();
     let front = fronted(with(&sts).role("orders").role("none"), "");
@@ -568,30 +541,17 @@ fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend() {
         unset.contains(&json!("AWS_CONTAINER_CREDENTIALS_FULL_URI")),
         "{unset:?}"
     );
-    let mut client = Command::new(std::env::current_exe().expect("ourselves"));
-    client
-        .args([
-            "--exact",
-            "imds::the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend",
-            "--nocapture",
-        ])
-        .env_clear();
-    for (name, value) in settings["set"].as_object().expect("variables") {
-        client.env(name, text(value));
-    }
-    let finished = finish(&mut client);
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let said = finished
-        .stdout
-        .lines()
-        .find_map(|line| line.strip_prefix("client: "));
-    let said: Value = serde_json::from_str(said.expect("a line")).expect("JSON");
+    let said = credentials_found_by(
+        "imds::the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend",
+        &variables(&settings),
+    );
     let issued = issued_of(&sts, "orders");
     let expected = json!([
         issued.access_key_id,
         issued.secret_access_key,
         issued.session_token,
-        true,
+        issued.expires_at.as_second(),
+        null,
     ]);
     assert_eq!(said, expected);
 }

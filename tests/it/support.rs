@@ -1,4 +1,5 @@
 //! What the tests share.
+pub(crate) mod client;
 pub(crate) mod hanging;
 pub mod harness;
 pub(crate) mod namespace;

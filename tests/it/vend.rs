@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+use crate::support::client::{credentials_found_by, say};
 use crate::support::harness::{
-    Answer, Connection, Daemon, Port, Setup, arn, finish, metric_in, pause, request, text,
-    wait_for, with,
+    Answer, Connection, Daemon, Port, Setup, arn, metric_in, pause, request, text, wait_for, with,
 };
 use crate::support::sts::{FakeSts, Fault};
 
@@ -707,42 +707,11 @@ fn ten_thousand_requests_with_nothing_in_hand_are_all_refused_in_order() {
 
 // === Amazon's own client ===
 
-/// What the SDK's container provider makes of its environment. A process of its own: the environment is its input.
-fn the_sdk_says_what_it_found() {
-    use aws_config::ecs::EcsCredentialsProvider;
-    use aws_credential_types::provider::ProvideCredentials;
-
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let credentials = runtime
-        .block_on(async {
-            EcsCredentialsProvider::builder()
-                .build()
-                .provide_credentials()
-                .await
-        })
-        .expect("the SDK to be content");
-    let expiry = credentials
-        .expiry()
-        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    println!(
-        "\nclient: {}",
-        serde_json::json!([
-            credentials.access_key_id(),
-            credentials.secret_access_key(),
-            credentials.session_token(),
-            expiry.map(|at| at.as_secs()),
-            credentials.account_id().map(|id| id.as_str()),
-        ])
-    );
-}
-
 #[test]
 fn the_sdk_of_rust_reads_what_we_vend() {
     if std::env::var_os("AWS_CONTAINER_CREDENTIALS_FULL_URI").is_some() {
-        return the_sdk_says_what_it_found();
+        use aws_config::ecs::EcsCredentialsProvider;
+        return say(async { EcsCredentialsProvider::builder().build() });
     }
     let sts = FakeSts::start();
     let daemon = one_role(&sts)
@@ -750,30 +719,15 @@ fn the_sdk_of_rust_reads_what_we_vend() {
         .start();
     for (role, account) in [("orders", None), ("ledger", Some("111122223333"))] {
         daemon.vended(role);
-        let client = std::env::current_exe().expect("ourselves");
-        let mut client = std::process::Command::new(client);
-        client
-            .args([
-                "--exact",
-                "vend::the_sdk_of_rust_reads_what_we_vend",
-                "--nocapture",
-            ])
-            .env_clear()
-            .env(
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                format!("http://{}/v1/credentials/{role}", daemon.vend_address()),
-            )
-            .env(
-                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-                daemon.token_path(role),
-            );
-        let finished = finish(&mut client);
-        assert_eq!(finished.code, Some(0), "{finished:?}");
-        let said = finished
-            .stdout
-            .lines()
-            .find_map(|line| line.strip_prefix("client: "));
-        let said: serde_json::Value = serde_json::from_str(said.expect("a line")).expect("JSON");
+        let uri = format!("http://{}/v1/credentials/{role}", daemon.vend_address());
+        let token = daemon.token_path(role).display().to_string();
+        let said = credentials_found_by(
+            "vend::the_sdk_of_rust_reads_what_we_vend",
+            &[
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), uri),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE".to_owned(), token),
+            ],
+        );
         let issued = sts.issued();
         let issued = issued
             .iter()
