@@ -328,7 +328,8 @@ fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
 
 /// The trimmed content, if it can be a token: it has to fit into a header.
 fn token_in(file: File) -> io::Result<Option<Zeroizing<String>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+    // Never moved while it is filled: what a vector leaves behind when it grows is not wiped.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 2));
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return Ok(None);

@@ -36,6 +36,8 @@ const KERNEL: u32 = 0;
 #[derive(Debug, Default)]
 pub struct Kernel {
     line: Mutex<Line>,
+    /// Sockets that it has shown us in our own network namespace. They never leave it.
+    here: Mutex<Vec<Handed>>,
     units: Units,
 }
 
@@ -105,7 +107,11 @@ impl Kernel {
         let line = self.line();
         let line = line.open().ok_or(Unseen::Blind)?;
         if let Some(handed) = handed {
-            see_here(line, handed)?;
+            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+            if !here.contains(&handed) {
+                see_here(line, handed)?;
+                here.push(handed);
+            }
         }
         caller(line, client, server)
     }
@@ -320,6 +326,28 @@ mod tests {
         let (accepted, peer) = listener.accept().unwrap();
         let local = accepted.local_addr().unwrap();
         (client, accepted, peer, local)
+    }
+
+    #[test]
+    fn where_a_socket_lies_is_asked_once() {
+        let Some(kernel) = kernel() else { return };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
+        let seen = Handed::of(&listener);
+        let ask = |handed| {
+            kernel
+                .caller(peer, local, Some(handed))
+                .map(|found| found.uid)
+        };
+        assert_eq!(ask(seen), Ok(we()));
+        // The kernel would not find it any more.
+        drop(listener);
+        assert_eq!(ask(seen), Ok(we()));
+        let another = Handed {
+            inode: seen.inode + 1,
+            ..seen
+        };
+        assert_eq!(ask(another), Err(Unseen::Abroad));
     }
 
     fn we() -> u32 {
