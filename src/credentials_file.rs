@@ -162,20 +162,31 @@ fn is_dropped(role: &Role, state: &RoleState) -> bool {
         && failures.is_some_and(|failures| failures.error.class == Class::Denied)
 }
 
-/// Tells whether two requests yield credentials that may do the same. An external id and who signs decide only whether there
-/// are any: they stay out of it, so that nobody who reads the file can guess at them.
+/// Tells whether two requests yield credentials that may do the same.
 fn grant(request: &AssumeRole) -> String {
-    let granted = AssumeRole {
-        external_id: None,
-        base: Base::Source(Arc::new(Source::default_chain())),
-        ..request.clone()
-    };
-    let digest = RequestIdentity::of(&granted).to_bytes();
+    let digest = RequestIdentity::of(&stripped(request)).to_bytes();
     digest
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// The same without what decides only whether there are any credentials, an external id and a source: nobody who reads the
+/// file is to guess at them. Of a role that signs stays what it hands on: tags and a source identity.
+fn stripped(request: &AssumeRole) -> AssumeRole {
+    let base = match &request.base {
+        Base::Role(parent) => Base::Role(Arc::new(Role {
+            request: stripped(&parent.request),
+            ..Role::clone(parent)
+        })),
+        Base::Source(_) | Base::Token(_) => Base::Source(Arc::new(Source::default_chain())),
+    };
+    AssumeRole {
+        external_id: None,
+        base,
+        ..request.clone()
+    }
 }
 
 #[cfg(test)]
@@ -321,6 +332,24 @@ mod tests {
             let step = at_second(60, &after, &pending, &found(&before));
             let expected = if goes { "remove" } else { "rest until 3600" };
             assert_eq!(step, expected, "{more}");
+        }
+        // What a parent hands on.
+        let chained = |parent: &str| {
+            role(&format!(
+                "source = \"role.p\"\n[role.p]\nrole_arn = \"arn:aws:iam::111122223333:role/p\"\n{parent}"
+            ))
+        };
+        let before = chained("");
+        for (parent, goes) in [
+            (
+                "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]",
+                true,
+            ),
+            ("external_id = \"other\"", false),
+        ] {
+            let step = at_second(60, &chained(parent), &pending, &found(&before));
+            let expected = if goes { "remove" } else { "rest until 3600" };
+            assert_eq!(step, expected, "{parent}");
         }
         // In one process it is known which request a file was written for.
         let outdated = Wanted {
