@@ -27,7 +27,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::issuer::{Class, IssueError};
 use crate::lifecycle::{Jitter, RoleState};
 
+mod pause;
 pub mod queue;
+
+use self::pause::Throttled;
 
 /// How much one role needs its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,21 +113,6 @@ pub struct Budget {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Throttled {
-    /// The last time.
-    at: Instant,
-    /// What the last pause could come to, less what good answers have taken off since: the memory.
-    ceiling: Duration,
-    /// The end of the pause for roles that are missed.
-    until: Instant,
-    /// And for all others.
-    others_until: Instant,
-    /// Since when they have waited for it.
-    others_since: Option<Instant>,
-    last_exception: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy)]
 struct Unreachable {
     /// When that was last found out.
     at: Instant,
@@ -136,19 +124,6 @@ struct Unreachable {
 
 /// How long a narrow window waits for an answer: a call that hangs must not hold up the others.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
-const PAUSE_BASE: Duration = Duration::from_secs(1);
-const PAUSE_CAP: Duration = Duration::from_secs(15);
-/// How many times longer a role pauses that nobody misses.
-const PATIENCE: u32 = 8;
-/// The longest that it waits, however often others are throttled meanwhile.
-const OTHERS_CAP: Duration = Duration::from_secs(120);
-/// The longest wait that STS may ask for.
-const ASKED_CAP: Duration = Duration::from_secs(120);
-/// What a good answer leaves of the memory of pauses.
-const MEMORY_LEFT: f64 = 0.95;
-/// A throttled answer this long ago says nothing about now.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-const EXCEPTION_EVERY: Duration = Duration::from_secs(10);
 const PROBE_BASE: Duration = Duration::from_millis(250);
 const PROBE_CAP: Duration = Duration::from_secs(30);
 
@@ -365,65 +340,6 @@ impl Budget {
             * rate;
         self.tokens = (self.tokens + earned).min(rate);
         self.refilled_at = now;
-    }
-}
-
-impl Throttled {
-    fn again(
-        before: Option<Self>,
-        retry_after: Option<Duration>,
-        now: Instant,
-        jitter: Jitter,
-    ) -> Self {
-        let asked_until = now + retry_after.unwrap_or_default().min(ASKED_CAP);
-        let before = before.filter(|before| now < before.at + FORGOTTEN_AFTER);
-        let ceiling = match before {
-            // Others in flight when the pause began: one event, not eight.
-            Some(before) if now < before.until => {
-                return Self {
-                    until: before.until.max(asked_until),
-                    others_until: before.others_until.max(asked_until),
-                    ..before
-                };
-            }
-            Some(before) => (before.ceiling * 2).clamp(PAUSE_BASE, PAUSE_CAP),
-            None => PAUSE_BASE,
-        };
-        // At least half: the memory settles on a length, and a pause drawn near zero would not keep to it.
-        let pause = ceiling / 2 + jitter.of(ceiling / 2);
-        // Or somebody who is missed and throttled for ever would keep the others waiting for ever.
-        let others_since = before.and_then(|before| before.others_since).unwrap_or(now);
-        let others_until = (now + pause * PATIENCE).min(others_since + OTHERS_CAP);
-        Self {
-            at: now,
-            ceiling,
-            until: asked_until.max(now + pause),
-            others_until: asked_until.max(others_until),
-            others_since: Some(others_since),
-            last_exception: before.and_then(|before| before.last_exception),
-        }
-    }
-
-    /// `None` when nothing is left to remember.
-    fn after_good_answer(self, now: Instant) -> Option<Self> {
-        if now < self.until {
-            // From before the pause: it says nothing about its end.
-            return Some(self);
-        }
-        let ceiling = self.ceiling.mul_f64(MEMORY_LEFT);
-        let remembered = ceiling >= PAUSE_BASE && now < self.at + FORGOTTEN_AFTER;
-        (remembered || now < self.others_until).then_some(Self { ceiling, ..self })
-    }
-
-    fn pauses_until(&self, urgency: Urgency, now: Instant) -> Instant {
-        let exception = self
-            .last_exception
-            .map_or(now, |last| last + EXCEPTION_EVERY);
-        match urgency {
-            Urgency::Ending => exception.min(self.until),
-            Urgency::EndingSoon | Urgency::AskedAndEmpty => self.until,
-            Urgency::Asked | Urgency::Unasked => self.others_until,
-        }
     }
 }
 
