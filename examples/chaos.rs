@@ -181,11 +181,8 @@ fn run(arguments: &Arguments) -> Result<bool, Failed> {
     } else {
         Duration::from_secs_f64(arguments.minutes * 60.0)
     };
-    let (roles, workers, rate, sdks) = if arguments.short {
-        (16, 6, 1500.0, 2)
-    } else {
-        (40, 12, arguments.rate, 4)
-    };
+    let (roles, workers, rate, sdks) =
+        if arguments.short { (16, 6, 1500.0, 2) } else { (40, 12, arguments.rate, 4) };
     report::say(&format!(
         "chaos: seed {seed}, {} s, {roles} roles, {workers} workers at {rate} requests/s",
         length.as_secs()
@@ -207,9 +204,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failed> {
     let quiets = match played {
         Ok(quiets) => Some(quiets),
         Err(error) => {
-            world
-                .oracle
-                .violation(&format!("the run broke off: {error}"));
+            world.oracle.violation(&format!("the run broke off: {error}"));
             None
         }
     };
@@ -237,9 +232,7 @@ fn prepare(
     home: &std::path::Path,
 ) -> Result<Conductor, Failed> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let sts = FakeSts::start()
-        .with_base_key(daemon::BASE_KEY)
-        .with_region("eu-central-1");
+    let sts = FakeSts::start().with_base_key(daemon::BASE_KEY).with_region("eu-central-1");
     let max_connections = 128;
     let sessions = if arguments.short { 3..=5 } else { 5..=60 };
     let text = Text {
@@ -353,17 +346,11 @@ fn play(
         let (_, text) = daemon::admin(world.admin, "GET", "/roles")?;
         let overview: serde_json::Value = serde_json::from_str(&text).ok()?;
         let roles = overview["roles"].as_array()?;
-        Some(
-            roles
-                .iter()
-                .all(|role| role["last_error"].is_null() && role["phase"] == "fresh"),
-        )
+        Some(roles.iter().all(|role| role["last_error"].is_null() && role["phase"] == "fresh"))
     };
     while fresh() != Some(true) {
         if mended.elapsed() > Duration::from_secs(60) {
-            world
-                .oracle
-                .violation("a minute after STS was well again, not every role is fresh");
+            world.oracle.violation("a minute after STS was well again, not every role is fresh");
             break;
         }
         pause(Duration::from_millis(20));

@@ -3,10 +3,7 @@
 //!
 //! `cargo run --example demo`; with `-- --once` it ends after the tour.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a demonstration looks at a real clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "a demonstration looks at a real clock")]
 
 #[path = "demo/client.rs"]
 mod client;
@@ -102,20 +99,16 @@ role_arn = "{forgotten}"
     ));
     let mut daemon = Daemon::start(&config)?;
     let admin = format!("http://127.0.0.1:{admin}");
-    wait_until("the daemon is ready", || {
-        status_of(&format!("{admin}/readyz")) == Some(200)
-    })?;
+    wait_until("the daemon is ready", || status_of(&format!("{admin}/readyz")) == Some(200))?;
 
     let url = format!("http://127.0.0.1:{vend}/v1/credentials/orders");
     let token_file = home.0.join("tokens/orders");
     let ask_sdk = || -> Result<String, Box<dyn Error>> {
         let output = client::command(&url, &token_file, &sts.endpoint_url())?.output()?;
         if !output.status.success() {
-            return Err(format!(
-                "the client failed: {}",
-                String::from_utf8_lossy(&output.stderr)
-            )
-            .into());
+            return Err(
+                format!("the client failed: {}", String::from_utf8_lossy(&output.stderr)).into()
+            );
         }
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     };
@@ -129,13 +122,8 @@ role_arn = "{forgotten}"
     say("Refreshed. The same application again:");
     say(&format!("  {}", ask_sdk()?));
     say("\nThe role whose owner has not let us in fails fast, and says whom to ask:");
-    let arguments = [
-        "roletap",
-        "status",
-        "--config",
-        &config.display().to_string(),
-    ]
-    .map(str::to_owned);
+    let arguments =
+        ["roletap", "status", "--config", &config.display().to_string()].map(str::to_owned);
     execute(Arguments::try_parse_from(arguments)?).map_err(|failure| failure.message)?;
     if !once {
         say(&format!(
@@ -217,9 +205,7 @@ impl Drop for Home {
 }
 
 fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind("127.0.0.1:0")?
-        .local_addr()
-        .map(|address| address.port())
+    TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
 }
 
 fn status_of(url: &str) -> Option<u16> {

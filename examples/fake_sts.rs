@@ -20,9 +20,7 @@ use sts::FakeSts;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let address = arguments
-        .next()
-        .ok_or("fake_sts ADDRESS:PORT [ROLE-ARN…]")?;
+    let address = arguments.next().ok_or("fake_sts ADDRESS:PORT [ROLE-ARN…]")?;
     let sts = FakeSts::start_at(address.parse()?);
     for arn in arguments {
         sts.role(&arn).deny();

@@ -53,27 +53,17 @@ impl Audit {
             AuditSink::Off => (None, None),
             AuditSink::Stderr => open(Sink::Stderr(io::stderr())),
             AuditSink::Journald => open(Sink::Journald(Journal::open(Path::new(SOCKET))?)),
-            AuditSink::File(path) => open(Sink::File {
-                file: append(path)?,
-                path: path.clone(),
-                reopen: reopen.clone(),
-            }),
+            AuditSink::File(path) => {
+                open(Sink::File { file: append(path)?, path: path.clone(), reopen: reopen.clone() })
+            }
         };
-        let audit = Self {
-            writer,
-            fields: *sink == AuditSink::Journald,
-            reopen,
-        };
+        let audit = Self { writer, fields: *sink == AuditSink::Journald, reopen };
         Ok((audit, guard))
     }
 
     /// An audit log that writes nothing.
     pub fn off() -> Self {
-        Self {
-            writer: None,
-            fields: false,
-            reopen: Arc::default(),
-        }
+        Self { writer: None, fields: false, reopen: Arc::default() }
     }
 
     /// Opens the file anew before the next line: after a rotation.
@@ -176,23 +166,18 @@ impl Line<'_> {
             ("USER_AGENT", self.user_agent.as_deref()),
         ];
         let entry = Entry::new(Priority::Info, &message);
-        fields
-            .into_iter()
-            .fold(entry, |entry, (name, value)| match value {
-                Some(value) => entry.with(name, value),
-                None => entry,
-            })
+        fields.into_iter().fold(entry, |entry, (name, value)| match value {
+            Some(value) => entry.with(name, value),
+            None => entry,
+        })
     }
 }
 
 impl Tally {
     /// How many requests a line written now stands for; `None` if none is due.
     fn worth_a_line(&self, expires_at: Option<SystemTime>, now: SystemTime) -> Option<u64> {
-        let seconds = |time: SystemTime| {
-            time.duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs()
-        };
+        let seconds =
+            |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (now, credentials) = (seconds(now), expires_at.map_or(0, seconds));
         let last = self.audited_at.load(Ordering::Relaxed);
         let same = self.audited_credentials.load(Ordering::Relaxed) == credentials;
@@ -200,8 +185,7 @@ impl Tally {
             return None;
         }
         self.audited_at.store(now, Ordering::Relaxed);
-        self.audited_credentials
-            .store(credentials, Ordering::Relaxed);
+        self.audited_credentials.store(credentials, Ordering::Relaxed);
         let count = self.count.load(Ordering::Relaxed);
         Some(count.saturating_sub(self.audited.swap(count, Ordering::Relaxed)))
     }
@@ -210,11 +194,7 @@ impl Tally {
 enum Sink {
     Stderr(io::Stderr),
     Journald(Journal),
-    File {
-        file: File,
-        path: PathBuf,
-        reopen: Arc<AtomicBool>,
-    },
+    File { file: File, path: PathBuf, reopen: Arc<AtomicBool> },
 }
 
 impl Write for Sink {
@@ -245,17 +225,11 @@ impl Write for Sink {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Audit")
-            .field("on", &self.writer.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Audit").field("on", &self.writer.is_some()).finish_non_exhaustive()
     }
 }

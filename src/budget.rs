@@ -260,9 +260,8 @@ impl Budget {
         match answer {
             Answer::Good => {
                 self.unreachable = None;
-                self.throttled = self
-                    .throttled
-                    .and_then(|throttled| throttled.after_good_answer(now));
+                self.throttled =
+                    self.throttled.and_then(|throttled| throttled.after_good_answer(now));
                 if self.throttled.is_none() {
                     self.widen();
                 }
@@ -276,12 +275,9 @@ impl Budget {
             Answer::Unreachable if self.unreachable.is_some_and(|known| begun < known.at) => {}
             Answer::Unreachable => {
                 self.narrow();
-                let in_a_row = self
-                    .unreachable
-                    .map_or(1, |before| before.in_a_row.saturating_add(1));
-                let ceiling = PROBE_BASE
-                    .saturating_mul(1 << (in_a_row - 1).min(8))
-                    .min(PROBE_CAP);
+                let in_a_row =
+                    self.unreachable.map_or(1, |before| before.in_a_row.saturating_add(1));
+                let ceiling = PROBE_BASE.saturating_mul(1 << (in_a_row - 1).min(8)).min(PROBE_CAP);
                 self.unreachable = Some(Unreachable {
                     at: now,
                     in_a_row,
@@ -303,15 +299,13 @@ impl Budget {
 
     /// Whether the host is staying away from STS at `now`, be it only for roles that nobody misses.
     pub fn is_paused(&self, now: Instant) -> bool {
-        self.throttled
-            .is_some_and(|throttled| now < throttled.others_until)
+        self.throttled.is_some_and(|throttled| now < throttled.others_until)
     }
 
     /// When this one may come, as far as it is about STS; `None` is not before another one has.
     fn ready_at(&self, need: &Need, is_probe: bool, now: Instant) -> Option<Instant> {
-        let paused = self
-            .throttled
-            .map_or(now, |throttled| throttled.pauses_until(need.urgency, now));
+        let paused =
+            self.throttled.map_or(now, |throttled| throttled.pauses_until(need.urgency, now));
         match self.unreachable {
             Some(_) if need.waits_for_probe() && !is_probe => None,
             Some(unreachable) if is_probe => Some(paused.max(unreachable.probe_at)),
@@ -334,10 +328,7 @@ impl Budget {
 
     fn refill(&mut self, now: Instant) {
         let rate = f64::from(self.limits.max_requests_per_second);
-        let earned = now
-            .saturating_duration_since(self.refilled_at)
-            .as_secs_f64()
-            * rate;
+        let earned = now.saturating_duration_since(self.refilled_at).as_secs_f64() * rate;
         self.tokens = (self.tokens + earned).min(rate);
         self.refilled_at = now;
     }
@@ -347,10 +338,7 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        max_in_flight: 4,
-        max_requests_per_second: 10,
-    };
+    const LIMITS: Limits = Limits { max_in_flight: 4, max_requests_per_second: 10 };
     const LATER: Jitter = Jitter::LATEST;
 
     const GOOD: Answer = Answer::Good;
@@ -362,20 +350,11 @@ mod tests {
     const UNASKED: Need = need(Urgency::Unasked);
 
     const fn need(urgency: Urgency) -> Need {
-        Need {
-            urgency,
-            ends: None,
-            refused: false,
-            unreachable: false,
-            hurried: false,
-        }
+        Need { urgency, ends: None, refused: false, unreachable: false, hurried: false }
     }
 
     fn failed(need: Need) -> Need {
-        Need {
-            unreachable: true,
-            ..need
-        }
+        Need { unreachable: true, ..need }
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -420,19 +399,13 @@ mod tests {
     #[test]
     fn the_most_pressing_goes_first_then_what_ends_first_then_who_came_first() {
         let now = start();
-        let ends = |at| Need {
-            ends: Some(crate::simulated::at(at)),
-            ..ASKED
-        };
+        let ends = |at| Need { ends: Some(crate::simulated::at(at)), ..ASKED };
         for (waiting, first) in [
             (vec![UNASKED, ASKED, ENDING_SOON, EMPTY, ENDING_SOON], 2),
             (vec![UNASKED, ends(900), ends(800), ends(800)], 2),
             (vec![ends(800), UNASKED, ASKED], 2),
         ] {
-            assert_eq!(
-                Budget::new(LIMITS, now).turn(&waiting, now),
-                Turn::Of(first)
-            );
+            assert_eq!(Budget::new(LIMITS, now).turn(&waiting, now), Turn::Of(first));
         }
     }
 
@@ -512,10 +485,7 @@ mod tests {
             let begin = start();
             let mut now = begin;
             let mut budget = Budget::new(LIMITS, now);
-            let stuck = Need {
-                refused: true,
-                ..stuck
-            };
+            let stuck = Need { refused: true, ..stuck };
             loop {
                 assert!(now < begin + seconds(122), "{stuck:?}");
                 match budget.turn(&[stuck, UNASKED], now) {
@@ -684,10 +654,7 @@ mod tests {
         assert_eq!(budget.turn(&[failed(ASKED)], first), Turn::Of(0));
         budget.conclude(Answer::Unreachable, first, first, LATER);
         let second = first + Duration::from_millis(500);
-        assert_eq!(
-            budget.turn(&[failed(ASKED)], first),
-            Turn::NotBefore(second)
-        );
+        assert_eq!(budget.turn(&[failed(ASKED)], first), Turn::NotBefore(second));
     }
 
     #[test]
@@ -708,10 +675,7 @@ mod tests {
         let now = start();
         let mut budget = warm(now);
         budget.conclude(Answer::Unreachable, now, now, LATER);
-        let wanted = Need {
-            hurried: true,
-            ..failed(UNASKED)
-        };
+        let wanted = Need { hurried: true, ..failed(UNASKED) };
         assert_eq!(budget.turn(&[failed(EMPTY), wanted], now), Turn::Of(1));
     }
 
@@ -726,10 +690,8 @@ mod tests {
     /// Random lives: whatever is answered in whatever order, the invariants in the head of this file hold.
     #[test]
     fn invariants_hold_in_random_lives() {
-        let seed = std::env::var("ROLETAP_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or(7);
+        let seed =
+            std::env::var("ROLETAP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
         let mut random = fastrand::Rng::with_seed(seed);
         let needs = [ENDING, ENDING_SOON, EMPTY, ASKED, UNASKED];
         for life in 0..200 {
@@ -753,11 +715,7 @@ mod tests {
                         calls.push(now);
                     }
                     Turn::NotBefore(at) => {
-                        assert!(
-                            now < at && at <= now + seconds(120),
-                            "{told}: {:?}",
-                            at - now
-                        );
+                        assert!(now < at && at <= now + seconds(120), "{told}: {:?}", at - now);
                         if random.bool() {
                             now = at;
                         }
@@ -765,10 +723,7 @@ mod tests {
                     Turn::Nobody => assert!(waiting.is_empty() || in_flight > 0, "{told}"),
                 }
                 assert!(in_flight <= LIMITS.max_in_flight, "{told}");
-                let second = calls
-                    .iter()
-                    .filter(|call| **call + seconds(1) > now)
-                    .count();
+                let second = calls.iter().filter(|call| **call + seconds(1) > now).count();
                 assert!(second <= 20, "{told}: {second} calls within a second");
                 if in_flight > 0 && random.bool() {
                     in_flight -= 1;

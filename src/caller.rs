@@ -204,15 +204,10 @@ mod tests {
     #[test]
     fn whoever_is_refused_is_described() {
         let refused = |caller| {
-            admit(&callers(&[5], &["sink.service"]), caller, unit_of)
-                .unwrap_err()
-                .to_string()
+            admit(&callers(&[5], &["sink.service"]), caller, unit_of).unwrap_err().to_string()
         };
         assert_eq!(refused(seen(5, 8)), "user 5 in cron.service");
-        assert_eq!(
-            refused(seen(4, 0)),
-            "user 4 in no unit that roletap can see"
-        );
+        assert_eq!(refused(seen(4, 0)), "user 4 in no unit that roletap can see");
         assert!(refused(seen(OVERFLOW_UID, 7)).contains("cannot name"));
         assert!(refused(Err(Unseen::Elsewhere)).contains("another network namespace"));
     }

@@ -216,10 +216,7 @@ pub struct Failure {
 impl Failure {
     /// `error: {message}`, one line.
     pub fn new(status: ExitStatus, message: impl Display) -> Self {
-        Self {
-            status,
-            message: format!("error: {message}\n"),
-        }
+        Self { status, message: format!("error: {message}\n") }
     }
 
     /// By what went wrong with a file or a socket.
@@ -239,16 +236,8 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Run => run::run(config),
         Command::Check { format, hosts } => check::check(config, format, hosts),
-        Command::Env {
-            role,
-            format,
-            front,
-        } => consumer::env(config, &role, front, format),
-        Command::Exec {
-            role,
-            wait,
-            command,
-        } => exec::exec(config, &role, wait, &command),
+        Command::Env { role, format, front } => consumer::env(config, &role, front, format),
+        Command::Exec { role, wait, command } => exec::exec(config, &role, wait, &command),
         Command::Status { json, watch, ready } => status::status(config, json, watch, ready),
         Command::CredentialProcess { role } => {
             credential_process::credential_process(config, &role)
@@ -264,10 +253,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
 /// Writes to standard output. A reader that has gone is nobody's failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::{ErrorKind, Write};
-    match std::io::stdout()
-        .write_all(text.as_bytes())
-        .and_then(|()| std::io::stdout().flush())
-    {
+    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::io(&error, "cannot write to standard output"))
         }
@@ -294,14 +280,7 @@ pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
 
 /// A role of the configuration, by the name on the command line.
 pub(crate) fn role<'c>(config: &'c Config, name: &str) -> Result<&'c Role, Failure> {
-    let known = || {
-        config
-            .roles
-            .keys()
-            .map(|name| name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let known = || config.roles.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     config.roles.get(name).map(AsRef::as_ref).ok_or_else(|| {
         Failure::new(
             ExitStatus::Usage,

@@ -27,10 +27,7 @@ pub struct Skew {
 impl Skew {
     /// Nothing measured yet.
     pub fn new() -> Self {
-        Self {
-            millis: AtomicI64::new(i64::MIN),
-            granted: AtomicI64::new(i64::MIN),
-        }
+        Self { millis: AtomicI64::new(i64::MIN), granted: AtomicI64::new(i64::MIN) }
     }
 
     /// An answer that was sent at `server` arrived at `local`; whether it was a grant.
@@ -67,8 +64,7 @@ impl Skew {
 
     /// Whether it is more than `limit`, either way.
     pub fn is_over(&self, limit: Duration) -> bool {
-        self.seconds()
-            .is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
+        self.seconds().is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
     }
 }
 
@@ -100,11 +96,7 @@ impl TimeSource for ServerTime {
         if millis == i64::MIN || apart < NOISE {
             return local;
         }
-        let server = if millis < 0 {
-            local.checked_sub(apart)
-        } else {
-            local.checked_add(apart)
-        };
+        let server = if millis < 0 { local.checked_sub(apart) } else { local.checked_add(apart) };
         server.unwrap_or(local)
     }
 }

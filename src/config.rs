@@ -222,9 +222,7 @@ impl Sts {
 
     /// Home, then those that stand in for it.
     pub fn regions(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.region)
-            .chain(&self.fallback_regions)
-            .map(String::as_str)
+        std::iter::once(&self.region).chain(&self.fallback_regions).map(String::as_str)
     }
 
     /// The endpoint of one's own that stands for STS in this region.

@@ -99,23 +99,14 @@ impl Credentials {
     /// Examines what STS granted to `role` at `now`.
     pub fn new(grant: &Grant, role: &Role, now: SystemTime) -> Result<Self, Unusable> {
         let token_char = |c: &u8| (0x21..=0x7e).contains(c) && !matches!(c, b'"' | b'\\');
-        check("AccessKeyId", &grant.access_key_id, |c| {
-            c.is_ascii_alphanumeric() || *c == b'_'
-        })?;
-        check(
-            "SecretAccessKey",
-            grant.secret_access_key.expose(),
-            token_char,
-        )?;
+        check("AccessKeyId", &grant.access_key_id, |c| c.is_ascii_alphanumeric() || *c == b'_')?;
+        check("SecretAccessKey", grant.secret_access_key.expose(), token_char)?;
         check("SessionToken", grant.session_token.expose(), token_char)?;
         let expires_at = grant.expires_at.ok_or(Unusable::Missing("Expiration"))?;
         // Rounded down: a client must never believe in a second that STS did not grant.
         let expires_at = UNIX_EPOCH
             + Duration::from_secs(
-                expires_at
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_secs(),
+                expires_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             );
         match expires_at.duration_since(now) {
             Ok(lifetime) if lifetime.is_zero() => return Err(Unusable::DeadOnArrival(lifetime)),
@@ -228,9 +219,7 @@ impl Credentials {
 
     /// What STS granted, whatever was asked for.
     pub fn lifetime(&self) -> Duration {
-        self.expires_at
-            .duration_since(self.issued_at)
-            .unwrap_or_default()
+        self.expires_at.duration_since(self.issued_at).unwrap_or_default()
     }
 
     /// Size of the session token; STS limits it to about 4,096.
@@ -256,10 +245,7 @@ impl fmt::Debug for Credentials {
 /// `YYYY-MM-DDTHH:MM:SSZ`, rounded down: the one spelling that every client parses (fractions and `+00:00` are refused
 /// by minio-py, the Rust SDK and the JavaScript SDK).
 pub fn rfc3339(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX))
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()
@@ -334,18 +320,10 @@ mod tests {
     #[test]
     fn the_account_comes_and_goes_with_the_setting() {
         let plain = role("a", 3600);
-        let with = config(&["a"], 3600, "account_id = true")
-            .roles
-            .into_values()
-            .next()
-            .unwrap();
+        let with = config(&["a"], 3600, "account_id = true").roles.into_values().next().unwrap();
         let held = Credentials::new(&grant(7, Some(at(3600))), &plain, at(0)).unwrap();
         let shown = held.presented_for(&with);
-        assert!(
-            shown
-                .document()
-                .ends_with(br#"Z","AccountId":"111122223333"}"#)
-        );
+        assert!(shown.document().ends_with(br#"Z","AccountId":"111122223333"}"#));
         assert_eq!(shown.presented_for(&plain).document(), held.document());
     }
 
@@ -360,78 +338,42 @@ mod tests {
     fn an_answer_is_parsed_as_if_it_were_an_attack() {
         let role = role("a", 3600);
         let good = || grant(7, Some(at(3600)));
-        let refused = |grant: Grant| {
-            Credentials::new(&grant, &role, at(0))
-                .map(|_| ())
-                .unwrap_err()
-        };
+        let refused =
+            |grant: Grant| Credentials::new(&grant, &role, at(0)).map(|_| ()).unwrap_err();
         let secret = |text: &str| Secret::new(text.to_owned());
         assert_eq!(
-            refused(Grant {
-                access_key_id: String::new(),
-                ..good()
-            }),
+            refused(Grant { access_key_id: String::new(), ..good() }),
             Unusable::Missing("AccessKeyId")
         );
         assert_eq!(
-            refused(Grant {
-                access_key_id: "ASIA\"".into(),
-                ..good()
-            }),
+            refused(Grant { access_key_id: "ASIA\"".into(), ..good() }),
             Unusable::Malformed("AccessKeyId")
         );
         assert_eq!(
-            refused(Grant {
-                secret_access_key: secret(""),
-                ..good()
-            }),
+            refused(Grant { secret_access_key: secret(""), ..good() }),
             Unusable::Missing("SecretAccessKey")
         );
         assert_eq!(
-            refused(Grant {
-                session_token: secret("a\"b"),
-                ..good()
-            }),
+            refused(Grant { session_token: secret("a\"b"), ..good() }),
             Unusable::Malformed("SessionToken")
         );
         assert_eq!(
-            refused(Grant {
-                session_token: secret("a\\b"),
-                ..good()
-            }),
+            refused(Grant { session_token: secret("a\\b"), ..good() }),
             Unusable::Malformed("SessionToken")
         );
         assert_eq!(
-            refused(Grant {
-                session_token: secret("a\nb"),
-                ..good()
-            }),
+            refused(Grant { session_token: secret("a\nb"), ..good() }),
             Unusable::Malformed("SessionToken")
         );
-        assert_eq!(
-            refused(Grant {
-                expires_at: None,
-                ..good()
-            }),
-            Unusable::Missing("Expiration")
-        );
-        assert_eq!(
-            refused(grant(7, Some(at(0)))),
-            Unusable::DeadOnArrival(Duration::ZERO)
-        );
+        assert_eq!(refused(Grant { expires_at: None, ..good() }), Unusable::Missing("Expiration"));
+        assert_eq!(refused(grant(7, Some(at(0)))), Unusable::DeadOnArrival(Duration::ZERO));
         assert_eq!(
             refused(grant(7, Some(at(0) - Duration::from_secs(9)))),
             Unusable::DeadOnArrival(Duration::from_secs(9))
         );
+        assert!(matches!(refused(grant(7, Some(at(50_000)))), Unusable::TooLong(_)));
         assert!(matches!(
-            refused(grant(7, Some(at(50_000)))),
-            Unusable::TooLong(_)
-        ));
-        assert!(matches!(
-            refused(Grant {
-                session_token: secret(&"x".repeat(9_900)),
-                ..good()
-            }),
+            refused(Grant { session_token: secret(&"x".repeat(9_900)), ..good() }),
             Unusable::TooLarge(_)
         ));
     }
@@ -508,9 +450,6 @@ mod tests {
     fn nothing_secret_is_printed() {
         let held = Credentials::new(&grant(7, Some(at(3600))), &role("a", 3600), at(0)).unwrap();
         let printed = format!("{held:?} {:?}", grant(7, None));
-        assert!(
-            !printed.contains("wJalr") && !printed.contains("FwoG"),
-            "{printed}"
-        );
+        assert!(!printed.contains("wJalr") && !printed.contains("FwoG"), "{printed}");
     }
 }

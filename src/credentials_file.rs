@@ -68,12 +68,7 @@ pub enum Step {
 /// What to do at `now`, for the role that wants the file, or for none. What works is left to its end: without credentials in
 /// hand a file of an earlier process stays as long as they last.
 pub fn step(wanted: Option<Wanted<'_>>, known: &Known, now: SystemTime) -> Step {
-    let Some(Wanted {
-        role,
-        state,
-        outdated,
-    }) = wanted
-    else {
+    let Some(Wanted { role, state, outdated }) = wanted else {
         return match known {
             Known::Nothing => Step::Rest(None),
             Known::Unseen | Known::Lies(_) => Step::Remove,
@@ -122,12 +117,7 @@ impl Lying {
         };
         let (role, until, grant) =
             fields().unwrap_or_else(|| (String::new(), UNIX_EPOCH, String::new()));
-        Some(Self {
-            role,
-            until,
-            grant,
-            access_key_id: None,
-        })
+        Some(Self { role, until, grant, access_key_id: None })
     }
 
     /// Whether the credentials in it are of no use any more.
@@ -165,28 +155,19 @@ fn is_dropped(role: &Role, state: &RoleState) -> bool {
 /// Tells whether two requests yield credentials that may do the same.
 fn grant(request: &AssumeRole) -> String {
     let digest = RequestIdentity::of(&stripped(request)).to_bytes();
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The same without what decides only whether there are any credentials, an external id and a source: nobody who reads the
 /// file is to guess at them. Of a role that signs stays what it hands on: tags and a source identity.
 fn stripped(request: &AssumeRole) -> AssumeRole {
     let base = match &request.base {
-        Base::Role(parent) => Base::Role(Arc::new(Role {
-            request: stripped(&parent.request),
-            ..Role::clone(parent)
-        })),
+        Base::Role(parent) => {
+            Base::Role(Arc::new(Role { request: stripped(&parent.request), ..Role::clone(parent) }))
+        }
         Base::Source(_) | Base::Token(_) => Base::Source(Arc::new(Source::default_chain())),
     };
-    AssumeRole {
-        external_id: None,
-        base,
-        ..request.clone()
-    }
+    AssumeRole { external_id: None, base, ..request.clone() }
 }
 
 #[cfg(test)]
@@ -228,11 +209,7 @@ mod tests {
 
     /// In a word.
     fn at_second(second: u64, role: &Role, state: &RoleState, known: &Known) -> String {
-        let wanted = Wanted {
-            role,
-            state,
-            outdated: false,
-        };
+        let wanted = Wanted { role, state, outdated: false };
         match step(Some(wanted), known, at(second)) {
             Step::Rest(None) => "rest".to_owned(),
             Step::Rest(Some(until)) => {
@@ -266,10 +243,7 @@ mod tests {
         let role = role("");
         let state = issued(&role, 1);
         for known in [Known::Unseen, Known::Nothing, lies(&role, 2), found(&role)] {
-            assert_eq!(
-                at_second(60, &role, &state, &known),
-                "write ASIA0000000000000001"
-            );
+            assert_eq!(at_second(60, &role, &state, &known), "write ASIA0000000000000001");
         }
         let written = lies(&role, 1);
         assert_eq!(at_second(60, &role, &state, &written), "rest until 3600");
@@ -291,10 +265,7 @@ mod tests {
             failed(pending.clone(), &role, Class::Network),
             failed(pending.clone(), &role, Class::Denied),
         ] {
-            assert_eq!(
-                at_second(60, &role, &state, &found(&role)),
-                "rest until 3600"
-            );
+            assert_eq!(at_second(60, &role, &state, &found(&role)), "rest until 3600");
             assert_eq!(at_second(3600, &role, &state, &found(&role)), "remove");
         }
         let torn = Lying::parse(&format!("{MARK}a{UNTIL}20")).unwrap();
@@ -311,10 +282,7 @@ mod tests {
         let state = failed(RoleState::Pending, &role, Class::Denied);
         assert_eq!(at_second(60, &role, &state, &found(&role)), "remove");
         let state = failed(RoleState::Pending, &role, Class::Network);
-        assert_eq!(
-            at_second(60, &role, &state, &found(&role)),
-            "rest until 3600"
-        );
+        assert_eq!(at_second(60, &role, &state, &found(&role)), "rest until 3600");
     }
 
     #[test]
@@ -341,10 +309,7 @@ mod tests {
         };
         let before = chained("");
         for (parent, goes) in [
-            (
-                "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]",
-                true,
-            ),
+            ("tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]", true),
             ("external_id = \"other\"", false),
         ] {
             let step = at_second(60, &chained(parent), &pending, &found(&before));
@@ -352,11 +317,7 @@ mod tests {
             assert_eq!(step, expected, "{parent}");
         }
         // In one process it is known which request a file was written for.
-        let outdated = Wanted {
-            role: &before,
-            state: &pending,
-            outdated: true,
-        };
+        let outdated = Wanted { role: &before, state: &pending, outdated: true };
         let step = step(Some(outdated), &lies(&before, 1), at(60));
         assert!(matches!(step, Step::Remove));
     }
@@ -364,11 +325,9 @@ mod tests {
     #[test]
     fn a_file_that_nobody_wants_goes() {
         let role = role("");
-        for (known, goes) in [
-            (Known::Unseen, true),
-            (lies(&role, 1), true),
-            (Known::Nothing, false),
-        ] {
+        for (known, goes) in
+            [(Known::Unseen, true), (lies(&role, 1), true), (Known::Nothing, false)]
+        {
             let step = step(None, &known, at(60));
             assert_eq!(matches!(step, Step::Remove), goes, "{known:?}");
         }
@@ -380,11 +339,7 @@ mod tests {
         let held = Credentials::new(&granted(7, Some(at(3600))), &role, at(0)).unwrap();
         let lying = Lying::of(&role, &held);
         let state = issued(&role, 1);
-        let wanted = Wanted {
-            role: &role,
-            state: &state,
-            outdated: false,
-        };
+        let wanted = Wanted { role: &role, state: &state, outdated: false };
         let step = step(Some(wanted), &Known::Nothing, at(60));
         let printed = format!("{lying:?} {step:?} {wanted:?}");
         let secret = Secret::new("wJalr".to_owned());

@@ -193,11 +193,7 @@ impl Daemon {
             skew: skew.clone(),
             sources: sources.clone(),
             kernel: kernel.clone(),
-            serves_others: !config
-                .admin
-                .listen
-                .iter()
-                .all(|address| address.ip().is_loopback()),
+            serves_others: !config.admin.listen.iter().all(|address| address.ip().is_loopback()),
             readiness: readiness.clone(),
         });
         let limits = Limits {
@@ -251,10 +247,7 @@ impl Daemon {
     pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Drained {
         let watchdog = systemd::watchdog().map(|timeout| timeout / 3);
         let rest = watchdog.unwrap_or(STATUS_EVERY).min(STATUS_EVERY);
-        let mut vigil = Vigil {
-            turns: 0,
-            since: Instant::now(),
-        };
+        let mut vigil = Vigil { turns: 0, since: Instant::now() };
         let mut told: Option<Instant> = None;
         // Moved only when it has come: events, however many, must not put it off.
         let mut next_tick = Some(Instant::now());
@@ -301,10 +294,7 @@ impl Daemon {
 
     fn refresh_all(&self) {
         let table = self.slots.load();
-        tracing::info!(
-            roles = table.slots.len(),
-            "refreshing all roles, within the budget"
-        );
+        tracing::info!(roles = table.slots.len(), "refreshing all roles, within the budget");
         table.slots.values().for_each(|slot| slot.hurry());
     }
 
@@ -338,13 +328,8 @@ impl Daemon {
     fn summary(&self) -> String {
         let now = self.clock.now();
         let table = self.slots.load();
-        let count = |phase| {
-            table
-                .slots
-                .values()
-                .filter(|slot| slot.state().phase(now) == phase)
-                .count()
-        };
+        let count =
+            |phase| table.slots.values().filter(|slot| slot.state().phase(now) == phase).count();
         let phases: Vec<String> = Phase::ALL
             .iter()
             .map(|phase| (count(*phase), phase.as_str()))
@@ -364,10 +349,7 @@ struct Vigil {
 impl Vigil {
     fn is_moving(&mut self, turns: u64) -> bool {
         if turns != self.turns {
-            *self = Self {
-                turns,
-                since: Instant::now(),
-            };
+            *self = Self { turns, since: Instant::now() };
         }
         self.since.elapsed() < STUCK_AFTER
     }
@@ -389,22 +371,9 @@ fn surroundings(
     queue: Queue,
     progress: Arc<Progress>,
 ) -> Surroundings<StsIssuer> {
-    let Shared {
-        sources,
-        slots,
-        local,
-        skew,
-        metrics,
-    } = shared;
+    let Shared { sources, slots, local, skew, metrics } = shared;
     Surroundings {
-        issuer: StsIssuer::new(
-            sts,
-            sources,
-            slots,
-            local.clone(),
-            skew.clone(),
-            metrics.clone(),
-        ),
+        issuer: StsIssuer::new(sts, sources, slots, local.clone(), skew.clone(), metrics.clone()),
         attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
         queue,
         clock: ServerTime::shared(local, skew),
@@ -432,10 +401,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_watchdog_starves_when_scheduling_makes_no_progress() {
-        let mut vigil = Vigil {
-            turns: 0,
-            since: Instant::now(),
-        };
+        let mut vigil = Vigil { turns: 0, since: Instant::now() };
         for turns in 1..10 {
             tokio::time::advance(STUCK_AFTER - Duration::from_secs(1)).await;
             assert!(vigil.is_moving(turns));

@@ -92,12 +92,7 @@ impl Finding {
         what: impl Into<String>,
         advice: Option<Box<Advice>>,
     ) -> Self {
-        Self {
-            mark,
-            check,
-            what: plain(&what.into()),
-            advice,
-        }
+        Self { mark, check, what: plain(&what.into()), advice }
     }
 }
 
@@ -117,11 +112,7 @@ pub fn advice(
     ask: impl Into<String>,
     change: impl Into<String>,
 ) -> Box<Advice> {
-    Box::new(Advice {
-        meaning: meaning.into(),
-        ask: ask.into(),
-        change: change.into(),
-    })
+    Box::new(Advice { meaning: meaning.into(), ask: ask.into(), change: change.into() })
 }
 
 impl Mark {
@@ -149,10 +140,7 @@ impl Report {
     /// One more section, unless nothing was looked at.
     pub fn add(&mut self, title: impl Into<String>, findings: Vec<Finding>) {
         if !findings.is_empty() {
-            self.sections.push(Section {
-                title: title.into(),
-                findings,
-            });
+            self.sections.push(Section { title: title.into(), findings });
         }
     }
 
@@ -231,10 +219,7 @@ mod tests {
     fn what_a_stranger_answered_moves_no_cursor_and_fills_no_screen() {
         let what = format!("it says\n  ✓ \u{1b}]0;x\u{7}{}", "A".repeat(100_000));
         let found = Finding::note("front", what).what;
-        assert!(
-            found.starts_with("it says\u{fffd}  ✓ \u{fffd}]0;x\u{fffd}AAA"),
-            "{found}"
-        );
+        assert!(found.starts_with("it says\u{fffd}  ✓ \u{fffd}]0;x\u{fffd}AAA"), "{found}");
         assert_eq!(found.chars().count(), LONGEST + 1);
         assert!(found.ends_with('…'));
     }

@@ -17,11 +17,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Re
     let beside = path.with_file_name(format!("{}{}", unfinished(path), std::process::id()));
     let _ = fs::remove_file(&beside);
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
         if let Some(gid) = gid {
             fchown(&file, None, Some(gid))?;
@@ -44,9 +40,7 @@ pub fn sweep(path: &Path) {
     };
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let writer = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(&unfinished));
+        let writer = name.to_str().and_then(|name| name.strip_prefix(&unfinished));
         let is_left = |pid: &str| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
         if writer.is_some_and(is_left) && matches!(plain_file_of_ours(&entry.path()), Ok(Some(_))) {
             let _ = fs::remove_file(entry.path());
@@ -66,10 +60,7 @@ fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
 /// The same, opened to be read: what was looked at is what is read. Follows no link, and waits for no writer of a pipe.
 pub fn open_ours(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -86,11 +77,7 @@ pub fn open_ours(path: &Path) -> io::Result<Option<(File, Metadata)>> {
 
 fn is_plain_and_ours(metadata: &Metadata) -> io::Result<()> {
     let ours = metadata.uid() == Uid::effective().as_raw() || metadata.uid() == 0;
-    if metadata.is_file() && ours {
-        Ok(())
-    } else {
-        Err(not_ours())
-    }
+    if metadata.is_file() && ours { Ok(()) } else { Err(not_ours()) }
 }
 
 fn not_ours() -> io::Error {
@@ -115,9 +102,9 @@ fn errno(error: &io::Error) -> Option<Errno> {
 pub fn group_id(key: &str, name: &str) -> Result<Gid, String> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err(format!(
-            "{key} `{name}` does not exist on this host: create it, or name another"
-        )),
+        Ok(None) => {
+            Err(format!("{key} `{name}` does not exist on this host: create it, or name another"))
+        }
         Err(error) => Err(format!("cannot look up {key} `{name}`: {error}")),
     }
 }
@@ -135,10 +122,7 @@ pub fn not_in_group(error: &io::Error, key: &str, group: &str) -> Option<String>
 
 /// Who we are, in a sentence.
 pub fn whoami() -> String {
-    own_name().map_or_else(
-        || format!("uid {}", Uid::effective()),
-        |name| format!("user {name}"),
-    )
+    own_name().map_or_else(|| format!("uid {}", Uid::effective()), |name| format!("user {name}"))
 }
 
 /// Our user's name, where it has one.

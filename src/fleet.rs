@@ -86,8 +86,7 @@ impl<I: Issuer> Fleet<I> {
             self.around = Arc::new(around);
         }
         let now = self.around.clock.now();
-        self.departed
-            .retain(|_, (_, left)| left.state.vend(now).is_ok());
+        self.departed.retain(|_, (_, left)| left.state.vend(now).is_ok());
         let old = self.slots.load();
         let plan = reload::plan(
             |name| old.slots.get(name).map(|slot| slot.role.as_ref()),
@@ -116,11 +115,7 @@ impl<I: Issuer> Fleet<I> {
             table.slots.insert(name.clone(), slot);
             writers.extend(writer);
         }
-        self.departed.extend(
-            plan.stop
-                .iter()
-                .filter_map(|name| left(old.slots.get(name)?)),
-        );
+        self.departed.extend(plan.stop.iter().filter_map(|name| left(old.slots.get(name)?)));
         drop(old);
         table.open_with(tokens);
         table.tie_chains();
@@ -223,10 +218,7 @@ impl<I: Issuer> Fleet<I> {
 
 /// What a role that is removed has in hand. What its owner wants dropped when in doubt is not kept.
 fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
-    let left = Inherited {
-        state: RoleState::clone(&slot.state()),
-        asked: slot.was_asked(),
-    };
+    let left = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_asked() };
     let kept = slot.role.terms.on_denied == OnDenied::Keep;
     kept.then(|| (slot.role.name.clone(), (slot.role.clone(), left)))
 }
@@ -234,12 +226,7 @@ fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
 /// A slot that goes on where `before` is, under other settings.
 fn successor(before: &Slot, role: &Arc<Role>) -> (Arc<Slot>, Writer) {
     let state = RoleState::clone(&before.state()).presented_for(role);
-    let (slot, writer) = Slot::new(
-        role.clone(),
-        state,
-        before.counts.clone(),
-        before.was_asked(),
-    );
+    let (slot, writer) = Slot::new(role.clone(), state, before.counts.clone(), before.was_asked());
     // What somebody asked for is not forgotten.
     if before.is_hurried() {
         slot.hurry();
@@ -268,10 +255,7 @@ mod tests {
     use crate::simulated::{Scripted, Wall, config, error};
 
     const HOUR: u64 = 3600;
-    const LIMITS: Limits = Limits {
-        max_in_flight: 8,
-        max_requests_per_second: 10,
-    };
+    const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };
 
     /// A fleet in simulated time.
     struct World {
@@ -290,11 +274,7 @@ mod tests {
         ) -> Self {
             let wall = Wall::new();
             let clock = wall.shared();
-            let issuer = Arc::new(Scripted::new(
-                clock.clone(),
-                Duration::from_millis(50),
-                script,
-            ));
+            let issuer = Arc::new(Scripted::new(clock.clone(), Duration::from_millis(50), script));
             let roles = config(names, duration, "").roles;
             Self::with(wall, issuer, &roles, BTreeMap::new())
         }
@@ -331,13 +311,7 @@ mod tests {
             let mut fleet = Fleet::new(around, slots.clone());
             fleet.inherit(inherited);
             fleet.reshape(roles, &Tokens::default(), None);
-            Self {
-                wall,
-                clock,
-                slots,
-                issuer,
-                fleet,
-            }
+            Self { wall, clock, slots, issuer, fleet }
         }
 
         /// Lets simulated time pass, and mends what ends.
@@ -346,20 +320,14 @@ mod tests {
         }
 
         fn phase(&self, role: &str) -> Phase {
-            self.slots
-                .find(role)
-                .unwrap()
-                .state()
-                .phase(self.clock.now())
+            self.slots.find(role).unwrap().state().phase(self.clock.now())
         }
 
         fn seconds_left(&self, role: &str) -> u64 {
             let state = self.slots.find(role).unwrap();
             let state = state.state();
             let end = state.credentials().unwrap().expires_at();
-            end.duration_since(self.clock.now())
-                .unwrap_or_default()
-                .as_secs()
+            end.duration_since(self.clock.now()).unwrap_or_default().as_secs()
         }
 
         fn calls(&self) -> usize {
@@ -382,11 +350,7 @@ mod tests {
             }
         }
         let ideal = 3 * 24 * 2 * 3;
-        assert!(
-            (ideal - 60..=ideal + 60).contains(&world.calls()),
-            "{} calls",
-            world.calls()
-        );
+        assert!((ideal - 60..=ideal + 60).contains(&world.calls()), "{} calls", world.calls());
     }
 
     #[tokio::test(start_paused = true)]
@@ -486,10 +450,7 @@ mod tests {
         world.pass(4 * HOUR).await;
         let probes = world.calls() - calls;
         // A hundred roles by themselves would call 48,000 times.
-        assert!(
-            (480..2_000).contains(&probes),
-            "{probes} calls in four hours"
-        );
+        assert!((480..2_000).contains(&probes), "{probes} calls in four hours");
         world.pass(75).await;
         for name in names {
             assert_eq!(world.phase(name), Phase::Fresh, "{name}");
@@ -518,11 +479,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_throttled_role_pauses_the_host_and_is_not_hammered() {
         let mut world = World::new(&["a", "b", "c", "d"], 3600, |_, now| {
-            if now < 600 {
-                Err(error(Class::Throttled))
-            } else {
-                Ok(Duration::from_secs(HOUR))
-            }
+            if now < 600 { Err(error(Class::Throttled)) } else { Ok(Duration::from_secs(HOUR)) }
         });
         world.pass(600).await;
         let calls = world.calls();
@@ -536,10 +493,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refresher_that_panics_is_restarted_with_its_credentials_as_they_were() {
         let mut world = World::new(&["a"], 3600, |_, now| {
-            assert!(
-                !(300..2900).contains(&now),
-                "a bug in the refresher, as scripted"
-            );
+            assert!(!(300..2900).contains(&now), "a bug in the refresher, as scripted");
             Ok(Duration::from_secs(HOUR))
         });
         world.pass(5).await;
@@ -592,11 +546,7 @@ mod tests {
             if now < 60 {
                 return Ok(Duration::from_secs(HOUR));
             }
-            Err(error(if role.name.as_str() == "denied" {
-                Class::Denied
-            } else {
-                Class::Source
-            }))
+            Err(error(if role.name.as_str() == "denied" { Class::Denied } else { Class::Source }))
         });
         world.pass(60).await;
         // Until both have failed often, and wait for long.
@@ -672,9 +622,7 @@ mod tests {
         let key = |world: &World| {
             let slot = world.slots.find("b").unwrap();
             let state = slot.state();
-            state
-                .credentials()
-                .map(|held| held.access_key_id().to_owned())
+            state.credentials().map(|held| held.access_key_id().to_owned())
         };
         let (before, calls) = (key(&world), world.calls());
         let reshape = |world: &mut World, names: &[&str], more: &str| {
@@ -700,9 +648,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_thousand_roles_start_within_the_budget() {
-        let names: Vec<String> = (0..1000)
-            .map(|number| format!("role-{number:04}"))
-            .collect();
+        let names: Vec<String> = (0..1000).map(|number| format!("role-{number:04}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut world = World::new(&names, 3600, hourly);
         world.pass(100).await;

@@ -69,8 +69,7 @@ impl Entry {
         self.0.extend_from_slice(name.as_bytes());
         if value.contains('\n') {
             self.0.push(b'\n');
-            self.0
-                .extend_from_slice(&(value.len() as u64).to_le_bytes());
+            self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
         } else {
             self.0.push(b'=');
         }
@@ -93,10 +92,7 @@ impl Journal {
         socket.set_write_timeout(Some(STALLED))?;
         // journald ignores it.
         socket.send_to(&[], path)?;
-        Ok(Self {
-            socket,
-            path: path.to_owned(),
-        })
+        Ok(Self { socket, path: path.to_owned() })
     }
 }
 
@@ -129,10 +125,7 @@ mod tests {
         expected.extend_from_slice(
             b"PRIORITY=4\nSYSLOG_IDENTIFIER=roletap\nROLE=orders\nREQUEST_ID=x=1\n",
         );
-        assert_eq!(
-            String::from_utf8_lossy(entry.as_bytes()),
-            String::from_utf8_lossy(&expected)
-        );
+        assert_eq!(String::from_utf8_lossy(entry.as_bytes()), String::from_utf8_lossy(&expected));
     }
 
     #[test]

@@ -109,14 +109,9 @@ pub fn image(table: &Table, tokens: &Tokens, skew_millis: Option<i64>, serial: u
         let state = RoleState::clone(&slot.state());
         Some((RequestIdentity::of(&slot.role.request), slot.was_asked())).zip(issued(state))
     };
-    let roles: Vec<_> = table
-        .slots
-        .iter()
-        .filter_map(|(name, slot)| Some((name, held(slot)?)))
-        .collect();
-    let documents = roles
-        .iter()
-        .map(|(_, (_, held))| held.credentials.handed_over().len());
+    let roles: Vec<_> =
+        table.slots.iter().filter_map(|(name, slot)| Some((name, held(slot)?))).collect();
+    let documents = roles.iter().map(|(_, (_, held))| held.credentials.handed_over().len());
     let mut out = Packed::with_capacity(
         HEADER + 64 + documents.sum::<usize>() + USUAL_RECORD * (roles.len() + tokens.roles.len()),
     );
@@ -130,12 +125,9 @@ pub fn image(table: &Table, tokens: &Tokens, skew_millis: Option<i64>, serial: u
         out.flag(*asked);
         out.blob(held.credentials.handed_over());
         out.time(held.credentials.issued_at());
-        out.option(
-            held.credentials.session_token_utilization(),
-            |out, share| {
-                out.bytes(&[share]);
-            },
-        );
+        out.option(held.credentials.session_token_utilization(), |out, share| {
+            out.bytes(&[share]);
+        });
         out.time(held.refresh_at);
         out.option(held.failures.as_ref(), Packed::failures);
     }
@@ -159,10 +151,7 @@ impl Kept {
     /// Reads an image, whole or not at all.
     pub fn read(image: &[u8]) -> Result<Self, Doubt> {
         let payload = payload(image)?;
-        let mut reader = Reader {
-            rest: payload,
-            length: payload.len(),
-        };
+        let mut reader = Reader { rest: payload, length: payload.len() };
         let kept = reader.kept();
         match kept {
             Some(kept) if reader.rest.is_empty() => Ok(kept),
@@ -219,15 +208,9 @@ struct Held {
 
 fn issued(state: RoleState) -> Option<Held> {
     match state {
-        RoleState::Issued {
-            credentials,
-            refresh_at,
-            failures,
-        } => Some(Held {
-            credentials,
-            refresh_at,
-            failures,
-        }),
+        RoleState::Issued { credentials, refresh_at, failures } => {
+            Some(Held { credentials, refresh_at, failures })
+        }
         RoleState::Pending | RoleState::Failing { .. } => None,
     }
 }
@@ -238,10 +221,7 @@ fn payload(image: &[u8]) -> Result<&[u8], Doubt> {
     if found > IMAGE_LIMIT {
         return Err(Doubt::Long(found));
     }
-    let mut reader = Reader {
-        rest: image,
-        length: found,
-    };
+    let mut reader = Reader { rest: image, length: found };
     let short = Doubt::Short(found);
     let magic: [u8; 8] = reader.array().ok_or(short.clone())?;
     if magic != *MAGIC {
@@ -325,12 +305,7 @@ impl Reader<'_> {
             let name = self.name()?;
             tokens.roles.insert(name, self.role_tokens()?);
         }
-        Some(Kept {
-            serial,
-            skew_millis,
-            tokens,
-            roles,
-        })
+        Some(Kept { serial, skew_millis, tokens, roles })
     }
 
     fn record(&mut self) -> Option<Record> {
@@ -348,9 +323,7 @@ impl Reader<'_> {
     fn failures(&mut self) -> Option<Failures> {
         let class = self.text()?;
         let error = IssueError {
-            class: Class::ALL
-                .into_iter()
-                .find(|known| known.as_str() == class)?,
+            class: Class::ALL.into_iter().find(|known| known.as_str() == class)?,
             code: self.option(Self::owned)?,
             status: self.option(|reader| u16::try_from(reader.u32()?).ok())?,
             request_id: self.option(Self::owned)?,
@@ -422,10 +395,7 @@ mod tests {
                 RoleName::parse(name).unwrap(),
                 RoleTokens {
                     current: Digest::of(name.as_bytes()),
-                    previous: vec![
-                        (Digest::of(b"old"), at(100)),
-                        (Digest::of(b"older"), at(50)),
-                    ],
+                    previous: vec![(Digest::of(b"old"), at(100)), (Digest::of(b"older"), at(50))],
                 },
             );
         }
@@ -438,12 +408,7 @@ mod tests {
         let mut now = at(1_000_000) + Duration::from_nanos(random.u64(..1_000_000_000));
         for serial in 0..random.u64(1..12) {
             let outcome = if random.bool() {
-                Ok(credentials(
-                    role,
-                    now,
-                    Duration::from_secs(random.u64(900..43_200)),
-                    serial,
-                ))
+                Ok(credentials(role, now, Duration::from_secs(random.u64(900..43_200)), serial))
             } else {
                 let mut error = error(random.choice(Class::ALL).unwrap());
                 if random.bool() {
@@ -454,15 +419,8 @@ mod tests {
                 }
                 Err(error)
             };
-            let on_denied = if random.u8(..) < 8 {
-                OnDenied::Drop
-            } else {
-                OnDenied::Keep
-            };
-            let terms = Terms {
-                on_denied,
-                ..role.terms
-            };
+            let on_denied = if random.u8(..) < 8 { OnDenied::Drop } else { OnDenied::Keep };
+            let terms = Terms { on_denied, ..role.terms };
             state = state.after(outcome, terms, now, Jitter::new(random.f64()));
             now += Duration::from_millis(random.u64(..4_000_000));
         }
@@ -508,11 +466,7 @@ mod tests {
                     let vended = |state: &RoleState| state.vend(then).map(|held| held.document());
                     assert_eq!(vended(&after), vended(&before), "{seed}");
                     assert_eq!(after.phase(then), before.phase(then), "{seed}");
-                    assert_eq!(
-                        after.next_attempt(then),
-                        before.next_attempt(then),
-                        "{seed}"
-                    );
+                    assert_eq!(after.next_attempt(then), before.next_attempt(then), "{seed}");
                 }
             }
             // And the next attempt comes to the same, whichever way it goes.
@@ -524,12 +478,7 @@ mod tests {
                 let (one, other) = (fail(before.clone()), fail(after.clone()));
                 let facts = |state: &RoleState| {
                     let failures = state.failures().unwrap();
-                    (
-                        failures.count,
-                        failures.of_class,
-                        failures.since,
-                        failures.retry_at,
-                    )
+                    (failures.count, failures.of_class, failures.since, failures.retry_at)
                 };
                 assert_eq!(facts(&one), facts(&other), "{seed}");
             }
@@ -566,12 +515,7 @@ mod tests {
                 at(0),
                 Jitter::new(0.5),
             )
-            .after(
-                Err(error(Class::Denied)),
-                Terms::default(),
-                at(1800),
-                Jitter::new(0.5),
-            )
+            .after(Err(error(Class::Denied)), Terms::default(), at(1800), Jitter::new(0.5))
     }
 
     #[test]
@@ -643,10 +587,7 @@ mod tests {
         };
         assert_eq!(dropped("", at(0)), None);
         assert_eq!(dropped("account_id = true", at(0)), None);
-        assert_eq!(
-            dropped("external_id = \"ws-1\"", at(0)),
-            Some(Dropped::Changed)
-        );
+        assert_eq!(dropped("external_id = \"ws-1\"", at(0)), Some(Dropped::Changed));
         assert_eq!(dropped("", at(3599)), None);
         assert_eq!(dropped("", at(3600)), Some(Dropped::Expired));
         assert!(kept.inherit(&role("c", 3600), at(0)).is_none());
@@ -660,12 +601,7 @@ mod tests {
             refresh_at: at(3601),
             failures: None,
         };
-        let image = image(
-            &table(vec![(role.clone(), state, false)]),
-            &Tokens::default(),
-            None,
-            0,
-        );
+        let image = image(&table(vec![(role.clone(), state, false)]), &Tokens::default(), None, 0);
         let kept = Kept::read(&image).unwrap();
         let dropped = kept.inherit(&role, at(0)).unwrap().err();
         assert_eq!(dropped, Some(Dropped::Unusable));

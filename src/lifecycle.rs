@@ -97,25 +97,12 @@ impl RoleState {
     pub fn next_attempt(&self, now: SystemTime) -> SystemTime {
         match self {
             Self::Pending => UNIX_EPOCH,
-            Self::Failing { failures }
-            | Self::Issued {
-                failures: Some(failures),
-                ..
-            } => failures.due(now),
-            Self::Issued {
-                credentials,
-                refresh_at,
-                failures: None,
-            } => {
-                let left = credentials
-                    .expires_at()
-                    .duration_since(now)
-                    .unwrap_or_default();
-                if left > credentials.lifetime() + STEP_TOLERANCE {
-                    now
-                } else {
-                    *refresh_at
-                }
+            Self::Failing { failures } | Self::Issued { failures: Some(failures), .. } => {
+                failures.due(now)
+            }
+            Self::Issued { credentials, refresh_at, failures: None } => {
+                let left = credentials.expires_at().duration_since(now).unwrap_or_default();
+                if left > credentials.lifetime() + STEP_TOLERANCE { now } else { *refresh_at }
             }
         }
     }
@@ -145,31 +132,21 @@ impl RoleState {
             Err(error) => Arc::new(error),
         };
         match self {
-            Self::Pending => Self::Failing {
-                failures: Failures::next(None, error, None, now, jitter),
-            },
-            Self::Failing { failures } => Self::Failing {
-                failures: Failures::next(Some(failures), error, None, now, jitter),
-            },
+            Self::Pending => {
+                Self::Failing { failures: Failures::next(None, error, None, now, jitter) }
+            }
+            Self::Failing { failures } => {
+                Self::Failing { failures: Failures::next(Some(failures), error, None, now, jitter) }
+            }
             Self::Issued { failures, .. }
                 if error.class == Class::Denied && terms.on_denied == OnDenied::Drop =>
             {
-                Self::Failing {
-                    failures: Failures::next(failures, error, None, now, jitter),
-                }
+                Self::Failing { failures: Failures::next(failures, error, None, now, jitter) }
             }
-            Self::Issued {
-                credentials,
-                refresh_at,
-                failures,
-            } => {
+            Self::Issued { credentials, refresh_at, failures } => {
                 let failures =
                     Failures::next(failures, error, Some(credentials.expires_at()), now, jitter);
-                Self::Issued {
-                    credentials,
-                    refresh_at,
-                    failures: Some(failures),
-                }
+                Self::Issued { credentials, refresh_at, failures: Some(failures) }
             }
         }
     }
@@ -178,11 +155,9 @@ impl RoleState {
     fn was_on_time(&self, now: SystemTime) -> bool {
         match self {
             Self::Pending | Self::Failing { .. } => false,
-            Self::Issued {
-                credentials,
-                refresh_at,
-                failures,
-            } => failures.is_none() && now <= *refresh_at + refresh_spread(credentials.lifetime()),
+            Self::Issued { credentials, refresh_at, failures } => {
+                failures.is_none() && now <= *refresh_at + refresh_spread(credentials.lifetime())
+            }
         }
     }
 
@@ -226,12 +201,7 @@ impl RoleState {
     /// to where it would have been at the latest, and what is in hand is vended until then and while that fails.
     #[must_use]
     pub fn presented_for(mut self, role: &Role) -> Self {
-        if let Self::Issued {
-            credentials,
-            refresh_at,
-            ..
-        } = &mut self
-        {
+        if let Self::Issued { credentials, refresh_at, .. } = &mut self {
             *refresh_at = (*refresh_at).min(latest_refresh_point(credentials, role.terms));
             *credentials = Arc::new(credentials.presented_for(role));
         }
@@ -271,11 +241,7 @@ impl Failures {
     }
 
     fn due(&self, now: SystemTime) -> SystemTime {
-        if self.retry_at > now + LONGEST_RETRY + STEP_TOLERANCE {
-            now
-        } else {
-            self.retry_at
-        }
+        if self.retry_at > now + LONGEST_RETRY + STEP_TOLERANCE { now } else { self.retry_at }
     }
 }
 
@@ -285,11 +251,7 @@ impl Jitter {
 
     /// Takes a number in `[0, 1)`; anything else is brought into it.
     pub fn new(fraction: f64) -> Self {
-        Self(if fraction.is_finite() {
-            fraction.clamp(0.0, 1.0)
-        } else {
-            0.5
-        })
+        Self(if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.5 })
     }
 
     /// This share of `ceiling`: full jitter.
@@ -300,13 +262,8 @@ impl Jitter {
 
 impl Phase {
     /// Every phase, in the order of their labels.
-    pub const ALL: [Self; 5] = [
-        Self::Expired,
-        Self::Failed,
-        Self::Fresh,
-        Self::Pending,
-        Self::Stale,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Expired, Self::Failed, Self::Fresh, Self::Pending, Self::Stale];
 
     /// As it stands in logs, metrics and `/roles`.
     pub fn as_str(self) -> &'static str {
@@ -372,9 +329,7 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
         // One probe per 15 minutes; a tenth either way keeps a fleet from marching in step.
         Class::Misconfigured => return seconds(810) + jitter.of(seconds(180)),
     };
-    let ceiling = base
-        .saturating_mul(1 << n.saturating_sub(1).min(16))
-        .min(cap);
+    let ceiling = base.saturating_mul(1 << n.saturating_sub(1).min(16)).min(cap);
     jitter.of(ceiling).max(RETRY_FLOOR)
 }
 
@@ -383,14 +338,8 @@ mod tests {
     use super::*;
     use crate::simulated::{at, config, credentials, error, role};
 
-    const KEEP: Terms = Terms {
-        on_denied: OnDenied::Keep,
-        min_remaining: Duration::ZERO,
-    };
-    const DROP: Terms = Terms {
-        on_denied: OnDenied::Drop,
-        ..KEEP
-    };
+    const KEEP: Terms = Terms { on_denied: OnDenied::Keep, min_remaining: Duration::ZERO };
+    const DROP: Terms = Terms { on_denied: OnDenied::Drop, ..KEEP };
 
     fn middle() -> Jitter {
         Jitter::new(0.5)
@@ -420,19 +369,10 @@ mod tests {
 
     #[test]
     fn the_refresh_point_follows_the_granted_lifetime() {
-        for (lifetime, refresh_after) in [
-            (43_200, 21_600),
-            (3600, 1800),
-            (3000, 1500),
-            (2000, 500),
-            (900, 180),
-            (10, 2),
-        ] {
-            assert_eq!(
-                issued(lifetime).next_attempt(at(0)),
-                at(refresh_after),
-                "{lifetime}"
-            );
+        for (lifetime, refresh_after) in
+            [(43_200, 21_600), (3600, 1800), (3000, 1500), (2000, 500), (900, 180), (10, 2)]
+        {
+            assert_eq!(issued(lifetime).next_attempt(at(0)), at(refresh_after), "{lifetime}");
         }
     }
 
@@ -466,29 +406,19 @@ mod tests {
             let latest = RoleState::Pending
                 .after(Ok(issued), KEEP, at(0), Jitter::new(1.0))
                 .next_attempt(at(0));
-            assert!(
-                at(lifetime) - Duration::from_secs(1200) >= latest,
-                "{lifetime}"
-            );
+            assert!(at(lifetime) - Duration::from_secs(1200) >= latest, "{lifetime}");
         }
     }
 
     fn remaining(seconds: u64) -> Terms {
-        Terms {
-            min_remaining: Duration::from_secs(seconds),
-            ..KEEP
-        }
+        Terms { min_remaining: Duration::from_secs(seconds), ..KEEP }
     }
 
     #[test]
     fn what_is_vended_in_steady_state_has_min_remaining_left() {
-        for (granted, wanted) in [
-            (3600, 1800),
-            (3600, 2700),
-            (43_200, 32_400),
-            (43_200, 3600),
-            (900, 600),
-        ] {
+        for (granted, wanted) in
+            [(3600, 1800), (3600, 2700), (43_200, 32_400), (43_200, 3600), (900, 600)]
+        {
             let role = role("a", 3600);
             for before in [RoleState::Pending, issued(3600)] {
                 for jitter in [0.0, 0.5, 1.0] {
@@ -514,10 +444,7 @@ mod tests {
                 .after(Ok(issued), remaining(2700), at(0), Jitter::LATEST)
                 .next_attempt(at(0));
             let left = at(granted).duration_since(next).unwrap().as_secs();
-            assert!(
-                (granted * 3 / 4..granted * 4 / 5).contains(&left),
-                "{left} s of {granted}"
-            );
+            assert!((granted * 3 / 4..granted * 4 / 5).contains(&left), "{left} s of {granted}");
         }
     }
 
@@ -537,9 +464,7 @@ mod tests {
         assert_eq!(again.next_attempt(at(0)), after.next_attempt(at(0)));
         let back = after.clone().presented_for(&with(""));
         assert_eq!(back.next_attempt(at(0)), after.next_attempt(at(0)));
-        let same = before
-            .clone()
-            .presented_for(&with("min_remaining = \"20m\""));
+        let same = before.clone().presented_for(&with("min_remaining = \"20m\""));
         assert_eq!(same.next_attempt(at(0)), before.next_attempt(at(0)));
         let failing = after.after(Err(error(Class::Denied)), more.terms, at(1200), middle());
         assert!(failing.vend(at(3599)).is_ok(), "vended to its end");
@@ -585,10 +510,7 @@ mod tests {
         let state = RoleState::Pending.after(Err(error(Class::Source)), KEEP, at(0), middle());
         assert_eq!(state.next_attempt(at(0)), at(0));
         let state = state.after(Err(error(Class::Source)), KEEP, at(0), middle());
-        assert_eq!(
-            state.next_attempt(at(0)),
-            at(0) + Duration::from_millis(250)
-        );
+        assert_eq!(state.next_attempt(at(0)), at(0) + Duration::from_millis(250));
     }
 
     #[test]
@@ -603,19 +525,14 @@ mod tests {
         }
         let seconds = Duration::from_secs;
         let (first, last) = (&waits[..3], &waits[27..]);
-        assert_eq!(
-            first,
-            [Duration::ZERO, Duration::from_millis(250), Duration::ZERO]
-        );
+        assert_eq!(first, [Duration::ZERO, Duration::from_millis(250), Duration::ZERO]);
         assert_eq!(last, [seconds(60), seconds(30), seconds(60)]);
     }
 
     #[test]
     fn a_wait_that_sts_asked_for_is_kept() {
-        let asked = IssueError {
-            retry_after: Some(Duration::from_secs(77)),
-            ..error(Class::Throttled)
-        };
+        let asked =
+            IssueError { retry_after: Some(Duration::from_secs(77)), ..error(Class::Throttled) };
         let state = RoleState::Pending.after(Err(asked), KEEP, at(0), middle());
         assert_eq!(state.next_attempt(at(0)), at(77));
     }
@@ -632,10 +549,8 @@ mod tests {
     /// Random lives: whatever happens in whatever order, the invariants in the head of this file hold.
     #[test]
     fn invariants_hold_in_random_lives() {
-        let seed = std::env::var("ROLETAP_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or(7);
+        let seed =
+            std::env::var("ROLETAP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
         let mut random = fastrand::Rng::with_seed(seed);
         for life in 0..300 {
             let role = role("a", 3600);

@@ -81,15 +81,10 @@ impl Listeners {
                 }
             }
         }
-        let held: Vec<SocketAddr> = lasting
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
-        let missing: Vec<SocketAddr> = addresses
-            .iter()
-            .copied()
-            .filter(|address| !held.contains(address))
-            .collect();
+        let held: Vec<SocketAddr> =
+            lasting.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let missing: Vec<SocketAddr> =
+            addresses.iter().copied().filter(|address| !held.contains(address)).collect();
         if let (Missing::IsAnError, Some(address)) = (if_missing, missing.first()) {
             return Err(CannotOpen::NotHeld(*address));
         }
@@ -111,13 +106,9 @@ impl Listeners {
     pub fn into_tokio(self) -> io::Result<Listeners<tokio::net::TcpListener>> {
         let all = |listeners: Vec<TcpListener>| {
             let each = listeners.into_iter();
-            each.map(tokio::net::TcpListener::from_std)
-                .collect::<io::Result<Vec<_>>>()
+            each.map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()
         };
-        Ok(Listeners {
-            own: all(self.own)?,
-            lasting: all(self.lasting)?,
-        })
+        Ok(Listeners { own: all(self.own)?, lasting: all(self.lasting)? })
     }
 
     /// All of them, and whether each is held by systemd too.
@@ -129,9 +120,7 @@ impl Listeners {
 
 /// Those of what systemd handed over that bear this name, if they are what we can accept connections on.
 pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener> {
-    let (ours, others) = std::mem::take(handed)
-        .into_iter()
-        .partition(|(known, _)| known == name);
+    let (ours, others) = std::mem::take(handed).into_iter().partition(|(known, _)| known == name);
     *handed = others;
     let listening = |(_, socket): (String, OwnedFd)| {
         let stream = getsockopt(&socket, sockopt::SockType) == Ok(SockType::Stream);
@@ -173,11 +162,7 @@ fn bind_all(
 }
 
 fn bind(address: SocketAddr, hops: Hops) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?.into_std()?;

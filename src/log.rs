@@ -21,9 +21,8 @@ pub(crate) const WAITING_LINES: usize = 8192;
 
 /// Begins to log as configured. The guard writes out what is left when it is dropped.
 pub fn start(log: &Log) -> io::Result<WorkerGuard> {
-    let builder = NonBlockingBuilder::default()
-        .thread_name("log")
-        .buffered_lines_limit(WAITING_LINES);
+    let builder =
+        NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(WAITING_LINES);
     let (writer, guard) = match log.format {
         LogFormat::Text | LogFormat::Json => builder.finish(io::stderr()),
         LogFormat::Journald => builder.finish(Journal::open(Path::new(SOCKET))?),
@@ -36,11 +35,7 @@ pub fn start(log: &Log) -> io::Result<WorkerGuard> {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     // Our own lines at the level asked for; the libraries' only where they matter, or at trace.
-    let others = if level == LevelFilter::TRACE {
-        level
-    } else {
-        level.min(LevelFilter::WARN)
-    };
+    let others = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
     let filter = Targets::new()
         .with_target("roletap", level)
         // It repeats what helpers write to standard error, and at trace their command lines. Sources tell what matters.
@@ -48,17 +43,12 @@ pub fn start(log: &Log) -> io::Result<WorkerGuard> {
         .with_default(others);
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = match log.format {
-        LogFormat::Text => fmt::layer()
-            .with_writer(writer)
-            .with_ansi(color)
-            .with_target(false)
-            .boxed(),
-        LogFormat::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(writer)
-            .with_ansi(false)
-            .boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_writer(writer).with_ansi(color).with_target(false).boxed()
+        }
+        LogFormat::Json => {
+            fmt::layer().json().flatten_event(true).with_writer(writer).with_ansi(false).boxed()
+        }
         LogFormat::Journald => Fields(writer).boxed(),
     };
     // Fails only if logging was started before, and then it goes on as it was.

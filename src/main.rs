@@ -13,11 +13,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let _ = error.print();
             let asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion].contains(&error.kind());
-            return if asked {
-                ExitCode::SUCCESS
-            } else {
-                ExitStatus::Usage.code().into()
-            };
+            return if asked { ExitCode::SUCCESS } else { ExitStatus::Usage.code().into() };
         }
     };
     match execute(arguments) {

@@ -105,11 +105,7 @@ impl Metrics {
                     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5,
                 ]),
             )?,
-            reloads: counters(
-                "roletap_config_reloads_total",
-                "Reloads by result.",
-                &["result"],
-            )?,
+            reloads: counters("roletap_config_reloads_total", "Reloads by result.", &["result"])?,
             last_reload_successful: IntGauge::new(
                 "roletap_config_last_reload_successful",
                 "0 while what runs is not what the files say: the last reload was refused.",
@@ -147,36 +143,16 @@ impl Metrics {
             ])
             .set(1);
         metrics.registry.register(Box::new(build))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.refresh_duration.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.sts_requests.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.vend_duration.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.reloads.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.last_reload_successful.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.config_loaded.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.refresher_restarts.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.connections.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(metrics.connections_limit.clone()))?;
-        metrics
-            .registry
-            .register(Box::new(ProcessCollector::for_self()))?;
+        metrics.registry.register(Box::new(metrics.refresh_duration.clone()))?;
+        metrics.registry.register(Box::new(metrics.sts_requests.clone()))?;
+        metrics.registry.register(Box::new(metrics.vend_duration.clone()))?;
+        metrics.registry.register(Box::new(metrics.reloads.clone()))?;
+        metrics.registry.register(Box::new(metrics.last_reload_successful.clone()))?;
+        metrics.registry.register(Box::new(metrics.config_loaded.clone()))?;
+        metrics.registry.register(Box::new(metrics.refresher_restarts.clone()))?;
+        metrics.registry.register(Box::new(metrics.connections.clone()))?;
+        metrics.registry.register(Box::new(metrics.connections_limit.clone()))?;
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.last_reload_successful.set(1);
         for outcome in outcomes() {
             metrics.refresh_duration.with_label_values(&[outcome]);
@@ -194,16 +170,12 @@ impl Metrics {
     /// An attempt for a role has ended.
     pub fn attempt_concluded(&self, counts: &Counts, class: Option<Class>, took: Duration) {
         counts.attempt(class);
-        self.refresh_duration
-            .with_label_values(&[outcome(class)])
-            .observe(took.as_secs_f64());
+        self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
     }
 
     /// A request to STS has ended.
     pub fn sts_request(&self, operation: &str, region: &str, class: Option<Class>) {
-        self.sts_requests
-            .with_label_values(&[operation, region, outcome(class)])
-            .inc();
+        self.sts_requests.with_label_values(&[operation, region, outcome(class)]).inc();
     }
 
     /// These regions are configured, and the first is asked. Their series are born at zero.
@@ -212,8 +184,7 @@ impl Metrics {
         for region in &all {
             for outcome in outcomes() {
                 for operation in ["AssumeRole", "AssumeRoleWithWebIdentity"] {
-                    self.sts_requests
-                        .with_label_values(&[operation, region, outcome]);
+                    self.sts_requests.with_label_values(&[operation, region, outcome]);
                 }
             }
         }
@@ -252,8 +223,7 @@ impl Metrics {
     /// A reload has ended.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.with_label_values(&[result.as_str()]).inc();
-        self.last_reload_successful
-            .set(i64::from(result == Reload::Applied));
+        self.last_reload_successful.set(i64::from(result == Reload::Applied));
     }
 
     /// A configuration is in force since `now`.
@@ -295,12 +265,7 @@ impl Metrics {
     }
 
     fn render_host(&self, out: &mut String, scene: &Scene<'_>) {
-        family(
-            out,
-            "roletap_sts_queue_depth",
-            "gauge",
-            "Calls that wait for their turn.",
-        );
+        family(out, "roletap_sts_queue_depth", "gauge", "Calls that wait for their turn.");
         let _ = writeln!(out, "roletap_sts_queue_depth {}", scene.queue_depth);
         family(
             out,
@@ -340,11 +305,7 @@ impl Metrics {
             "1 while a base identity holds usable credentials.",
         );
         for (source, up, _) in &scene.sources {
-            let _ = writeln!(
-                out,
-                "roletap_source_up{{source=\"{source}\"}} {}",
-                u8::from(*up)
-            );
+            let _ = writeln!(out, "roletap_source_up{{source=\"{source}\"}} {}", u8::from(*up));
         }
         family(
             out,
@@ -430,10 +391,7 @@ fn outcome(class: Option<Class>) -> &'static str {
 }
 
 fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis() as f64
-        / 1e3
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1e3
 }
 
 #[cfg(test)]
@@ -479,30 +437,22 @@ mod tests {
         let (mut help, mut kind) = (BTreeMap::new(), BTreeMap::new());
         let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for line in text.lines() {
-            if let Some((name, words)) = line
-                .strip_prefix("# HELP ")
-                .and_then(|rest| rest.split_once(' '))
+            if let Some((name, words)) =
+                line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' '))
             {
                 assert!(help.insert(name, words).is_none(), "{name} twice");
-            } else if let Some((name, word)) = line
-                .strip_prefix("# TYPE ")
-                .and_then(|rest| rest.split_once(' '))
+            } else if let Some((name, word)) =
+                line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
             {
                 kind.insert(name, word);
             } else if let Some((series, rest)) = line.split_once('{') {
-                let name = ["_bucket", "_sum", "_count"]
-                    .iter()
-                    .find_map(|end| series.strip_suffix(end));
-                let name = name
-                    .filter(|name| help.contains_key(name))
-                    .unwrap_or(series);
+                let name =
+                    ["_bucket", "_sum", "_count"].iter().find_map(|end| series.strip_suffix(end));
+                let name = name.filter(|name| help.contains_key(name)).unwrap_or(series);
                 let pairs = rest
                     .split("\",")
                     .filter_map(|pair| pair.split_once("=\"").map(|(label, _)| label));
-                labels
-                    .entry(name)
-                    .or_default()
-                    .extend(pairs.filter(|label| *label != "le"));
+                labels.entry(name).or_default().extend(pairs.filter(|label| *label != "le"));
             }
         }
         let mut page = String::from(
@@ -511,9 +461,8 @@ mod tests {
              | name | type | labels | meaning |\n| --- | --- | --- | --- |\n",
         );
         for (name, words) in &help {
-            let labels = labels
-                .get(name)
-                .map(|set| set.iter().copied().collect::<Vec<_>>().join(", "));
+            let labels =
+                labels.get(name).map(|set| set.iter().copied().collect::<Vec<_>>().join(", "));
             let _ = writeln!(
                 page,
                 "| `{name}` | {} | {} | {words} |",
@@ -574,10 +523,7 @@ mod tests {
             "roletap_roles{phase=\"expired\"} 0",
             "roletap_roles{phase=\"fresh\"} 1",
         ] {
-            assert!(
-                text.contains(&format!("{series}\n")),
-                "{series} not in\n{text}"
-            );
+            assert!(text.contains(&format!("{series}\n")), "{series} not in\n{text}");
         }
     }
 

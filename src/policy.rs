@@ -68,9 +68,7 @@ impl SessionNames {
     pub fn parse(text: &str) -> Result<Self, Refused> {
         const EXPECTED: &str =
             "expected a name such as orders-web-1, or a pattern such as orders-*";
-        let odd = text
-            .chars()
-            .find(|&c| !crate::role::is_name_char(c) && !matches!(c, '*' | '?'));
+        let odd = text.chars().find(|&c| !crate::role::is_name_char(c) && !matches!(c, '*' | '?'));
         match odd {
             Some(odd) => Err(Refused::new(format!("holds {odd:?}"), EXPECTED)),
             None if text.is_empty() => Err(Refused::new("is empty", EXPECTED)),
@@ -123,12 +121,9 @@ impl Policy<'_> {
     /// The document.
     pub fn written(&self) -> Document {
         Document::of(match self {
-            Self::Trust {
-                role,
-                principal,
-                session_names,
-                own: _,
-            } => trust(role, principal, *session_names),
+            Self::Trust { role, principal, session_names, own: _ } => {
+                trust(role, principal, *session_names)
+            }
             Self::Caller { roles, .. } => caller(roles),
             Self::Bucket { role, bucket } => bucket.statements(role.request.role_arn.partition()),
         })
@@ -193,9 +188,7 @@ fn trust(
 /// Of the tags of its session: its own, and the transitive ones of the roles it is chained to.
 fn tag_keys(role: &Role) -> Vec<&str> {
     let own = role.request.tags.iter().map(|(key, _)| key);
-    let inherited = role
-        .ancestors()
-        .flat_map(|ancestor| &ancestor.request.transitive_tag_keys);
+    let inherited = role.ancestors().flat_map(|ancestor| &ancestor.request.transitive_tag_keys);
     let mut keys: Vec<&str> = Vec::new();
     for key in own.chain(inherited) {
         if !keys.contains(&key.as_str()) {
@@ -208,9 +201,7 @@ fn tag_keys(role: &Role) -> Vec<&str> {
 /// A source identity stays with a chain once it is set, and each further role has to allow it.
 fn has_source_identity(role: &Role) -> bool {
     role.request.source_identity.is_some()
-        || role
-            .ancestors()
-            .any(|ancestor| ancestor.request.source_identity.is_some())
+        || role.ancestors().any(|ancestor| ancestor.request.source_identity.is_some())
 }
 
 fn caller(roles: &[&Role]) -> Vec<Statement> {
@@ -227,14 +218,8 @@ fn caller(roles: &[&Role]) -> Vec<Statement> {
     };
     [
         of("RoletapAssumes", "sts:AssumeRole", |_| true),
-        of("RoletapTags", "sts:TagSession", |role| {
-            !tag_keys(role).is_empty()
-        }),
-        of(
-            "RoletapNamesItself",
-            "sts:SetSourceIdentity",
-            has_source_identity,
-        ),
+        of("RoletapTags", "sts:TagSession", |role| !tag_keys(role).is_empty()),
+        of("RoletapNamesItself", "sts:SetSourceIdentity", has_source_identity),
     ]
     .into_iter()
     .flatten()

@@ -58,11 +58,7 @@ pub struct News(watch::Receiver<()>);
 impl Progress {
     /// No turns yet; the beat begins.
     pub fn new() -> Self {
-        Self {
-            turns: AtomicU64::new(0),
-            began: Instant::now(),
-            news: watch::Sender::new(()),
-        }
+        Self { turns: AtomicU64::new(0), began: Instant::now(), news: watch::Sender::new(()) }
     }
 
     /// How many turns have been made.
@@ -121,9 +117,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>
         let jitter = Jitter::new(fastrand::f64());
         let (outcome, started) = attempt_in_turn(&mut writer, &around, jitter).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        around
-            .metrics
-            .attempt_concluded(&writer.slot().counts, class, started.elapsed());
+        around.metrics.attempt_concluded(&writer.slot().counts, class, started.elapsed());
         conclude(&mut writer, outcome, around.clock.now(), jitter);
         around.progress.concluded();
     }
@@ -208,15 +202,10 @@ async fn attempt<I: Issuer>(
     match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let what = format!(
-                "the attempt did not end within {} s",
-                around.attempt_deadline.as_secs()
-            );
-            let failure = Failure {
-                what: &what,
-                obstacle: Some(&Obstacle::NoAnswer),
-                ..Failure::default()
-            };
+            let what =
+                format!("the attempt did not end within {} s", around.attempt_deadline.as_secs());
+            let failure =
+                Failure { what: &what, obstacle: Some(&Obstacle::NoAnswer), ..Failure::default() };
             Err(IssueError {
                 class: Class::Network,
                 code: None,
@@ -261,10 +250,7 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
         (Some(failures), None) => {
             if let Some(credentials) = after.credentials() {
                 let expires_at = rfc3339(credentials.expires_at());
-                let failing_for = now
-                    .duration_since(failures.since)
-                    .unwrap_or_default()
-                    .as_secs();
+                let failing_for = now.duration_since(failures.since).unwrap_or_default().as_secs();
                 tracing::info!(
                     role,
                     access_key_id = credentials.access_key_id(),
@@ -281,10 +267,7 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
             let news = before.is_none_or(|before| {
                 before.error.class != error.class || before.error.code != error.code
             });
-            let in_hand = after
-                .vend(now)
-                .ok()
-                .map(|credentials| rfc3339(credentials.expires_at()));
+            let in_hand = after.vend(now).ok().map(|credentials| rfc3339(credentials.expires_at()));
             if news {
                 tracing::error!(
                     role,
@@ -333,10 +316,7 @@ mod tests {
         let around = Surroundings {
             issuer: Large,
             attempt_deadline: Duration::from_secs(1),
-            queue: Queue::new(Limits {
-                max_in_flight: 1,
-                max_requests_per_second: 1,
-            }),
+            queue: Queue::new(Limits { max_in_flight: 1, max_requests_per_second: 1 }),
             clock: Wall::new().shared(),
             metrics: Arc::new(Metrics::new().unwrap()),
             progress: Arc::default(),

@@ -28,10 +28,7 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     let mut differs = |key: &str, differs: bool| keys.extend(differs.then(|| key.to_owned()));
     differs("server.listen", old.server.listen != new.server.listen);
-    differs(
-        "server.max_connections",
-        old.server.max_connections != new.server.max_connections,
-    );
+    differs("server.max_connections", old.server.max_connections != new.server.max_connections);
     differs("admin.listen", old.admin.listen != new.admin.listen);
     differs("log.format", old.log.format != new.log.format);
     differs("log.level", old.log.level != new.log.level);
@@ -45,14 +42,8 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
         if listen(before) != listen(after) {
             differs(&format!("imds.{name}.listen"), true);
         } else {
-            differs(
-                &format!("imds.{name}.hop_limit"),
-                hops(before) != hops(after),
-            );
-            differs(
-                &format!("imds.{name}.socket"),
-                socket(before) != socket(after),
-            );
+            differs(&format!("imds.{name}.hop_limit"), hops(before) != hops(after));
+            differs(&format!("imds.{name}.socket"), socket(before) != socket(after));
         }
     }
     keys
@@ -74,10 +65,7 @@ pub fn plan<'r>(
         };
         list.push(name.clone());
     }
-    plan.stop = old_names
-        .filter(|name| !new.contains_key(*name))
-        .cloned()
-        .collect();
+    plan.stop = old_names.filter(|name| !new.contains_key(*name)).cloned().collect();
     plan
 }
 
@@ -87,11 +75,7 @@ mod tests {
     use crate::simulated::config;
 
     fn plan(old: &Config, new: &Config) -> Plan {
-        super::plan(
-            |name| old.roles.get(name).map(AsRef::as_ref),
-            old.roles.keys(),
-            &new.roles,
-        )
+        super::plan(|name| old.roles.get(name).map(AsRef::as_ref), old.roles.keys(), &new.roles)
     }
 
     fn names(list: &[RoleName]) -> Vec<&str> {
@@ -103,13 +87,7 @@ mod tests {
         let same = config(&["a", "b"], 3600, "");
         let plan = plan(&same, &same);
         assert_eq!(names(&plan.keep), ["a", "b"]);
-        assert_eq!(
-            plan,
-            Plan {
-                keep: plan.keep.clone(),
-                ..Plan::default()
-            }
-        );
+        assert_eq!(plan, Plan { keep: plan.keep.clone(), ..Plan::default() });
     }
 
     #[test]
@@ -142,16 +120,8 @@ mod tests {
             ("credentials_file = \"/run/roletap/files/a\"", false),
         ] {
             let plan = plan(&old, &config(&["a"], 3600, more));
-            assert_eq!(
-                names(&plan.restart),
-                if restarts { vec!["a"] } else { vec![] },
-                "{more}"
-            );
-            assert_eq!(
-                names(&plan.amend),
-                if restarts { vec![] } else { vec!["a"] },
-                "{more}"
-            );
+            assert_eq!(names(&plan.restart), if restarts { vec!["a"] } else { vec![] }, "{more}");
+            assert_eq!(names(&plan.amend), if restarts { vec![] } else { vec!["a"] }, "{more}");
         }
         assert_eq!(names(&plan(&old, &config(&["a"], 7200, "")).amend), ["a"]);
     }

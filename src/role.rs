@@ -58,9 +58,7 @@ impl Role {
 
     /// Those this role is chained to, the nearest first.
     pub fn ancestors(&self) -> impl Iterator<Item = &Arc<Self>> {
-        std::iter::successors(self.request.base.parent(), |role| {
-            role.request.base.parent()
-        })
+        std::iter::successors(self.request.base.parent(), |role| role.request.base.parent())
     }
 }
 
@@ -158,10 +156,7 @@ pub struct Refused {
 impl Refused {
     /// From the two parts.
     pub fn new(what: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            expected: expected.into(),
-        }
+        Self { what: what.into(), expected: expected.into() }
     }
 }
 
@@ -260,10 +255,7 @@ impl SourceIdentity {
     /// Refuses what STS would refuse.
     pub fn parse(text: &str) -> Result<Self, Refused> {
         if text.starts_with("aws:") {
-            return Err(Refused::new(
-                "begins with `aws:`",
-                "AWS keeps that prefix for itself",
-            ));
+            return Err(Refused::new("begins with `aws:`", "AWS keeps that prefix for itself"));
         }
         check_text(text, 64, "_+=,.@-")?;
         Ok(Self(text.to_owned()))
@@ -311,9 +303,8 @@ fn check_name(text: &str) -> Result<(), Refused> {
     let Some(first) = text.chars().next() else {
         return refuse("is empty".to_owned());
     };
-    if let Some(odd) = text
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+    if let Some(odd) =
+        text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
     {
         return refuse(format!("holds {odd:?}"));
     }
@@ -334,15 +325,9 @@ fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Refused> {
     }
     if !(2..=most).contains(&found) {
         let s = if found == 1 { "" } else { "s" };
-        return Err(Refused::new(
-            format!("has {found} character{s}"),
-            expected(),
-        ));
+        return Err(Refused::new(format!("has {found} character{s}"), expected()));
     }
-    match text
-        .chars()
-        .find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c)))
-    {
+    match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
         Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected())),
         None => Ok(()),
     }
@@ -357,19 +342,8 @@ mod tests {
         for good in ["a", "Orders-2.eu_west", &"x".repeat(63)] {
             assert_eq!(RoleName::parse(good).unwrap().as_str(), good);
         }
-        for bad in [
-            "",
-            ".",
-            "..",
-            "-a",
-            "_a",
-            "a/b",
-            "a b",
-            "é",
-            "a\n",
-            "unknown",
-            &"x".repeat(64),
-        ] {
+        for bad in ["", ".", "..", "-a", "_a", "a/b", "a b", "é", "a\n", "unknown", &"x".repeat(64)]
+        {
             assert!(RoleName::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -387,11 +361,7 @@ mod tests {
             (i64::MAX, true, false),
             (i64::from(u32::MAX) + 901, false, false),
         ] {
-            assert_eq!(
-                SessionDuration::from_secs(seconds, short).is_ok(),
-                ok,
-                "{seconds} {short}"
-            );
+            assert_eq!(SessionDuration::from_secs(seconds, short).is_ok(), ok, "{seconds} {short}");
         }
     }
 
@@ -406,23 +376,13 @@ mod tests {
         assert!(ExternalId::parse(&"a".repeat(1224)).is_ok());
         assert!(ExternalId::parse(&"a".repeat(1225)).is_err());
         assert!(ExternalId::parse("a b").is_err());
-        assert!(
-            SourceIdentity::parse("aws:me")
-                .unwrap_err()
-                .what
-                .contains("aws:")
-        );
+        assert!(SourceIdentity::parse("aws:me").unwrap_err().what.contains("aws:"));
     }
 
     #[test]
     fn an_external_id_is_not_repeated() {
         let id = ExternalId::parse("ws-7f3a-sentinel").unwrap();
         assert!(!format!("{id:?}").contains("sentinel"));
-        assert!(
-            !ExternalId::parse("sentinel value")
-                .unwrap_err()
-                .to_string()
-                .contains("sentinel")
-        );
+        assert!(!ExternalId::parse("sentinel value").unwrap_err().to_string().contains("sentinel"));
     }
 }

@@ -171,18 +171,13 @@ pub async fn serve(
         deadline = Instant::now() + HANDOVER;
     }
     leave.send_replace(true);
-    if tokio::time::timeout_at(deadline, &mut accepting)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout_at(deadline, &mut accepting).await.is_err() {
         accepting.abort();
     }
     // Whoever holds every place is alone.
     let every = u32::try_from(places).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout_at(deadline, limits.connections.acquire_many(every)).await;
-    Drained {
-        cut: places - limits.connections.available_permits(),
-    }
+    Drained { cut: places - limits.connections.available_permits() }
 }
 
 /// As [`serve`], on a thread and a runtime that do nothing else.
@@ -193,9 +188,7 @@ pub fn serve_on_own_thread(
     stopping: watch::Receiver<bool>,
     grace: Duration,
 ) -> io::Result<JoinHandle<Drained>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listeners = {
         let _inside = runtime.enter();
         listeners.into_tokio()?
@@ -241,8 +234,7 @@ impl<E: Endpoint> Acceptor<E> {
         drop((all, ours));
         drop(own);
         // And of these it is the next process's.
-        self.accept_until(leaving, &theirs, None, &mut first, &mut complaints)
-            .await;
+        self.accept_until(leaving, &theirs, None, &mut first, &mut complaints).await;
     }
 
     async fn accept_until(
@@ -298,10 +290,7 @@ impl<E: Endpoint> Acceptor<E> {
     }
 }
 
-type Accepted = (
-    Option<OwnedSemaphorePermit>,
-    io::Result<(TcpStream, SocketAddr, Option<Handed>)>,
-);
+type Accepted = (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr, Option<Handed>)>);
 
 /// Where connections come in.
 #[derive(Clone, Copy)]
@@ -313,18 +302,12 @@ struct Entrance<'l> {
 impl<'l> Entrance<'l> {
     /// By a socket that we bound: it is where we are.
     fn ours(listener: &'l TcpListener) -> Self {
-        Self {
-            listener,
-            handed: None,
-        }
+        Self { listener, handed: None }
     }
 
     /// By one that was handed to us.
     fn handed(listener: &'l TcpListener) -> Self {
-        Self {
-            listener,
-            handed: Some(Handed::of(listener)),
-        }
+        Self { listener, handed: Some(Handed::of(listener)) }
     }
 }
 
@@ -382,10 +365,7 @@ async fn converse(
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT)
         .max_headers(FIELDS_LIMIT);
-    let per_connection = PerConnection {
-        endpoint,
-        connection,
-    };
+    let per_connection = PerConnection { endpoint, connection };
     let mut connection = builder.serve_connection(TokioIo::new(stream), per_connection);
     let spoken = tokio::select! {
         biased;
@@ -438,9 +418,7 @@ impl Future for Answering {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Now(reply) => reply
-                .take()
-                .map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
+            Self::Now(reply) => reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
             Self::Later(waiting) => waiting.as_mut().poll(context).map(Ok),
         }
     }
@@ -467,16 +445,8 @@ mod tests {
             caller: Mutex::default(),
         };
         assert_eq!(connection.known_caller(), None);
-        let caller = Caller {
-            uid: 5,
-            group: None,
-        };
-        for said in [
-            Err(Unseen::Blind),
-            Err(Unseen::NoAnswer),
-            Err(Unseen::NoAnswer),
-            Ok(caller),
-        ] {
+        let caller = Caller { uid: 5, group: None };
+        for said in [Err(Unseen::Blind), Err(Unseen::NoAnswer), Err(Unseen::NoAnswer), Ok(caller)] {
             assert_eq!(connection.caller(|_, _, _| said), said);
             assert_eq!(connection.known_caller(), Some(said));
         }

@@ -33,19 +33,17 @@ pub fn listen() -> io::Result<mpsc::UnboundedReceiver<Event>> {
     }
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])?;
     let (sender, events) = mpsc::unbounded_channel();
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let event = match signal {
-                    SIGHUP => Event::Reload,
-                    SIGUSR1 => Event::RefreshAll,
-                    _ => Event::Shutdown,
-                };
-                if sender.send(event).is_err() {
-                    return;
-                }
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            let event = match signal {
+                SIGHUP => Event::Reload,
+                SIGUSR1 => Event::RefreshAll,
+                _ => Event::Shutdown,
+            };
+            if sender.send(event).is_err() {
+                return;
             }
-        })?;
+        }
+    })?;
     Ok(events)
 }

@@ -32,20 +32,13 @@ pub(crate) fn config(names: &[&str], duration_seconds: u32, more: &str) -> Confi
             "[role.{name}]\nrole_arn = \"arn:aws:iam::111122223333:role/{name}\"\nduration_seconds = {duration_seconds}\n{more}\n"
         ));
     }
-    Config::parse(
-        vec![Source::text("roletap.toml", text)],
-        &FixedHost::default(),
-    )
-    .unwrap_or_else(|report| panic!("{}", report.render("", false)))
-    .config
+    Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
+        .unwrap_or_else(|report| panic!("{}", report.render("", false)))
+        .config
 }
 
 pub(crate) fn role(name: &str, duration_seconds: u32) -> Arc<Role> {
-    config(&[name], duration_seconds, "")
-        .roles
-        .into_values()
-        .next()
-        .unwrap()
+    config(&[name], duration_seconds, "").roles.into_values().next().unwrap()
 }
 
 /// Credentials that STS would issue at `now` for `lifetime`.
@@ -83,10 +76,7 @@ pub(crate) fn error(class: Class) -> IssueError {
 
 /// What lets in these users of these units; where there are none, nothing is demanded of them.
 pub(crate) fn callers(users: &[u32], units: &[&str]) -> Callers {
-    let user = |uid: &u32| User {
-        name: uid.to_string(),
-        uid: *uid,
-    };
+    let user = |uid: &u32| User { name: uid.to_string(), uid: *uid };
     let unit = |name: &&str| UnitName::parse(name).unwrap();
     Callers {
         users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
@@ -103,10 +93,7 @@ pub(crate) struct Wall {
 
 impl Wall {
     pub(crate) fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-            step_seconds: Arc::default(),
-        }
+        Self { origin: Instant::now(), step_seconds: Arc::default() }
     }
 
     pub(crate) fn step(&self, seconds: i64) {
@@ -158,16 +145,8 @@ impl Scripted {
 
 impl Issuer for Arc<Scripted> {
     async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
-        let since = self
-            .clock
-            .now()
-            .duration_since(at(0))
-            .unwrap_or_default()
-            .as_secs();
-        self.calls
-            .lock()
-            .unwrap()
-            .push((role.name.to_string(), since));
+        let since = self.clock.now().duration_since(at(0)).unwrap_or_default().as_secs();
+        self.calls.lock().unwrap().push((role.name.to_string(), since));
         tokio::time::sleep(self.latency).await;
         let lifetime = (self.script)(role, since)?;
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);

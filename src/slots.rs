@@ -156,10 +156,7 @@ impl Table {
         let mut followers: BTreeMap<&RoleName, Vec<Weak<Slot>>> = BTreeMap::new();
         for slot in self.slots.values() {
             if let Some(parent) = slot.role.request.base.parent() {
-                followers
-                    .entry(&parent.name)
-                    .or_default()
-                    .push(Arc::downgrade(slot));
+                followers.entry(&parent.name).or_default().push(Arc::downgrade(slot));
             }
         }
         for (name, slot) in &self.slots {
@@ -175,15 +172,9 @@ impl Table {
             let Some(slot) = self.slots.get(name) else {
                 continue;
             };
-            let previous = tokens
-                .previous
-                .iter()
-                .map(|(digest, until)| (*digest, Some(*until)));
+            let previous = tokens.previous.iter().map(|(digest, until)| (*digest, Some(*until)));
             for (digest, previous_until) in previous.chain([(tokens.current, None)]) {
-                let key = Key {
-                    slot: slot.clone(),
-                    previous_until,
-                };
+                let key = Key { slot: slot.clone(), previous_until };
                 match self.keys.entry(digest) {
                     Entry::Vacant(entry) => {
                         entry.insert(key);
@@ -432,8 +423,6 @@ impl Borrow<str> for RoleName {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
-            .field("role", &self.role.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Slot").field("role", &self.role.name).finish_non_exhaustive()
     }
 }

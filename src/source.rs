@@ -161,11 +161,7 @@ impl Status {
 impl Sources {
     /// None yet.
     pub fn new(clock: SharedTimeSource) -> Self {
-        Self {
-            keepers: ArcSwap::default(),
-            outside: Arc::default(),
-            clock,
-        }
+        Self { keepers: ArcSwap::default(), outside: Arc::default(), clock }
     }
 
     /// From now on this is what sources turn to.
@@ -337,9 +333,7 @@ impl Keeper {
         };
         let changed = stamps != state.stamps;
         let refused = self.is_refused(&state)
-            && state
-                .trust_until
-                .is_none_or(|until| until <= Instant::now());
+            && state.trust_until.is_none_or(|until| until <= Instant::now());
         let due = wished || changed || refused || state.failed.is_some() || !state.is_fresh(now);
         if let Some(held) = state.held.as_ref().filter(|_| !due) {
             return Ok(held.in_hand.clone());
@@ -379,11 +373,7 @@ impl Keeper {
             }
             None => None,
         };
-        Ok(InHand {
-            credentials,
-            identity,
-            load: state.loads,
-        })
+        Ok(InHand { credentials, identity, load: state.loads })
     }
 
     /// Takes in what a load came to; gives what can be signed with after it.
@@ -410,10 +400,7 @@ impl Keeper {
                 }
                 let in_hand = Arc::new(in_hand);
                 let recovered = state.failed.take().is_some() || (was_refused && !same);
-                state.held = Some(Held {
-                    in_hand: in_hand.clone(),
-                    loaded_at: now,
-                });
+                state.held = Some(Held { in_hand: in_hand.clone(), loaded_at: now });
                 if recovered {
                     self.tell_recovered(&in_hand);
                 }
@@ -522,10 +509,7 @@ pub async fn read_token(path: &std::path::Path) -> Result<Token, SourceError> {
 async fn bounded<T>(load: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
     match tokio::time::timeout(LOAD_TIMEOUT, load).await {
         Ok(loaded) => loaded,
-        Err(_) => Err(SourceError::new(format!(
-            "no answer within {} s",
-            LOAD_TIMEOUT.as_secs()
-        ))),
+        Err(_) => Err(SourceError::new(format!("no answer within {} s", LOAD_TIMEOUT.as_secs()))),
     }
 }
 
@@ -533,9 +517,7 @@ async fn bounded<T>(load: impl Future<Output = Result<T, SourceError>>) -> Resul
 fn backoff(n: u32) -> Duration {
     match n {
         0 | 1 => Duration::ZERO,
-        n => RETRY_BASE
-            .saturating_mul(1 << (n - 2).min(16))
-            .min(RETRY_CAP),
+        n => RETRY_BASE.saturating_mul(1 << (n - 2).min(16)).min(RETRY_CAP),
     }
 }
 

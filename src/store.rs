@@ -56,11 +56,7 @@ impl Store {
         for (name, descriptor) in ours {
             let place = NAMES.iter().position(|known| *known == name).unwrap_or(0);
             match read(descriptor) {
-                Ok(kept)
-                    if found
-                        .as_ref()
-                        .is_none_or(|(_, best)| best.serial <= kept.serial) =>
-                {
+                Ok(kept) if found.as_ref().is_none_or(|(_, best)| best.serial <= kept.serial) => {
                     found = Some((place, kept));
                 }
                 Ok(_) => {}
@@ -70,10 +66,7 @@ impl Store {
             }
         }
         let place = found.as_ref().map_or(0, |(place, _)| *place);
-        let store = Self {
-            serial: found.as_ref().map_or(0, |(_, kept)| kept.serial),
-            place,
-        };
+        let store = Self { serial: found.as_ref().map_or(0, |(_, kept)| kept.serial), place };
         (store, found.map(|(_, kept)| kept))
     }
 
@@ -113,10 +106,7 @@ fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     };
     let mut file = File::from(descriptor);
     file.write_all(bytes)?;
-    fcntl(
-        &file,
-        FcntlArg::F_ADD_SEALS(needed_seals() | SealFlag::F_SEAL_SEAL),
-    )?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(needed_seals() | SealFlag::F_SEAL_SEAL))?;
     Ok(file.into())
 }
 
@@ -152,10 +142,7 @@ mod tests {
         assert!(file.write_all_at(b"x", 0).is_err());
         assert!(file.set_len(0).is_err());
         assert!(file.set_len(100).is_err());
-        assert!(matches!(
-            read(descriptor),
-            Err(Unread::Doubt(Doubt::Short(8)))
-        ));
+        assert!(matches!(read(descriptor), Err(Unread::Doubt(Doubt::Short(8)))));
     }
 
     #[test]
@@ -178,13 +165,8 @@ mod tests {
         use crate::tokens::Tokens;
 
         let image = |serial| {
-            sealed(&crate::keep::image(
-                &Table::default(),
-                &Tokens::default(),
-                None,
-                serial,
-            ))
-            .unwrap()
+            sealed(&crate::keep::image(&Table::default(), &Tokens::default(), None, serial))
+                .unwrap()
         };
         let damaged = || sealed(b"roletap\n and no more").unwrap();
         for (first, second, serial, place) in [(7, 8, 8, 1), (9, 8, 9, 0)] {

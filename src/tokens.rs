@@ -154,11 +154,7 @@ impl Tokens {
             }
         }
         problems.extend(shared(&roles));
-        if problems.is_empty() {
-            Ok(Self { roles })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { roles }) } else { Err(problems) }
     }
 }
 
@@ -206,22 +202,17 @@ fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<F
             let path = dir.join(role.name.as_str());
             match lying(&path) {
                 Ok(there) => Ok(Found::Ours(there, gid)),
-                Err(error) => Err(refused(
-                    &error,
-                    &format!("cannot use the token file {}", path.display()),
-                )),
+                Err(error) => {
+                    Err(refused(&error, &format!("cannot use the token file {}", path.display())))
+                }
             }
         }
     }
 }
 
 fn brought(path: &Path) -> Result<Digest, Refused> {
-    let token = read(path).map_err(|error| {
-        refused(
-            &error,
-            &format!("cannot read token_file {}", path.display()),
-        )
-    })?;
+    let token = read(path)
+        .map_err(|error| refused(&error, &format!("cannot read token_file {}", path.display())))?;
     match token {
         Some(token) => Ok(Digest::of(token.as_bytes())),
         None => Err((
@@ -264,10 +255,7 @@ fn ours(
         .map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
     if let Err(error) = create(dir) {
-        return Err(self::refused(
-            &error,
-            &format!("cannot create token_dir {}", dir.display()),
-        ));
+        return Err(self::refused(&error, &format!("cannot create token_dir {}", dir.display())));
     }
     write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, "write"))?;
     Ok(Digest::of(token.as_bytes()))
@@ -310,11 +298,7 @@ fn lying(path: &Path) -> io::Result<Option<Lying>> {
     let Some((file, metadata)) = files::open_ours(path)? else {
         return Ok(None);
     };
-    Ok(Some(Lying {
-        token: token_in(file)?,
-        mode: metadata.mode(),
-        gid: metadata.gid(),
-    }))
+    Ok(Some(Lying { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
 }
 
 /// The token in a file that is not ours to judge, if there is a whole one.
@@ -393,13 +377,7 @@ fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
 fn render(previous: &[(Digest, SystemTime)]) -> String {
     let line = |(digest, until): &(Digest, SystemTime)| {
         let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!(
-            "{hex} {}\n",
-            until
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs()
-        )
+        format!("{hex} {}\n", until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
     };
     previous.iter().map(line).collect()
 }
@@ -413,11 +391,7 @@ fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
             let what = format!(
                 "its token is also that of role `{first}`: give each role a token of its own"
             );
-            problems.push(TokenProblem {
-                role: name.to_string(),
-                what,
-                not_permitted: false,
-            });
+            problems.push(TokenProblem { role: name.to_string(), what, not_permitted: false });
         }
     }
     problems

@@ -71,11 +71,7 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut answer = Answer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut answer = Answer { status, headers, body: Vec::new() };
         let length = match answer.header("content-length") {
             Some(length) if !is_head => length.parse().map_err(io::Error::other)?,
             _ => 0,

@@ -35,19 +35,14 @@ impl Outcome {
     }
 
     fn counter(self) -> String {
-        format!(
-            "roletap_config_reloads_total{{result=\"{}\"}}",
-            self.label()
-        )
+        format!("roletap_config_reloads_total{{result=\"{}\"}}", self.label())
     }
 }
 
 impl Conductor {
     /// Writes the file as it should be.
     fn write(&self) -> Result<(), Failed> {
-        let text = self
-            .text
-            .render(|role| self.world.oracle.roles[role].arn.clone());
+        let text = self.text.render(|role| self.world.oracle.roles[role].arn.clone());
         Ok(write(&self.text.path(), &text)?)
     }
 
@@ -66,11 +61,9 @@ impl Conductor {
     pub(crate) fn act(&mut self) -> Result<(), Failed> {
         let oracle = &self.world.oracle;
         if self.daemon.has_ended() {
-            return Err(format!(
-                "the daemon has ended by itself:\n{}",
-                self.daemon.last_words()
-            )
-            .into());
+            return Err(
+                format!("the daemon has ended by itself:\n{}", self.daemon.last_words()).into()
+            );
         }
         match self.random.u32(..20) {
             0 => {
@@ -80,11 +73,7 @@ impl Conductor {
             1..=3 => {
                 let role = self.random.usize(..oracle.roles.len());
                 let path = format!("/roles/{}/refresh", oracle.roles[role].name);
-                let due = if self.text.roles[role].present {
-                    202
-                } else {
-                    404
-                };
+                let due = if self.text.roles[role].present { 202 } else { 404 };
                 oracle.count("refresh by hand");
                 match admin(self.world.admin, "POST", &path) {
                     Some((status, _)) if status == due => {}
@@ -248,17 +237,13 @@ impl Conductor {
             Outcome::Applied => Outcome::Refused,
             Outcome::Refused => Outcome::Applied,
         };
-        let (before, others) = (
-            count(outcome).ok_or("no metrics")?,
-            count(other).ok_or("no metrics")?,
-        );
+        let (before, others) =
+            (count(outcome).ok_or("no metrics")?, count(other).ok_or("no metrics")?);
         self.daemon.signal(Signal::SIGHUP)?;
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
             if count(outcome).is_some_and(|now| now > before) {
-                self.world
-                    .oracle
-                    .count(&format!("reloads {}", outcome.label()));
+                self.world.oracle.count(&format!("reloads {}", outcome.label()));
                 return Ok(());
             }
             if count(other).is_some_and(|now| now > others) || Instant::now() > deadline {
@@ -307,9 +292,7 @@ impl Conductor {
         match self.daemon.end(Duration::from_secs(6)) {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {
-                self.world
-                    .oracle
-                    .violation(&format!("after SIGTERM it ended with {status}"));
+                self.world.oracle.violation(&format!("after SIGTERM it ended with {status}"));
                 Ok(())
             }
             Err(error) => Err(format!("after SIGTERM: {error}").into()),

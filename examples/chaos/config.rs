@@ -83,12 +83,7 @@ max_requests_per_second = {CALLS_PER_SECOND}
             attempt = self.attempt_timeout_ms,
             in_flight = self.max_in_flight,
         );
-        for (number, role) in self
-            .roles
-            .iter()
-            .enumerate()
-            .filter(|(_, role)| role.present)
-        {
+        for (number, role) in self.roles.iter().enumerate().filter(|(_, role)| role.present) {
             let _ = write!(
                 out,
                 r#"

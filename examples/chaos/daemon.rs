@@ -45,14 +45,7 @@ impl Daemon {
         let mut supervisor = Supervisor::start(home);
         supervisor.listen("credentials", vend);
         supervisor.listen("admin", admin);
-        Self {
-            binary,
-            config,
-            stderr,
-            admin,
-            supervisor,
-            child: None,
-        }
+        Self { binary, config, stderr, admin, supervisor, child: None }
     }
 
     /// Starts the process, and waits until it serves.
@@ -69,10 +62,7 @@ impl Daemon {
                 command
             }
         };
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.stderr)?;
+        let log = OpenOptions::new().create(true).append(true).open(&self.stderr)?;
         command
             .arg(&self.config)
             .env("AWS_ACCESS_KEY_ID", BASE_KEY)
@@ -121,9 +111,7 @@ impl Daemon {
 
     /// Whether it has ended unasked.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     pub(crate) fn last_words(&self) -> String {

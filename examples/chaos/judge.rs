@@ -114,10 +114,8 @@ impl World {
         if text("Code") != "Success" {
             return Err("a 200 without success".to_owned());
         }
-        let issued = self
-            .oracle
-            .issue_of(&self.sts, text("AccessKeyId"))
-            .ok_or("nobody issued this key")?;
+        let issued =
+            self.oracle.issue_of(&self.sts, text("AccessKeyId")).ok_or("nobody issued this key")?;
         if issued.role_arn != self.oracle.roles[after.role].arn {
             return Err(format!("these are the credentials of {}", issued.role_arn));
         }
@@ -128,9 +126,8 @@ impl World {
             return Err("not the fields that STS issued with this key".to_owned());
         }
         let expiration = text("Expiration");
-        let expires: Timestamp = expiration
-            .parse()
-            .map_err(|_| "Expiration is no time".to_owned())?;
+        let expires: Timestamp =
+            expiration.parse().map_err(|_| "Expiration is no time".to_owned())?;
         if expiration.len() != 20
             || !expiration.ends_with('Z')
             || expires.as_second() != issued.expires_at.as_second()
@@ -203,25 +200,16 @@ impl World {
         let latest = after.answered + SignedDuration::from_secs(after.shift.1) + slack(after.shift);
         let arn = &self.oracle.roles[after.role].arn;
         if held.expires <= latest
-            || self
-                .oracle
-                .was_replaced_by_shorter(&self.sts, arn, held.number, latest)
+            || self.oracle.was_replaced_by_shorter(&self.sts, arn, held.number, latest)
         {
             return Ok(());
         }
-        Err(format!(
-            "refused though key {} was in hand until {}",
-            held.number, held.expires
-        ))
+        Err(format!("refused though key {} was in hand until {}", held.number, held.expires))
     }
 }
 
 fn slack(shift: (i64, i64)) -> SignedDuration {
-    if shift == (0, 0) {
-        SignedDuration::ZERO
-    } else {
-        SHIFTED_SLACK
-    }
+    if shift == (0, 0) { SignedDuration::ZERO } else { SHIFTED_SLACK }
 }
 
 fn headers_in_order(answer: &Answer, is_head: bool) -> Result<(), String> {
@@ -239,12 +227,7 @@ fn headers_in_order(answer: &Answer, is_head: bool) -> Result<(), String> {
     if !is_head && length != answer.body.len() || length == 0 {
         return Err("an empty or short body".to_owned());
     }
-    for name in [
-        "transfer-encoding",
-        "content-encoding",
-        "location",
-        "www-authenticate",
-    ] {
+    for name in ["transfer-encoding", "content-encoding", "location", "www-authenticate"] {
         if answer.header(name).is_some() {
             return Err(format!("{name} has no place here"));
         }

@@ -66,16 +66,13 @@ fn exchange(world: &World, ask: &Ask, kept: Option<Connection>) -> Option<Connec
     };
     let reused = connection.is_used;
     let idle = connection.used_at.elapsed();
-    let answered = connection
-        .send(ask.text.as_bytes())
-        .and_then(|()| connection.answer(ask.is_head));
+    let answered =
+        connection.send(ask.text.as_bytes()).and_then(|()| connection.answer(ask.is_head));
     match answered {
         Ok(answer) => {
             world.judge(ask, reused, &answer);
             let closes = |answer: &Answer| {
-                answer
-                    .header("connection")
-                    .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+                answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
             };
             (!closes(&answer) && !ask.text.contains("Connection: close")).then_some(connection)
         }
@@ -137,38 +134,22 @@ fn compose(world: &World, random: &mut Rng) -> Ask {
         }
         70..=89 => {
             let token = other(random);
-            (
-                "a GET with another role's token",
-                raw(&token),
-                Expect::Refusal(404, "RoleNotFound"),
-            )
+            ("a GET with another role's token", raw(&token), Expect::Refusal(404, "RoleNotFound"))
         }
         90..=109 => ("a GET with a wrong token", raw(&guess()), unauthorized),
         110..=119 => ("a GET without a token", String::new(), unauthorized),
         120..=129 => {
             "/v1/credentials/nobody".clone_into(&mut target);
             let token = other(random);
-            (
-                "a GET of an unknown role",
-                bearer(&token),
-                Expect::Refusal(404, "RoleNotFound"),
-            )
+            ("a GET of an unknown role", bearer(&token), Expect::Refusal(404, "RoleNotFound"))
         }
         130..=139 => {
             "/latest/meta-data/".clone_into(&mut target);
-            (
-                "a GET of an unknown path",
-                raw(&own),
-                Expect::Refusal(404, "NotFound"),
-            )
+            ("a GET of an unknown path", raw(&own), Expect::Refusal(404, "NotFound"))
         }
         140..=149 => {
             method = "DELETE";
-            (
-                "a DELETE",
-                raw(&own),
-                Expect::Refusal(405, "MethodNotAllowed"),
-            )
+            ("a DELETE", raw(&own), Expect::Refusal(405, "MethodNotAllowed"))
         }
         150..=154 => {
             "Host: evil.example\r\n".clone_into(&mut host);

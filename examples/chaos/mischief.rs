@@ -46,10 +46,9 @@ pub(crate) fn faults(world: &Arc<World>) {
                 // Longer than what is in hand, so that it ends.
                 0 | 1 => at_sts.window(Duration::from_secs(random.u64(8..20)), row.script.clone()),
                 2..=12 => at_sts.times(random.usize(1..5), row.script.clone()),
-                _ => at_sts.window(
-                    Duration::from_millis(random.u64(300..7_000)),
-                    row.script.clone(),
-                ),
+                _ => {
+                    at_sts.window(Duration::from_millis(random.u64(300..7_000)), row.script.clone())
+                }
             };
         }
         if random.u32(..25) == 0 {
@@ -96,22 +95,17 @@ fn event(world: &World, random: &mut Rng, rows: &[CatalogueRow]) -> Option<Insta
         }
         2 => {
             oracle.count("throttled answer with Retry-After");
-            sts.any()
-                .once(Fault::throttled().header("Retry-After", "2"));
+            sts.any().once(Fault::throttled().header("Retry-After", "2"));
         }
         3 => {
             oracle.count("latency for everybody");
             let late = Script::ok().after(Duration::from_millis(random.u64(100..900)));
-            sts.any()
-                .window(Duration::from_millis(random.u64(1_000..6_000)), late);
+            sts.any().window(Duration::from_millis(random.u64(1_000..6_000)), late);
         }
         _ => {
             if let Some(row) = random.choice(rows) {
                 oracle.count("fault for everybody");
-                sts.any().window(
-                    Duration::from_millis(random.u64(500..5_000)),
-                    row.script.clone(),
-                );
+                sts.any().window(Duration::from_millis(random.u64(500..5_000)), row.script.clone());
             }
         }
     }
@@ -138,9 +132,7 @@ pub(crate) fn clocks(world: &Arc<World>) {
         if world.over() || world.held() {
             continue;
         }
-        let shift = *random
-            .choice(&[40, -40, 200, -200, 280, -600, 900, 3600])
-            .unwrap_or(&60);
+        let shift = *random.choice(&[40, -40, 200, -200, 280, -600, 900, 3600]).unwrap_or(&60);
         world.oracle.count("shift of the clock of STS");
         move_clock(world, shift);
         world.rest(Duration::from_secs(random.u64(1..5)));

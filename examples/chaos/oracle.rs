@@ -210,10 +210,7 @@ impl Oracle {
     pub(crate) fn violations(&self) -> (usize, Vec<String>) {
         (
             self.violations.load(Ordering::Relaxed),
-            lock(&self.kept)
-                .iter()
-                .map(|(_, told)| told.clone())
-                .collect(),
+            lock(&self.kept).iter().map(|(_, told)| told.clone()).collect(),
         )
     }
 

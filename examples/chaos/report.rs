@@ -29,9 +29,7 @@ pub(crate) fn search_logs(world: &World, home: &Path, text: &Text) {
     for path in [home.join("stderr.log"), text.audit_path()] {
         let log = read(&path);
         if log.is_empty() {
-            world
-                .oracle
-                .violation(&format!("{} is empty", path.display()));
+            world.oracle.violation(&format!("{} is empty", path.display()));
         }
         // A secret has no blanks, quotes or equals signs around it that a word would not end at: look words up.
         let found = secrets
@@ -39,14 +37,10 @@ pub(crate) fn search_logs(world: &World, home: &Path, text: &Text) {
             .filter(|secret| secret.len() >= 20 && log.contains(secret.as_str()))
             .count();
         if found > 0 {
-            world
-                .oracle
-                .violation(&format!("{} holds {found} secrets", path.display()));
+            world.oracle.violation(&format!("{} holds {found} secrets", path.display()));
         }
         if log.contains("panicked") {
-            world
-                .oracle
-                .violation(&format!("{} tells of a panic", path.display()));
+            world.oracle.violation(&format!("{} tells of a panic", path.display()));
         }
     }
 }
@@ -60,11 +54,7 @@ pub(crate) fn print(
     let oracle = &world.oracle;
     let tally = oracle.tally();
     let sum = |prefix: &str| -> u64 {
-        tally
-            .iter()
-            .filter(|(what, _)| what.starts_with(prefix))
-            .map(|(_, count)| count)
-            .sum()
+        tally.iter().filter(|(what, _)| what.starts_with(prefix)).map(|(_, count)| count).sum()
     };
     if let Some((first, second, _)) = &quiets {
         if second.fds > first.fds + 2.0 {

@@ -17,9 +17,7 @@ pub(crate) const ARGUMENT: &str = "client";
 
 /// The client's own life: a line in, a line out.
 pub(crate) fn run() -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for line in std::io::stdin().lines() {
         line?;
         let said = runtime.block_on(async {
@@ -56,10 +54,7 @@ pub(crate) fn drive(world: &Arc<World>, role: usize) -> Result<(), Failed> {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             format!("http://{}/v1/credentials/{name}", world.vend),
         )
-        .env(
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-            world.token_path(name),
-        )
+        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", world.token_path(name))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -92,10 +87,9 @@ pub(crate) fn drive(world: &Arc<World>, role: usize) -> Result<(), Failed> {
         oracle.count("SDK client: refused");
         // An SDK that ran out of its own timeouts on a busy machine tries again, and so does this one.
         match world.nothing_in_hand(&after) {
-            Err(problem) if failed_before => oracle.violation(&format!(
-                "{problem}: an SDK client of {name}: {}",
-                said["error"]
-            )),
+            Err(problem) if failed_before => {
+                oracle.violation(&format!("{problem}: an SDK client of {name}: {}", said["error"]))
+            }
             Err(_) => failed_before = true,
             Ok(()) => failed_before = false,
         }

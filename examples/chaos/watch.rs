@@ -68,9 +68,7 @@ fn examine(world: &World, series: &HashMap<String, f64>, last: &mut HashMap<Stri
     let oracle = &world.oracle;
     for (name, value) in series {
         let bare = name.split('{').next().unwrap_or_default();
-        let counts = ["_total", "_count", "_bucket", "_sum"]
-            .iter()
-            .any(|end| bare.ends_with(end));
+        let counts = ["_total", "_count", "_bucket", "_sum"].iter().any(|end| bare.ends_with(end));
         if !counts {
             continue;
         }
@@ -123,9 +121,7 @@ fn take_log(world: &World, calls: &mut Vec<Instant>) {
     peaks.sts_busiest_second = peaks.sts_busiest_second.max(busiest);
     // A bucketful and a second's worth, twice where a process has just begun.
     if busiest > u64::from(CALLS_PER_SECOND) * 4 {
-        world
-            .oracle
-            .violation(&format!("{busiest} calls to STS in a second"));
+        world.oracle.violation(&format!("{busiest} calls to STS in a second"));
     }
     let recent = calls.last().copied();
     calls.retain(|at| recent.is_some_and(|last| last.duration_since(*at) < Duration::from_secs(1)));
@@ -148,9 +144,7 @@ pub(crate) fn quiet(world: &World) -> Option<Quiet> {
     world.hold(true);
     let deadline = Instant::now() + Duration::from_secs(12);
     let open = |series: &HashMap<String, f64>| {
-        series
-            .get("roletap_connections{listener=\"credentials\"}")
-            .copied()
+        series.get("roletap_connections{listener=\"credentials\"}").copied()
     };
     // Attempts that hang end within the attempt's timeout; then idle connections to STS go too.
     pause(Duration::from_millis(1_500));

@@ -42,14 +42,11 @@ pub(crate) fn command(
 
 /// Asks the default chain for credentials and STS for the name that goes with them, and prints both in one line.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let line = runtime.block_on(async {
         let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
-        let provider = config
-            .credentials_provider()
-            .ok_or("the SDK found no credentials provider")?;
+        let provider =
+            config.credentials_provider().ok_or("the SDK found no credentials provider")?;
         let credentials = provider.provide_credentials().await?;
         let until = match credentials.expiry() {
             Some(expiry) => jiff::Timestamp::try_from(expiry)?.to_string(),

@@ -67,18 +67,11 @@ fn line(
     of: impl Fn(Second) -> u32,
 ) -> Result<(), Error> {
     write!(out, r#"<path fill="none" stroke="{color}" d=""#)?;
-    for (number, start) in (0..measured.fleet.seconds)
-        .step_by(BUCKET as usize)
-        .enumerate()
-    {
+    for (number, start) in (0..measured.fleet.seconds).step_by(BUCKET as usize).enumerate() {
         let rate = measured.sum(start..start + BUCKET, &of) as f64 / BUCKET as f64;
         let x = (start as f64 + BUCKET as f64 / 2.0) / measured.fleet.seconds as f64 * WIDTH;
         let to = if number == 0 { 'M' } else { 'L' };
-        write!(
-            out,
-            "{to}{x:.0} {:.0}",
-            height_of(rate / measured.fleet.quota)
-        )?;
+        write!(out, "{to}{x:.0} {:.0}", height_of(rate / measured.fleet.quota))?;
     }
     writeln!(out, r#""/>"#)
 }

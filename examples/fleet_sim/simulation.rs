@@ -89,10 +89,7 @@ impl Second {
 /// The start and the end of the total outage.
 pub(crate) const OUTAGE: Range<u64> = 600..1800;
 const SESSION: u64 = 3600;
-const LIMITS: Limits = Limits {
-    max_in_flight: 8,
-    max_requests_per_second: 10,
-};
+const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };
 /// Some time in 2026; the wall begins here.
 const DAWN: u64 = 1_790_000_000;
 /// How many roles of a host a workload asks for, in the first minute.
@@ -154,11 +151,8 @@ struct World {
 pub(crate) fn simulate(fleet: Fleet) -> Measured {
     let config = config(fleet.roles);
     let forecast = Forecast::new(&config, fleet.hosts as u64).calls_per_second;
-    let role = config
-        .roles
-        .into_values()
-        .next()
-        .unwrap_or_else(|| unreachable!("at least one role"));
+    let role =
+        config.roles.into_values().next().unwrap_or_else(|| unreachable!("at least one role"));
     let mut world = World::new(fleet, role, forecast);
     while let Some(Reverse((now, event))) = world.events.pop() {
         if now >= fleet.seconds * SECOND {
@@ -176,10 +170,7 @@ fn config(roles: usize) -> Config {
             "[role.r{role}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\nduration_seconds = {SESSION}\n"
         ));
     }
-    match Config::parse(
-        vec![Source::text("roletap.toml", text)],
-        &FixedHost::default(),
-    ) {
+    match Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default()) {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{}", report.render("", false)),
     }
@@ -202,11 +193,7 @@ impl World {
             role,
             hosts: Vec::with_capacity(fleet.hosts),
             events: BinaryHeap::new(),
-            quota: Quota {
-                rate: fleet.quota,
-                tokens: fleet.quota,
-                at: 0,
-            },
+            quota: Quota { rate: fleet.quota, tokens: fleet.quota, at: 0 },
             random: fastrand::Rng::with_seed(fleet.seed),
             origin: tokio::time::Instant::now().into_std(),
             empty: 0,
@@ -237,14 +224,7 @@ impl World {
             }
             self.empty += usize::from(state.credentials().is_none());
             self.push(due_at, Event::Due(number, role));
-            roles.push((
-                role,
-                OneRole {
-                    state,
-                    asked: asked_from_the_start,
-                    due_at,
-                },
-            ));
+            roles.push((role, OneRole { state, asked: asked_from_the_start, due_at }));
         }
         roles.sort_by_key(|(role, _)| *role);
         self.hosts.push(Host {
@@ -266,16 +246,8 @@ impl World {
         );
         let jitter = self.draw();
         let planned = long_ago.next_attempt(begin);
-        let state = long_ago.after(
-            Ok(self.credentials(planned)),
-            self.role.terms,
-            planned,
-            jitter,
-        );
-        let interval = state
-            .next_attempt(planned)
-            .duration_since(planned)
-            .unwrap_or_default();
+        let state = long_ago.after(Ok(self.credentials(planned)), self.role.terms, planned, jitter);
+        let interval = state.next_attempt(planned).duration_since(planned).unwrap_or_default();
         let due = interval.mul_f64(self.random.f64());
         let issued = wall(0) + due - interval;
         let state = RoleState::Issued {
@@ -480,9 +452,8 @@ fn wall(now: Micros) -> SystemTime {
 }
 
 fn micros(wall: SystemTime) -> Micros {
-    wall.duration_since(UNIX_EPOCH + Duration::from_secs(DAWN))
-        .unwrap_or_default()
-        .as_micros() as Micros
+    wall.duration_since(UNIX_EPOCH + Duration::from_secs(DAWN)).unwrap_or_default().as_micros()
+        as Micros
 }
 
 fn seconds(micros: Micros) -> f64 {
@@ -545,9 +516,7 @@ impl Measured {
 
     /// Calls for each that was let in, while the fleet needs more than the quota gives.
     pub(crate) fn calls_per_issue_in_need(&self) -> f64 {
-        let need = 0..self
-            .need_ended()
-            .map_or(self.fleet.seconds, |end| end as u64)
+        let need = 0..self.need_ended().map_or(self.fleet.seconds, |end| end as u64)
             + match self.fleet.scenario {
                 Scenario::Outage => OUTAGE.end,
                 Scenario::Steady | Scenario::Restart => 0,
@@ -600,10 +569,7 @@ impl Measured {
     pub(crate) fn sum(&self, seconds: Range<u64>, of: impl Fn(Second) -> u32) -> u64 {
         let end = (seconds.end as usize).min(self.seconds.len());
         let start = (seconds.start as usize).min(end);
-        self.seconds[start..end]
-            .iter()
-            .map(|second| u64::from(of(*second)))
-            .sum()
+        self.seconds[start..end].iter().map(|second| u64::from(of(*second))).sum()
     }
 }
 

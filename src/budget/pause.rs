@@ -86,9 +86,7 @@ impl Throttled {
 
     /// How long the host stays away for such a role.
     pub(super) fn pauses_until(&self, urgency: Urgency, now: Instant) -> Instant {
-        let exception = self
-            .last_exception
-            .map_or(now, |last| last + EXCEPTION_EVERY);
+        let exception = self.last_exception.map_or(now, |last| last + EXCEPTION_EVERY);
         match urgency {
             Urgency::Ending => exception.min(self.until),
             Urgency::EndingSoon | Urgency::AskedAndEmpty => self.until,

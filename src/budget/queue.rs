@@ -81,17 +81,11 @@ impl Queue {
         {
             let mut state = self.shared.lock();
             state.needs.push(need());
-            state.waiting.push(Waiting {
-                need: Box::new(need),
-                turn,
-            });
+            state.waiting.push(Waiting { need: Box::new(need), turn });
         }
         self.shared.changed.notify_one();
         // The sender lives in the queue, which lives as long as `self`.
-        granted.await.unwrap_or_else(|_| Permit {
-            shared: None,
-            begun: now(),
-        })
+        granted.await.unwrap_or_else(|_| Permit { shared: None, begun: now() })
     }
 
     /// Somebody's need has changed while it waits.
@@ -159,10 +153,7 @@ impl Shared {
                     state.needs.remove(position);
                     drop(locked);
                     // Whoever gave up since then returns the permit by dropping it.
-                    let _ = waiting.turn.send(Permit {
-                        shared: Some(self.clone()),
-                        begun,
-                    });
+                    let _ = waiting.turn.send(Permit { shared: Some(self.clone()), begun });
                 }
                 Turn::NotBefore(at) => return Some(at),
                 Turn::Nobody => return None,
@@ -204,9 +195,7 @@ fn now() -> Instant {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
-            .field("depth", &self.depth())
-            .finish_non_exhaustive()
+        f.debug_struct("Queue").field("depth", &self.depth()).finish_non_exhaustive()
     }
 }
 
@@ -231,10 +220,7 @@ mod tests {
 
     /// How often all of so many that wait are asked how much they need their turn, until the last has had it.
     async fn asked(waiting: usize) -> usize {
-        let queue = Queue::new(Limits {
-            max_in_flight: 8,
-            max_requests_per_second: 600,
-        });
+        let queue = Queue::new(Limits { max_in_flight: 8, max_requests_per_second: 600 });
         let running = tokio::spawn(queue.clone().run());
         let asked = Arc::new(AtomicUsize::new(0));
         let mut callers = tokio::task::JoinSet::new();
@@ -245,10 +231,7 @@ mod tests {
                     asked.fetch_add(1, Ordering::Relaxed);
                     UNASKED
                 };
-                queue
-                    .permit(need)
-                    .await
-                    .conclude(Answer::Good, Jitter::LATEST);
+                queue.permit(need).await.conclude(Answer::Good, Jitter::LATEST);
             });
         }
         while callers.join_next().await.is_some() {}
@@ -265,10 +248,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_becomes_urgent_among_thousands_is_seen_at_once_when_told() {
-        let queue = Queue::new(Limits {
-            max_in_flight: 1,
-            max_requests_per_second: 600,
-        });
+        let queue = Queue::new(Limits { max_in_flight: 1, max_requests_per_second: 600 });
         let running = tokio::spawn(queue.clone().run());
         let mut held = vec![queue.permit(|| UNASKED).await];
         let urgent = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -292,9 +272,7 @@ mod tests {
         };
         let mut late = std::pin::pin!(queue.permit(need));
         assert!(
-            tokio::time::timeout(Duration::from_millis(10), late.as_mut())
-                .await
-                .is_err(),
+            tokio::time::timeout(Duration::from_millis(10), late.as_mut()).await.is_err(),
             "somebody else has the one place"
         );
         urgent.store(true, Ordering::Relaxed);

@@ -271,13 +271,8 @@ fn ask(
     // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
     let sequence = getrandom::u32().map_err(|_| Unseen::NoAnswer)?;
     let question = question::ask(sequence, local, peer, interface);
-    sendto(
-        line.as_raw_fd(),
-        &question,
-        &NetlinkAddr::new(KERNEL, 0),
-        MsgFlags::empty(),
-    )
-    .map_err(|_| Unseen::NoAnswer)?;
+    sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
+        .map_err(|_| Unseen::NoAnswer)?;
     answer(line, sequence)
 }
 
@@ -334,19 +329,12 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         let seen = Handed::of(&listener);
-        let ask = |handed| {
-            kernel
-                .caller(peer, local, Some(handed))
-                .map(|found| found.uid)
-        };
+        let ask = |handed| kernel.caller(peer, local, Some(handed)).map(|found| found.uid);
         assert_eq!(ask(seen), Ok(we()));
         // The kernel would not find it any more.
         drop(listener);
         assert_eq!(ask(seen), Ok(we()));
-        let another = Handed {
-            inode: seen.inode + 1,
-            ..seen
-        };
+        let another = Handed { inode: seen.inode + 1, ..seen };
         assert_eq!(ask(another), Err(Unseen::Abroad));
     }
 
@@ -387,17 +375,10 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (client, accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         client.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(
-            kernel.caller(peer, local, None).unwrap().uid,
-            we(),
-            "it still listens to us"
-        );
+        assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we(), "it still listens to us");
         drop(client);
         let unseen = kernel.caller(peer, local, None).unwrap_err();
-        assert!(
-            matches!(unseen, Unseen::Gone | Unseen::Elsewhere),
-            "{unseen:?}"
-        );
+        assert!(matches!(unseen, Unseen::Gone | Unseen::Elsewhere), "{unseen:?}");
         drop(accepted);
     }
 
@@ -489,13 +470,8 @@ mod tests {
         let line = kernel.line();
         let Line::Open(line) = &*line else { panic!() };
         let question = question::ask(1, peer, local, question::ANY_INTERFACE);
-        sendto(
-            line.as_raw_fd(),
-            &question,
-            &NetlinkAddr::new(KERNEL, 0),
-            MsgFlags::empty(),
-        )
-        .unwrap();
+        sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
+            .unwrap();
         assert_eq!(answer(line, 2), Err(Unseen::NoAnswer));
     }
 

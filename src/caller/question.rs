@@ -101,10 +101,7 @@ impl Socket {
         if self.inode == 0 {
             return Err(Unseen::Gone);
         }
-        Ok(Caller {
-            uid: self.uid,
-            group: self.group,
-        })
+        Ok(Caller { uid: self.uid, group: self.group })
     }
 
     /// Whether it is the one with this number that listens at `address`.
@@ -217,22 +214,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let caller = Caller {
-            uid: 1001,
-            group: Some(1013),
-        };
+        let caller = Caller { uid: 1001, group: Some(1013) };
         for state in CONNECTED {
             let bytes = answer(CLIENT, SERVER, state, 1001, 5);
             assert_eq!(understood(&bytes), Some(Ok(caller)));
         }
         // A client that speaks IPv4 by way of an IPv6 socket.
-        let bytes = answer(
-            "[::ffff:127.0.0.1]:40000",
-            "[::ffff:127.0.0.1]:5169",
-            1,
-            1001,
-            5,
-        );
+        let bytes = answer("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:5169", 1, 1001, 5);
         assert_eq!(understood(&bytes), Some(Ok(caller)));
     }
 

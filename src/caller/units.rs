@@ -94,11 +94,7 @@ pub(super) fn root() -> Option<PathBuf> {
     let is_version_2 = |path: &&Path| {
         statfs(*path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
     };
-    PLACES
-        .iter()
-        .map(Path::new)
-        .find(is_version_2)
-        .map(Path::to_owned)
+    PLACES.iter().map(Path::new).find(is_version_2).map(Path::to_owned)
 }
 
 /// Slices first, then the insides of units: what is near the root is found soon. An error says that it could not be looked.
@@ -153,9 +149,7 @@ mod tests {
     /// Any file system has numbers.
     fn found(root: &Path, path: &str) -> Option<String> {
         let group = fs::metadata(root.join(path)).unwrap().ino();
-        search(root, group)
-            .unwrap()
-            .map(|unit| unit.as_str().to_owned())
+        search(root, group).unwrap().map(|unit| unit.as_str().to_owned())
     }
 
     #[test]
@@ -178,20 +172,14 @@ mod tests {
         for (path, unit) in [
             ("system.slice/sink.service", Some("sink.service")),
             ("system.slice/sink.service/workers/1", Some("sink.service")),
-            (
-                "system.slice/system-worker.slice/worker@1.service",
-                Some("worker@1.service"),
-            ),
+            ("system.slice/system-worker.slice/worker@1.service", Some("worker@1.service")),
             ("system.slice/_memory.service", Some("memory.service")),
             // Whatever a user calls what is theirs.
             (
                 "user.slice/user-1000.slice/user@1000.service/app.slice/sink.service",
                 Some("user@1000.service"),
             ),
-            (
-                "user.slice/user-1000.slice/session-3.scope",
-                Some("session-3.scope"),
-            ),
+            ("user.slice/user-1000.slice/session-3.scope", Some("session-3.scope")),
             ("init.scope", Some("init.scope")),
             ("system.slice", None),
             ("system.slice/cgroup.procs", None),
@@ -222,19 +210,13 @@ mod tests {
         let (units, start) = (Units::default(), Instant::now());
         let sink = Some(UnitName::parse("sink.service").unwrap());
         let later = start + BELIEVED * 1000;
-        assert_eq!(
-            recalled(&units, 7, start, Ok(sink.clone())),
-            (sink.clone(), true)
-        );
+        assert_eq!(recalled(&units, 7, start, Ok(sink.clone())), (sink.clone(), true));
         assert_eq!(recalled(&units, 7, later, Ok(None)), (sink.clone(), false));
         assert_eq!(recalled(&units, 8, start, Ok(None)), (None, true));
         let soon = start + BELIEVED - Duration::from_millis(1);
         assert_eq!(recalled(&units, 8, soon, Ok(sink.clone())), (None, false));
         let then = start + BELIEVED;
-        assert_eq!(
-            recalled(&units, 8, then, Ok(sink.clone())),
-            (sink.clone(), true)
-        );
+        assert_eq!(recalled(&units, 8, then, Ok(sink.clone())), (sink.clone(), true));
         // Who could not look has seen nothing.
         let full = io::Error::from_raw_os_error(nix::errno::Errno::EMFILE as i32);
         assert_eq!(recalled(&units, 9, start, Err(full)), (None, true));

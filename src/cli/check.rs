@@ -27,10 +27,7 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
             }
             Err(report) => {
                 print(&format!("{:#}\n", refusal_json(&report)))?;
-                Err(Failure {
-                    status: ExitStatus::Config,
-                    message: String::new(),
-                })
+                Err(Failure { status: ExitStatus::Config, message: String::new() })
             }
         },
     }

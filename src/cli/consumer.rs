@@ -88,16 +88,11 @@ fn imds_variables(
     let no_proxy = format!("{NO_PROXY},{}", address.ip());
     let variables = [
         ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),
-        (
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-            format!("http://{address}"),
-        ),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{address}")),
         ("NO_PROXY", no_proxy.clone()),
         ("no_proxy", no_proxy),
     ];
-    Ok(variables
-        .map(|(name, value)| (name, Zeroizing::new(value)))
-        .into())
+    Ok(variables.map(|(name, value)| (name, Zeroizing::new(value))).into())
 }
 
 /// Name and value of every variable that leads to the file of this role.
@@ -114,22 +109,15 @@ fn file_variables(role: &Role) -> Result<BTreeMap<&'static str, Zeroizing<String
     let variables = [
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         (PROFILE, file.profile.as_str().to_owned()),
-        (
-            "AWS_SHARED_CREDENTIALS_FILE",
-            file.path.display().to_string(),
-        ),
+        ("AWS_SHARED_CREDENTIALS_FILE", file.path.display().to_string()),
     ];
-    Ok(variables
-        .map(|(name, value)| (name, Zeroizing::new(value)))
-        .into())
+    Ok(variables.map(|(name, value)| (name, Zeroizing::new(value))).into())
 }
 
 /// The first address that workloads can be told.
 fn reachable(listen: &[SocketAddr], key: &str, default_port: u16) -> Result<SocketAddr, Failure> {
-    let address = listen
-        .first()
-        .copied()
-        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, default_port)));
+    let address =
+        listen.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, default_port)));
     if address.port() == 0 {
         return Err(Failure::new(
             ExitStatus::Config,
@@ -150,41 +138,30 @@ impl Settings {
         let token = match tokens::path_of(config, role) {
             None => None,
             Some(path) => {
-                let text = std::fs::read_to_string(&path)
-                    .map(Zeroizing::new)
-                    .map_err(|error| {
-                        let hint = if error.kind() == std::io::ErrorKind::NotFound {
-                            "; the daemon writes it when it starts: is it running?"
-                        } else if error.kind() == std::io::ErrorKind::PermissionDenied {
-                            "; `token_group` of the role names who may read it"
-                        } else {
-                            ""
-                        };
-                        Failure::io(
-                            &error,
-                            format!("cannot read the token file {}{hint}", path.display()),
-                        )
-                    })?;
+                let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| {
+                    let hint = if error.kind() == std::io::ErrorKind::NotFound {
+                        "; the daemon writes it when it starts: is it running?"
+                    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+                        "; `token_group` of the role names who may read it"
+                    } else {
+                        ""
+                    };
+                    Failure::io(
+                        &error,
+                        format!("cannot read the token file {}{hint}", path.display()),
+                    )
+                })?;
                 Some((Zeroizing::new(text.trim().to_owned()), path))
             }
         };
-        Ok(Self {
-            url: format!("http://{address}{PATH}{}", role.name),
-            token,
-        })
+        Ok(Self { url: format!("http://{address}{PATH}{}", role.name), token })
     }
 
     /// Name and value of every variable that is set. Holds the token.
     pub fn variables(&self) -> BTreeMap<&'static str, Zeroizing<String>> {
         let mut set = BTreeMap::from([
-            (
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                Zeroizing::new(self.url.clone()),
-            ),
-            (
-                "AWS_EC2_METADATA_DISABLED",
-                Zeroizing::new("true".to_owned()),
-            ),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", Zeroizing::new(self.url.clone())),
+            ("AWS_EC2_METADATA_DISABLED", Zeroizing::new("true".to_owned())),
             ("NO_PROXY", Zeroizing::new(NO_PROXY.to_owned())),
             ("no_proxy", Zeroizing::new(NO_PROXY.to_owned())),
         ]);
@@ -225,15 +202,9 @@ fn render(
         // An env-file cannot unset anything.
         EnvFormat::Docker => writeln!(out, "# must not be set: {words}"),
         EnvFormat::Json => {
-            let set: BTreeMap<_, _> = variables
-                .iter()
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
-            writeln!(
-                out,
-                "{:#}",
-                serde_json::json!({ "set": set, "unset": unset })
-            )
+            let set: BTreeMap<_, _> =
+                variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            writeln!(out, "{:#}", serde_json::json!({ "set": set, "unset": unset }))
         }
     };
     out
@@ -246,10 +217,7 @@ fn quoted(value: &str) -> String {
 
 /// Between double quotes in a unit file: escapes are C's, and % begins a specifier (systemd.syntax(7), systemd.unit(5)).
 fn in_unit(value: &str) -> String {
-    value
-        .replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('%', "%%")
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%")
 }
 
 #[cfg(test)]

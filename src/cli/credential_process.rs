@@ -13,11 +13,8 @@ use super::{ExitStatus, Failure, load, print, role};
 pub fn credential_process(config: &Path, name: &str) -> Result<(), Failure> {
     let loaded = load(config, "no credentials were printed")?;
     let settings = Settings::of(&loaded.config, role(&loaded.config, name)?)?;
-    let answer = fetch(
-        "GET",
-        &settings.url,
-        settings.token.as_ref().map(|(token, _)| token.as_str()),
-    )?;
+    let answer =
+        fetch("GET", &settings.url, settings.token.as_ref().map(|(token, _)| token.as_str()))?;
     if answer.status != 200 {
         return Err(answer.failure(&format!("no credentials of role {name}")));
     }

@@ -83,11 +83,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let skew = Arc::new(Skew::new());
     let metrics = Metrics::new()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
-    let asking = assume::Asking {
-        config,
-        skew: skew.clone(),
-        metrics: Arc::new(metrics),
-    };
+    let asking = assume::Asking { config, skew: skew.clone(), metrics: Arc::new(metrics) };
     runtime.block_on(asking.assume(&wanted, arguments.probe, &mut report));
     // What the shell has tells of the workloads that are started like this; we ourselves spare loopback.
     let variables = surroundings::before();
@@ -122,10 +118,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
         print(&report.text())?;
     }
     if report.count(Mark::Failed) > 0 {
-        return Err(Failure {
-            status: ExitStatus::Unavailable,
-            message: String::new(),
-        });
+        return Err(Failure { status: ExitStatus::Unavailable, message: String::new() });
     }
     Ok(())
 }
@@ -201,10 +194,7 @@ fn look_at_daemon(
         if overview.is_err() && !path.exists() {
             findings.push(Finding::note(
                 "token-file",
-                format!(
-                    "{} is not there: the daemon writes it when it starts",
-                    path.display()
-                ),
+                format!("{} is not there: the daemon writes it when it starts", path.display()),
             ));
             continue;
         }
@@ -213,10 +203,7 @@ fn look_at_daemon(
         let text = look::token_text(&path);
         findings.extend(daemon::token_file(
             role,
-            entries
-                .as_ref()
-                .map(|(file, above)| (file, above.as_slice()))
-                .map_err(Clone::clone),
+            entries.as_ref().map(|(file, above)| (file, above.as_slice())).map_err(Clone::clone),
             (&owner, &group),
             text.as_ref().map(|text| text.as_str()),
             reader.as_ref(),
@@ -273,16 +260,12 @@ fn workload_facts<'c>(
         Some(Digest::of(text.trim().as_bytes()))
     };
     let named = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-    let token_file = workload
-        .variables
-        .get(named)
-        .filter(|path| !path.is_empty())
-        .map(|path| {
-            look::regular(Path::new(path.as_str()))
-                .and_then(std::fs::read_to_string)
-                .map(Zeroizing::new)
-                .map_err(|error| error.to_string())
-        });
+    let token_file = workload.variables.get(named).filter(|path| !path.is_empty()).map(|path| {
+        look::regular(Path::new(path.as_str()))
+            .and_then(std::fs::read_to_string)
+            .map(Zeroizing::new)
+            .map_err(|error| error.to_string())
+    });
     let metadata = workload
         .variables
         .get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
@@ -293,11 +276,7 @@ fn workload_facts<'c>(
             _ => None,
         },
         listen: &config.server.listen,
-        tokens: config
-            .roles
-            .values()
-            .map(|role| (role.name.as_str(), token(role)))
-            .collect(),
+        tokens: config.roles.values().map(|role| (role.name.as_str(), token(role))).collect(),
         metadata_answers: look::metadata_answers(metadata.as_deref()),
         name: workload.name,
         variables: workload.variables,
@@ -314,11 +293,12 @@ fn storage_findings(
     arguments: &DoctorArguments,
     runtime: &tokio::runtime::Runtime,
 ) -> Vec<Finding> {
-    let credentials = Settings::of(config, role)
-        .and_then(|settings| vended(&settings))
-        .and_then(|answer| match answer.status {
-            200 => Ok(answer),
-            _ => Err(answer.failure("the daemon vends nothing")),
+    let credentials =
+        Settings::of(config, role).and_then(|settings| vended(&settings)).and_then(|answer| {
+            match answer.status {
+                200 => Ok(answer),
+                _ => Err(answer.failure("the daemon vends nothing")),
+            }
         });
     let credentials = match credentials {
         Ok(answer) => s3::Vended::parse(&answer.body),
@@ -332,11 +312,7 @@ fn storage_findings(
                 crate::doctor::OPERATOR,
                 "look at the daemon and the role, above",
             );
-            return vec![Finding::failed(
-                "s3",
-                format!("S3 was not asked: {what}"),
-                advice,
-            )];
+            return vec![Finding::failed("s3", format!("S3 was not asked: {what}"), advice)];
         }
     };
     let by_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]

@@ -18,10 +18,7 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
     let loaded = load(config, "nothing was run")?;
     let role = role(&loaded.config, name)?;
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Failure::new(
-            ExitStatus::Usage,
-            "no command: `roletap exec ROLE -- CMD`",
-        ));
+        return Err(Failure::new(ExitStatus::Usage, "no command: `roletap exec ROLE -- CMD`"));
     };
     let settings = wait_for_settings(&loaded.config, role, Duration::from_secs(wait))?;
     let mut child = Command::new(program);
@@ -46,10 +43,7 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
     }
     // Returns only if it failed.
     let error = child.exec();
-    Err(Failure::io(
-        &error,
-        format!("cannot run {}", program.display()),
-    ))
+    Err(Failure::io(&error, format!("cannot run {}", program.display())))
 }
 
 /// Some clients never ask twice: the command starts when its credentials are there.

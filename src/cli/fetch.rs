@@ -98,39 +98,24 @@ pub fn pause(pause: Duration) {
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failed> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(url)
-        .header(header::CONNECTION, "close");
+    let mut request =
+        Request::builder().method(method).uri(url).header(header::CONNECTION, "close");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let mut request = request.body(Empty::<Bytes>::new())?;
-    let host = request
-        .uri()
-        .authority()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let address: SocketAddr = host.parse()?;
     request.headers_mut().insert(header::HOST, host.parse()?);
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .parse()?;
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).parse()?;
     *request.uri_mut() = path;
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), BODY_LIMIT)
-            .collect()
-            .await?;
-        Ok(Answer {
-            status,
-            body: Zeroizing::new(body.to_bytes().to_vec()),
-        })
+        let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await?;
+        Ok(Answer { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
     };
     let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
@@ -141,10 +126,6 @@ async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    Ok(runtime
-        .map_err(|error| Failure::io(&error, "cannot start"))?
-        .block_on(future))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| Failure::io(&error, "cannot start"))?.block_on(future))
 }

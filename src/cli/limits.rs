@@ -44,10 +44,7 @@ pub(super) fn room_for(asked: Room, fronts: usize) -> Room {
     };
     let room = asked.within(limit, fronts, reserve);
     if room != asked {
-        let Room {
-            credentials,
-            each_front,
-        } = room;
+        let Room { credentials, each_front } = room;
         let (asked_for, of_fronts) = (
             asked.credentials,
             match fronts {
@@ -74,15 +71,10 @@ impl Room {
     /// As much as there is, in proportion to what was asked for; one for each door in any case.
     fn within(self, limit: u64, fronts: usize, reserve: usize) -> Self {
         let all = self.all(fronts);
-        let left = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(reserve);
+        let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserve);
         let places = all.min(left.max(LEAST));
         let each_front = (places * self.each_front / all.max(1)).max(1);
-        Self {
-            credentials: places.saturating_sub(fronts * each_front).max(1),
-            each_front,
-        }
+        Self { credentials: places.saturating_sub(fronts * each_front).max(1), each_front }
     }
 }
 
@@ -91,10 +83,7 @@ mod tests {
     use super::*;
 
     fn within(limit: u64, credentials: usize, fronts: usize) -> (usize, usize) {
-        let asked = Room {
-            credentials,
-            each_front: 128,
-        };
+        let asked = Room { credentials, each_front: 128 };
         let room = asked.within(limit, fronts, RESERVE);
         (room.credentials, room.each_front)
     }

@@ -13,10 +13,7 @@ pub fn man(dir: Option<&Path>) -> Result<(), Failure> {
         Some(dir) => std::fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(command, dir))
             .map_err(|error| {
-                Failure::io(
-                    &error,
-                    format!("cannot write manual pages to {}", dir.display()),
-                )
+                Failure::io(&error, format!("cannot write manual pages to {}", dir.display()))
             }),
         None => {
             let mut page = Vec::new();

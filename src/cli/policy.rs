@@ -120,19 +120,13 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 principal = who_is_permitted(role, principal)?;
                 check_principal(principal.as_ref(), role)?;
             }
-            write(Policy::Caller {
-                roles: roles.to_vec(),
-                principal: principal.as_ref(),
-            })?;
+            write(Policy::Caller { roles: roles.to_vec(), principal: principal.as_ref() })?;
             tell(&left_out.unwrap_or_default());
             Ok(())
         }
         (PolicyKind::Trust, [role]) => {
-            let session_names = parsed(
-                arguments.session_name.as_deref(),
-                "--session-name",
-                SessionNames::parse,
-            )?;
+            let session_names =
+                parsed(arguments.session_name.as_deref(), "--session-name", SessionNames::parse)?;
             let (principal, asked) = match given {
                 Some(principal) => (principal, false),
                 None => who_signs(config, role)?,
@@ -154,10 +148,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
         }
         (PolicyKind::S3, [role]) => {
             let bucket = bucket(arguments, role)?;
-            write(Policy::Bucket {
-                role,
-                bucket: &bucket,
-            })
+            write(Policy::Bucket { role, bucket: &bucket })
         }
         (PolicyKind::Trust | PolicyKind::S3, _) => Err(usage("name one role")),
     }
@@ -168,18 +159,8 @@ fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
     use PolicyKind::{Caller, S3, Trust};
     let belongs: [(&str, bool, &[PolicyKind], &str); 7] = [
         ("--source", arguments.source.is_some(), &[Caller], "caller"),
-        (
-            "--principal",
-            arguments.principal.is_some(),
-            &[Trust, Caller],
-            "trust or caller",
-        ),
-        (
-            "--session-name",
-            arguments.session_name.is_some(),
-            &[Trust],
-            "trust",
-        ),
+        ("--principal", arguments.principal.is_some(), &[Trust, Caller], "trust or caller"),
+        ("--session-name", arguments.session_name.is_some(), &[Trust], "trust"),
         ("--bucket", arguments.bucket.is_some(), &[S3], "s3"),
         ("--prefix", arguments.prefix.is_some(), &[S3], "s3"),
         ("--kms-key", arguments.kms_key.is_some(), &[S3], "s3"),
@@ -344,10 +325,7 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
         let outside =
             ForSources::alone(&config.sts, clock.clone()).map_err(|error| cannot(&error))?;
         let base = load_once(source, &clock, &outside).await.map_err(|error| {
-            cannot(&format!(
-                "no base credentials from the source {}: {error}",
-                source.name
-            ))
+            cannot(&format!("no base credentials from the source {}: {error}", source.name))
         })?;
         let identity = caller_identity(&config.sts, base, clock).await;
         let identity = identity.map_err(|error| cannot(&error))?;
@@ -360,9 +338,7 @@ fn parsed<T>(
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, Refused>,
 ) -> Result<Option<T>, Failure> {
-    text.map(parse)
-        .transpose()
-        .map_err(|refused| usage(format!("{name} {refused}")))
+    text.map(parse).transpose().map_err(|refused| usage(format!("{name} {refused}")))
 }
 
 fn usage(message: impl std::fmt::Display) -> Failure {

@@ -76,10 +76,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let all = all.chain(admin.iter().map(|listener| (listener, "admin")));
     let imds = fronts.iter().flat_map(|front| front.listeners.iter());
     for ((listener, lasting), what) in all.chain(imds.map(|listener| (listener, "imds"))) {
-        let address = listener
-            .local_addr()
-            .map(|address| address.to_string())
-            .unwrap_or_default();
+        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address,
@@ -87,10 +84,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "listening for {what}"
         );
     }
-    let asked = Room {
-        credentials: config.server.max_connections,
-        each_front: FRONT_CONNECTIONS,
-    };
+    let asked = Room { credentials: config.server.max_connections, each_front: FRONT_CONNECTIONS };
     let room = room_for(asked, fronts.len());
     let prepared = Prepared {
         max_connections: room.credentials,
@@ -121,10 +115,7 @@ fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
     match error {
         CannotOpen::Bind(address, error) => {
             let what_to_do = hint(address, &error);
-            Failure::io(
-                &error,
-                format!("cannot listen on {address} (`{key}`): {what_to_do}"),
-            )
+            Failure::io(&error, format!("cannot listen on {address} (`{key}`): {what_to_do}"))
         }
         CannotOpen::NotHeld(address) => Failure::new(
             ExitStatus::Unavailable,
@@ -176,10 +167,7 @@ fn fronts(
     let key = imds_key(dir).map_err(|error| {
         Failure::io(
             &error,
-            format!(
-                "cannot use the key of session tokens, {}/.imds",
-                dir.display()
-            ),
+            format!("cannot use the key of session tokens, {}/.imds", dir.display()),
         )
     })?;
     let one = |imds: &Imds| {

@@ -55,11 +55,7 @@ fn overview(config: &Config) -> Result<Value, Failure> {
 fn render(overview: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let mut out = String::new();
-    let ready = if overview["ready"] == true {
-        "ready"
-    } else {
-        "not ready"
-    };
+    let ready = if overview["ready"] == true { "ready" } else { "not ready" };
     let _ = writeln!(
         out,
         "roletap {} at {}: {ready}",
@@ -90,11 +86,7 @@ fn render(overview: &Value) -> String {
         }
     }
     let roles = || overview["roles"].as_array().into_iter().flatten();
-    let width = roles()
-        .map(|role| text(&role["name"]).len())
-        .max()
-        .unwrap_or(0)
-        .max(4);
+    let width = roles().map(|role| text(&role["name"]).len()).max().unwrap_or(0).max(4);
     let _ = writeln!(
         out,
         "\n{:width$}  {:8} {:21} {:21} ACCESS KEY",

@@ -14,24 +14,12 @@ const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
 /// What NO_PROXY and no_proxy were, as JSON, for the process that we became.
 const SPARED_BEFORE: &str = "ROLETAP_NO_PROXY_BEFORE";
 /// Where the SDK learns of proxies.
-const PROXIES: [&str; 6] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
+const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 /// What is spared from them.
 const LISTS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// What no proxy shall see.
-const SPARED: [&str; 5] = [
-    "localhost",
-    "127.0.0.0/8",
-    "::1",
-    "169.254.169.254",
-    "fd00:ec2::254",
-];
+const SPARED: [&str; 5] = ["localhost", "127.0.0.0/8", "::1", "169.254.169.254", "fd00:ec2::254"];
 
 /// What has to change.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -99,9 +87,7 @@ pub(super) fn before() -> BTreeMap<String, String> {
 fn changes(variable: &dyn Fn(&str) -> Option<String>) -> Changes {
     let is_set = |name: &&&str| variable(name).is_some();
     let remove = CONTAINER_VARIABLES.iter().filter(is_set).copied().collect();
-    let proxied = PROXIES
-        .iter()
-        .any(|name| variable(name).is_some_and(|value| !value.is_empty()));
+    let proxied = PROXIES.iter().any(|name| variable(name).is_some_and(|value| !value.is_empty()));
     // The SDK reads the first of these that is set; helpers may read the other.
     let lists: Vec<String> = LISTS.into_iter().filter_map(variable).collect();
     let spares_all = |list: &String| {
@@ -138,25 +124,12 @@ mod tests {
 
     #[test]
     fn a_safe_environment_is_left_alone_and_an_unsafe_one_is_safe_after_one_change() {
-        assert_eq!(
-            changed(&[("PATH", "/bin"), ("NO_PROXY", "x")]),
-            Changes::default()
-        );
-        let list = changed(&[
-            ("HTTPS_PROXY", "http://proxy"),
-            ("no_proxy", "intra.example"),
-        ])
-        .no_proxy;
+        assert_eq!(changed(&[("PATH", "/bin"), ("NO_PROXY", "x")]), Changes::default());
+        let list =
+            changed(&[("HTTPS_PROXY", "http://proxy"), ("no_proxy", "intra.example")]).no_proxy;
         let list = list.unwrap();
-        assert!(
-            list.starts_with("intra.example,localhost,127.0.0.0/8"),
-            "{list}"
-        );
-        let after = [
-            ("HTTPS_PROXY", "http://proxy"),
-            ("NO_PROXY", &*list),
-            ("no_proxy", &*list),
-        ];
+        assert!(list.starts_with("intra.example,localhost,127.0.0.0/8"), "{list}");
+        let after = [("HTTPS_PROXY", "http://proxy"), ("NO_PROXY", &*list), ("no_proxy", &*list)];
         assert_eq!(changed(&after), Changes::default());
         let both = changed(&[
             ("HTTPS_PROXY", "http://proxy"),

@@ -12,12 +12,7 @@ const ANYBODY: &str = "*";
 pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Callers {
     Callers {
         users: demand(section, "allow_users", user, reading),
-        units: demand(
-            section,
-            "allow_units",
-            |text, _| UnitName::parse(text),
-            reading,
-        ),
+        units: demand(section, "allow_units", |text, _| UnitName::parse(text), reading),
     }
 }
 
@@ -31,11 +26,9 @@ fn demand<T>(
     let found = section.strings(key, reading)?;
     match found.value.as_slice() {
         [] => {
-            reading.problem(
-                Problem::new(found.at, format!("`{key}` is empty")).help(format!(
-                    "leave it out, or write {key} = [\"{ANYBODY}\"], if the token is all it takes"
-                )),
-            );
+            reading.problem(Problem::new(found.at, format!("`{key}` is empty")).help(format!(
+                "leave it out, or write {key} = [\"{ANYBODY}\"], if the token is all it takes"
+            )));
             None
         }
         [At { value, .. }] if *value == ANYBODY => None,
@@ -62,10 +55,7 @@ fn user(name: &str, reading: &mut Reading<'_>) -> Result<User, Refused> {
             found
         }
     }?;
-    Ok(User {
-        name: name.to_owned(),
-        uid,
-    })
+    Ok(User { name: name.to_owned(), uid })
 }
 
 fn user_id(name: &str, reading: &Reading<'_>) -> Result<u32, Refused> {
@@ -79,10 +69,7 @@ fn user_id(name: &str, reading: &Reading<'_>) -> Result<u32, Refused> {
     let number = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     let uid = if number {
         name.parse().map_err(|_| {
-            Refused::new(
-                format!("names the user {shown}"),
-                "expected 0 to 4294967294",
-            )
+            Refused::new(format!("names the user {shown}"), "expected 0 to 4294967294")
         })?
     } else {
         let found = reading.host.user_id(name).map_err(|error| {
@@ -104,10 +91,9 @@ fn user_id(name: &str, reading: &Reading<'_>) -> Result<u32, Refused> {
             "run the workload as a user of its own",
         )),
         // What the kernel takes for no user at all.
-        u32::MAX => Err(Refused::new(
-            format!("names the user {shown}"),
-            "expected 0 to 4294967294",
-        )),
+        u32::MAX => {
+            Err(Refused::new(format!("names the user {shown}"), "expected 0 to 4294967294"))
+        }
         uid => Ok(uid),
     }
 }

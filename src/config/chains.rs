@@ -50,13 +50,7 @@ pub(super) fn tie(
     reading: &mut Reading<'_>,
 ) -> BTreeMap<RoleName, Arc<Role>> {
     let order: Vec<RoleName> = drafts.keys().cloned().collect();
-    let mut tying = Tying {
-        drafts,
-        tied: BTreeMap::new(),
-        sources,
-        names,
-        whole,
-    };
+    let mut tying = Tying { drafts, tied: BTreeMap::new(), sources, names, whole };
     for name in &order {
         let mut hops = Vec::new();
         tying.tie(name, &mut hops, reading);
@@ -90,9 +84,7 @@ impl Tying<'_> {
             return None;
         }
         if self.drafts.get(name)?.token.is_some() {
-            let Draft {
-                mut role, token, ..
-            } = self.drafts.remove(name)?;
+            let Draft { mut role, token, .. } = self.drafts.remove(name)?;
             role.request.base = Base::Token(token?);
             remaining::check(&role, reading);
             let role = Arc::new(role);
@@ -100,10 +92,7 @@ impl Tying<'_> {
             return Some(role);
         }
         let source = match self.drafts.get(name)?.source.clone() {
-            None => At {
-                value: SourceName::DEFAULT.to_owned(),
-                at: Place::new(0, 0..0),
-            },
+            None => At { value: SourceName::DEFAULT.to_owned(), at: Place::new(0, 0..0) },
             Some(source) => source,
         };
         let base = match source.value.strip_prefix(SourceName::ROLE_PREFIX) {
@@ -143,10 +132,7 @@ impl Tying<'_> {
         let near = hint::nearest(text, self.sources.keys().map(SourceName::as_str));
         let help = match near {
             _ if self.names.iter().any(|name| name.as_str() == text) => {
-                format!(
-                    "to chain to that role, write \"{}{shown}\"",
-                    SourceName::ROLE_PREFIX
-                )
+                format!("to chain to that role, write \"{}{shown}\"", SourceName::ROLE_PREFIX)
             }
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("add [source.{shown}], or leave `source` out for the default one"),
@@ -199,10 +185,7 @@ fn ring_problem(ring: &[(RoleName, Place)]) -> Problem {
     }
     let mut problem = Problem::new(
         at.clone(),
-        format!(
-            "these roles wait for each other: {} needs {first}",
-            names.join(" needs ")
-        ),
+        format!("these roles wait for each other: {} needs {first}", names.join(" needs ")),
     )
     .help("the first of a chain needs a [source.*]: leave its `source` out for the default one");
     for (_, hop) in ring.iter().skip(1) {
@@ -233,10 +216,7 @@ fn duration(role: &Role, reading: &mut Reading<'_>) {
     report(
         role,
         "duration_seconds",
-        format!(
-            "`duration_seconds` is {seconds}, but {} is assumed {by}",
-            role.name
-        ),
+        format!("`duration_seconds` is {seconds}, but {} is assumed {by}", role.name),
         "AWS grants an hour at most to a role that is assumed by a role: set duration_seconds = 3600 for it",
         reading,
     );
@@ -246,9 +226,7 @@ fn source_identity(role: &Role, reading: &mut Reading<'_>) {
     let Some(identity) = &role.request.source_identity else {
         return;
     };
-    let first = role
-        .ancestors()
-        .find(|parent| parent.request.source_identity.is_some());
+    let first = role.ancestors().find(|parent| parent.request.source_identity.is_some());
     let Some(parent) = first else {
         return;
     };
@@ -311,10 +289,7 @@ fn itself(role: &Role, reading: &mut Reading<'_>) {
         report(
             role,
             "role_arn",
-            format!(
-                "{} is assumed by {by}, which is a session of the same role",
-                role.name
-            ),
+            format!("{} is assumed by {by}, which is a session of the same role", role.name),
             "if the role really is to assume itself, set allow_self_assume = true",
             reading,
         );

@@ -17,10 +17,7 @@ pub struct Check<'l> {
 impl<'l> Check<'l> {
     /// `hosts` is how many hosts share the configuration, and with it the account's quota.
     pub fn new(loaded: &'l Loaded, hosts: u64) -> Self {
-        Self {
-            forecast: Forecast::new(&loaded.config, hosts),
-            loaded,
-        }
+        Self { forecast: Forecast::new(&loaded.config, hosts), loaded }
     }
 
     /// For people: warnings, one line per role and per front, the forecast.
@@ -28,20 +25,10 @@ impl<'l> Check<'l> {
         let config = &self.loaded.config;
         let mut out = String::new();
         if !self.loaded.warnings.is_empty() {
-            out.push_str(
-                &self
-                    .loaded
-                    .warnings
-                    .render("the configuration can be used", color),
-            );
+            out.push_str(&self.loaded.warnings.render("the configuration can be used", color));
             out.push('\n');
         }
-        let longest = config
-            .roles
-            .keys()
-            .map(|name| name.as_str().len())
-            .max()
-            .unwrap_or_default();
+        let longest = config.roles.keys().map(|name| name.as_str().len()).max().unwrap_or_default();
         for role in config.roles.values() {
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -89,11 +76,8 @@ impl<'l> Check<'l> {
                 })
             })
             .collect();
-        let paths: Vec<String> = self
-            .loaded
-            .paths()
-            .map(|path| path.display().to_string())
-            .collect();
+        let paths: Vec<String> =
+            self.loaded.paths().map(|path| path.display().to_string()).collect();
         json!({
             "ok": true,
             "files": paths,
@@ -126,11 +110,7 @@ impl<'l> Check<'l> {
                 HttpTokens::Required => "version 2 only",
                 HttpTokens::Optional => "versions 1 and 2",
             },
-            if whose.is_empty() {
-                ", for whoever reaches it"
-            } else {
-                whose.as_str()
-            },
+            if whose.is_empty() { ", for whoever reaches it" } else { whose.as_str() },
         )
     }
 

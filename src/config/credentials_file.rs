@@ -57,15 +57,9 @@ pub(super) fn read(
         path: path.value,
         profile: profile.map_or_else(ProfileName::usual, |found| found.value),
         group: match (group, token) {
-            (Some(group), _) => Some(CredentialsFileGroup {
-                name: group.value,
-                key: GROUP,
-            }),
+            (Some(group), _) => Some(CredentialsFileGroup { name: group.value, key: GROUP }),
             (None, TokenSource::Generated { group }) => {
-                group.clone().map(|name| CredentialsFileGroup {
-                    name,
-                    key: "token_group",
-                })
+                group.clone().map(|name| CredentialsFileGroup { name, key: "token_group" })
             }
             (None, TokenSource::File(_) | TokenSource::None) => None,
         },
@@ -76,11 +70,10 @@ pub(super) fn read(
 pub(super) fn refuse_in_defaults(defaults: &Section<'_>, reading: &mut Reading<'_>) {
     if let Some(at) = defaults.key_place(KEY) {
         reading.problem(
-            Problem::new(
-                at,
-                format!("`{KEY}` in [defaults] would give every role the same file"),
-            )
-            .help("give each [role.NAME] that needs one its own; group and profile may stay here"),
+            Problem::new(at, format!("`{KEY}` in [defaults] would give every role the same file"))
+                .help(
+                    "give each [role.NAME] that needs one its own; group and profile may stay here",
+                ),
         );
     }
 }
@@ -108,10 +101,7 @@ pub(super) fn check(
                 Some(other) => problem.and("this one", other, "the other one"),
                 None => problem,
             };
-            let by_link = first
-                .credentials_file
-                .as_ref()
-                .is_some_and(|file| file.path != path);
+            let by_link = first.credentials_file.as_ref().is_some_and(|file| file.path != path);
             reading.problem(problem.help(if by_link {
                 "both names lead to one directory: give each role a file of its own"
             } else {
@@ -121,10 +111,7 @@ pub(super) fn check(
         let is_brought =
             |other: &&Arc<Role>| matches!(&other.token, TokenSource::File(token) if token == path);
         if let Some(other) = roles.values().find(is_brought) {
-            let message = format!(
-                "`{KEY}` of {} is the `token_file` of {}",
-                role.name, other.name
-            );
+            let message = format!("`{KEY}` of {} is the `token_file` of {}", role.name, other.name);
             let help = "name another file: this one holds a token";
             reading.problem(problem(role, message, reading).help(help));
         } else if in_token_dir {
@@ -172,10 +159,7 @@ pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Ro
             continue;
         };
         let dir = dir(path);
-        let Some(&Directory {
-            mode, in_memory, ..
-        }) = reading.directories.get(dir)
-        else {
+        let Some(&Directory { mode, in_memory, .. }) = reading.directories.get(dir) else {
             continue;
         };
         let mut warn = |id, message: String, help: &str| {
@@ -193,10 +177,7 @@ pub(super) fn lint<'c>(config: &'c Config, reading: &Reading<'_>) -> Vec<(&'c Ro
         if mode & 0o0002 != 0 {
             // A sticky bit keeps what lies there, and the first to come is not always us.
             let (what, help) = match mode & 0o1000 {
-                0 => (
-                    "replace what lies",
-                    "take write permission from others (`chmod o-w`)",
-                ),
+                0 => ("replace what lies", "take write permission from others (`chmod o-w`)"),
                 _ => (
                     "put a file of their own",
                     "name a file in a directory of roletap's, such as /run/roletap/files",

@@ -25,10 +25,7 @@ pub(super) fn parse<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec
         let (table, errors) = DeTable::parse_recoverable(text);
         // After an open bracket the rest of the file makes no sense: the first complaint is the one to act on.
         let unclosed = errors.iter().any(is_unclosed);
-        let first = errors
-            .iter()
-            .filter_map(|error| error.span().map(|span| span.start))
-            .min();
+        let first = errors.iter().filter_map(|error| error.span().map(|span| span.start)).min();
         for error in &errors {
             if !unclosed {
                 reading.problem(syntax_problem(file, text, error));
@@ -53,10 +50,7 @@ fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(text.len()..text.len());
     let at_end = !text.get(span.start..).unwrap_or_default().contains('\n');
     let first = first_of_two(text, span.start);
-    let problem = Problem::new(
-        Place::new(file, span),
-        format!("not TOML: {}", error.message()),
-    );
+    let problem = Problem::new(Place::new(file, span), format!("not TOML: {}", error.message()));
     if error.message().starts_with("invalid boolean") {
         return problem.help("if it is meant as text, put it in quotes");
     }
@@ -74,15 +68,8 @@ fn syntax_problem(file: usize, text: &str, error: &toml::de::Error) -> Problem {
 fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
     let subject = |line: &'_ str| -> String {
         let line = line.trim();
-        let end = if line.starts_with('[') {
-            line.find(']')
-        } else {
-            line.find('=')
-        };
-        line.get(..end.unwrap_or(line.len()))
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
+        let end = if line.starts_with('[') { line.find(']') } else { line.find('=') };
+        line.get(..end.unwrap_or(line.len())).unwrap_or_default().trim().to_owned()
     };
     let mut start = 0;
     let mut seen: Vec<(String, Range<usize>)> = Vec::new();
@@ -90,10 +77,7 @@ fn first_of_two(text: &str, second: usize) -> Option<Range<usize>> {
         let this = subject(line);
         let is_header = this.starts_with('[');
         if start + line.len() > second {
-            return seen
-                .into_iter()
-                .find(|(other, _)| *other == this)
-                .map(|(_, span)| span);
+            return seen.into_iter().find(|(other, _)| *other == this).map(|(_, span)| span);
         }
         if is_header {
             seen.retain(|(other, _)| other.starts_with('['));

@@ -24,14 +24,8 @@ pub(super) fn duration(
 ) -> Timed {
     let found = section.text(key, reading, |text| parse(text, default, range));
     match found {
-        Some(At { value, at }) => Timed {
-            value,
-            at: Some(at),
-        },
-        None => Timed {
-            value: default,
-            at: None,
-        },
+        Some(At { value, at }) => Timed { value, at: Some(at) },
+        None => Timed { value: default, at: None },
     }
 }
 
@@ -43,19 +37,12 @@ pub(super) fn parse(
     let signed: jiff::SignedDuration = text.parse().map_err(|_| {
         Refused::new(
             "is not a duration",
-            format!(
-                "expected a number with a unit, such as \"{}\"",
-                spoken(example)
-            ),
+            format!("expected a number with a unit, such as \"{}\"", spoken(example)),
         )
     })?;
     let value = Duration::try_from(signed).ok();
     value.filter(|value| range.contains(value)).ok_or_else(|| {
-        let expected = format!(
-            "expected {} to {}",
-            spoken(*range.start()),
-            spoken(*range.end())
-        );
+        let expected = format!("expected {} to {}", spoken(*range.start()), spoken(*range.end()));
         Refused::new(format!("is {}", text.escape_debug()), expected)
     })
 }

@@ -29,10 +29,7 @@ impl Excerpt {
         let mut text = String::with_capacity(original.len());
         let mut lines = Vec::new();
         let mut start = 0;
-        for (line, shown) in original
-            .split_inclusive('\n')
-            .zip(secret::hidden_lines(original))
-        {
+        for (line, shown) in original.split_inclusive('\n').zip(secret::hidden_lines(original)) {
             lines.push((start, text.len(), shown));
             match shown.and_then(|shown| line.get(..shown)) {
                 None => text.push_str(line),
@@ -49,11 +46,7 @@ impl Excerpt {
             }
             start += line.len();
         }
-        Self {
-            text,
-            lines,
-            original_len: original.len(),
-        }
+        Self { text, lines, original_len: original.len() }
     }
 
     /// The lines from the first of some spans to the last, so that the renderer does not read all of a large file
@@ -78,9 +71,7 @@ impl Excerpt {
     /// Where a span of the original is to be seen here. A span over several lines ends with its first.
     pub(super) fn map(&self, span: Range<usize>) -> Range<usize> {
         let start = self.map_offset(span.start.min(self.original_len), false);
-        let end = self
-            .map_offset(span.end.min(self.original_len), true)
-            .max(start);
+        let end = self.map_offset(span.end.min(self.original_len), true).max(start);
         let line_end = self
             .text
             .get(start..end)
@@ -134,10 +125,7 @@ mod tests {
     fn a_window_has_whole_lines() {
         let excerpt = Excerpt::new("a\nbb\nccc\nd");
         let window = excerpt.window([3..4, 6..7].iter());
-        assert_eq!(
-            (window.text, window.start, window.first_line),
-            ("bb\nccc\n", 2, 2)
-        );
+        assert_eq!((window.text, window.start, window.first_line), ("bb\nccc\n", 2, 2));
         let last = excerpt.window(std::iter::once(&(9..10)));
         assert_eq!((last.text, last.first_line), ("d", 4));
     }
@@ -149,10 +137,7 @@ mod tests {
         let excerpt = Excerpt::new(original);
         for start in (0..=original.len()).filter(|&i| original.is_char_boundary(i)) {
             for end in (start..=original.len()).filter(|&i| original.is_char_boundary(i)) {
-                assert!(
-                    excerpt.text.get(excerpt.map(start..end)).is_some(),
-                    "{start}..{end}"
-                );
+                assert!(excerpt.text.get(excerpt.map(start..end)).is_some(), "{start}..{end}");
             }
         }
     }

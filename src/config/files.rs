@@ -28,10 +28,7 @@ impl Source {
 
     /// What reading a file gave, in whatever state that is.
     pub fn bytes(path: impl Into<PathBuf>, bytes: io::Result<Vec<u8>>) -> Self {
-        Self {
-            path: path.into(),
-            text: bytes.map_err(|error| unreadable(&error)).and_then(decode),
-        }
+        Self { path: path.into(), text: bytes.map_err(|error| unreadable(&error)).and_then(decode) }
     }
 
     /// As given on the command line, or found in `conf.d`.
@@ -51,9 +48,7 @@ impl Source {
 /// Without the text: somebody may have put a secret in it.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -96,14 +91,8 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden
-            && path
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-        {
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
             paths.push(path);
         }
     }
@@ -112,10 +101,7 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The reason as a phrase that follows "the file", and what to do.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the list is the standard library's and grows"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]
 pub(super) fn unreadable(error: &io::Error) -> Refused {
     let (what, then) = match error.kind() {
         io::ErrorKind::NotFound => ("does not exist", "create it, or name another path"),
@@ -147,12 +133,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error
-            .as_bytes()
-            .iter()
-            .take(valid)
-            .filter(|&&b| b == b'\n')
-            .count();
+        let line = 1 + error.as_bytes().iter().take(valid).filter(|&&b| b == b'\n').count();
         Refused::new(
             format!(
                 "is not UTF-8: line {line} holds another encoding, or the file is cut off there"
@@ -177,10 +158,7 @@ mod tests {
         for name in shuffled.iter().chain(&others) {
             std::fs::write(dir.path().join("conf.d").join(name), name).unwrap();
         }
-        let texts: Vec<String> = read_all(&main)
-            .iter()
-            .map(|s| s.contents().to_owned())
-            .collect();
+        let texts: Vec<String> = read_all(&main).iter().map(|s| s.contents().to_owned()).collect();
         let sorted = ["10", "20", "30", "40", "50", "60"].map(|name| format!("{name}.toml"));
         assert_eq!(texts[0], "a");
         assert_eq!(texts[1..], sorted);
@@ -202,18 +180,11 @@ mod tests {
     fn every_way_of_not_being_a_text_has_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let reason = |source: &Source| source.failure().unwrap().what.clone();
-        assert_eq!(
-            reason(&read_all(&dir.path().join("absent.toml"))[0]),
-            "does not exist"
-        );
+        assert_eq!(reason(&read_all(&dir.path().join("absent.toml"))[0]), "does not exist");
         assert_eq!(reason(&read_all(dir.path())[0]), "is a directory");
         let huge = Source::text("x", "#".repeat(MAX_BYTES as usize + 1));
         assert_eq!(reason(&huge), "is larger than 1 MiB");
-        assert!(
-            Source::text("x", "#".repeat(MAX_BYTES as usize))
-                .failure()
-                .is_none()
-        );
+        assert!(Source::text("x", "#".repeat(MAX_BYTES as usize)).failure().is_none());
         assert_eq!(reason(&Source::text("x", "a\0b")), "holds zero bytes");
         let latin1 = Source::bytes("x", Ok(b"# one\n# gr\xfc\xdfe\n".to_vec()));
         assert!(reason(&latin1).starts_with("is not UTF-8: line 2"));

@@ -86,20 +86,11 @@ const NEVER: &[(&str, &str)] = &[
 
 /// The problem that an unknown key makes, and the key that was meant by it if that is clear.
 pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'static str>) {
-    let Unknown {
-        kind,
-        section,
-        key,
-        at,
-        ..
-    } = unknown;
+    let Unknown { kind, section, key, at, .. } = unknown;
     let shown = key.escape_debug();
     let plain = normalized(&key);
     if let Some((_, why)) = NEVER.iter().find(|(name, _)| *name == plain) {
-        return (
-            Problem::new(at, format!("`{shown}` is not supported")).help(*why),
-            None,
-        );
+        return (Problem::new(at, format!("`{shown}` is not supported")).help(*why), None);
     }
     if secret::is_secret_key(&key) {
         let problem = Problem::new(
@@ -129,17 +120,13 @@ pub(super) fn problem(unknown: Unknown, known: &Known) -> (Problem, Option<&'sta
             format!("`{word}` is a key of {}", whose.join(" and "))
         }
         None => match known.get(kind) {
-            Some(keys) => format!(
-                "expected one of {}",
-                keys.iter().copied().collect::<Vec<_>>().join(", ")
-            ),
+            Some(keys) => {
+                format!("expected one of {}", keys.iter().copied().collect::<Vec<_>>().join(", "))
+            }
             None => "remove it".to_owned(),
         },
     };
-    (
-        Problem::new(at, whose).help(help),
-        meant.map(|(_, word)| word),
-    )
+    (Problem::new(at, whose).help(help), meant.map(|(_, word)| word))
 }
 
 /// The nearest of some words, if one is near.
@@ -165,14 +152,8 @@ fn meant(kind: &'static str, key: &str, known: &Known) -> Option<(&'static str, 
         let keys = known.get(of)?;
         words.iter().find_map(|word| keys.get::<str>(word).copied())
     };
-    let exact = OTHER_SPELLINGS
-        .iter()
-        .find(|(from, _)| *from == plain)
-        .map(|(_, to)| *to);
-    let words: Vec<&str> = [Some(plain.as_str()), exact]
-        .into_iter()
-        .flatten()
-        .collect();
+    let exact = OTHER_SPELLINGS.iter().find(|(from, _)| *from == plain).map(|(_, to)| *to);
+    let words: Vec<&str> = [Some(plain.as_str()), exact].into_iter().flatten().collect();
     if let Some(word) = in_section(kind, &words) {
         return Some((kind, word));
     }
@@ -180,30 +161,21 @@ fn meant(kind: &'static str, key: &str, known: &Known) -> Option<(&'static str, 
     if let Some(word) = nearest(&plain, here) {
         return in_section(kind, &[word]).map(|word| (kind, word));
     }
-    let others = || {
-        known
-            .keys()
-            .copied()
-            .filter(|of| !is_top(of) && *of != kind && *of != "defaults")
-    };
+    let others =
+        || known.keys().copied().filter(|of| !is_top(of) && *of != kind && *of != "defaults");
     if let Some(found) = others().find_map(|of| in_section(of, &words).map(|word| (of, word))) {
         return Some(found);
     }
     // A slip in another spelling, and last a slip in another section's key.
     if let Some(from) = nearest(&plain, OTHER_SPELLINGS.iter().map(|(from, _)| *from)) {
-        let to = OTHER_SPELLINGS
-            .iter()
-            .find(|(other, _)| *other == from)
-            .map(|(_, to)| *to);
+        let to = OTHER_SPELLINGS.iter().find(|(other, _)| *other == from).map(|(_, to)| *to);
         if let Some(word) = to.and_then(|to| in_section(kind, &[to])) {
             return Some((kind, word));
         }
     }
     others().find_map(|of| {
         let keys = known.get(of)?.iter().copied().filter(|word| word.len() > 4);
-        nearest(&plain, keys)
-            .and_then(|word| in_section(of, &[word]))
-            .map(|word| (of, word))
+        nearest(&plain, keys).and_then(|word| in_section(of, &[word])).map(|word| (of, word))
     })
 }
 
@@ -225,11 +197,7 @@ fn normalized(key: &str) -> String {
             out.push('_');
         }
         after_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
-        out.push(if c == '-' {
-            '_'
-        } else {
-            c.to_ascii_lowercase()
-        });
+        out.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
     }
     out
 }
@@ -244,9 +212,8 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, &y) in b.iter().enumerate() {
             let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut least = (at(&last, j + 1) + 1)
-                .min(at(&row, j) + 1)
-                .min(at(&last, j) + usize::from(x != y));
+            let mut least =
+                (at(&last, j + 1) + 1).min(at(&row, j) + 1).min(at(&last, j) + usize::from(x != y));
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(&y) && b.get(j - 1) == Some(&x);
             if swapped {
                 least = least.min(at(&before, j - 1) + 1);

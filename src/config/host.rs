@@ -97,14 +97,11 @@ impl Host for ThisHost {
     fn directory(&self, path: &Path) -> io::Result<Directory> {
         let (send, seen) = mpsc::sync_channel(1);
         let path = path.to_owned();
-        std::thread::Builder::new()
-            .name("directory".to_owned())
-            .spawn(move || {
-                // Nobody listens any more where it took too long.
-                let _ = send.send(directory(&path));
-            })?;
-        seen.recv_timeout(LONGEST_LOOK)
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        std::thread::Builder::new().name("directory".to_owned()).spawn(move || {
+            // Nobody listens any more where it took too long.
+            let _ = send.send(directory(&path));
+        })?;
+        seen.recv_timeout(LONGEST_LOOK).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -123,10 +120,7 @@ fn directory(path: &Path) -> io::Result<Directory> {
 
 /// A machine that is made up, for tests and for trying a configuration meant for elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the fields are what the methods of `Host` answer from"
-)]
+#[expect(missing_docs, reason = "the fields are what the methods of `Host` answer from")]
 pub struct FixedHost {
     pub hostname: String,
     pub fqdn: String,
@@ -169,10 +163,7 @@ impl Host for FixedHost {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.files
-            .get(path)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
@@ -186,8 +177,5 @@ impl Host for FixedHost {
 }
 
 fn kernel_name() -> String {
-    nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_default()
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }

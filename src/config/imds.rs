@@ -23,9 +23,7 @@ pub(super) struct Fronts {
 
 impl Fronts {
     pub(super) fn listens(&self) -> impl Iterator<Item = (&str, &Listen)> {
-        self.listens
-            .iter()
-            .map(|(key, listen)| (key.as_str(), listen))
+        self.listens.iter().map(|(key, listen)| (key.as_str(), listen))
     }
 
     /// Each has to serve a role that there is.
@@ -42,10 +40,8 @@ impl Fronts {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("add [role.{}], or name another", front.role),
             };
-            let refused = Refused::new(
-                format!("names `{}`, which is no configured role", front.role),
-                help,
-            );
+            let refused =
+                Refused::new(format!("names `{}`, which is no configured role", front.role), help);
             reading.refuse(&at, "`role`", &refused);
         }
     }
@@ -57,19 +53,14 @@ pub(super) fn read<'a>(
     sts: &StsFacts,
     reading: &mut Reading<'_>,
 ) -> Fronts {
-    let mut fronts = Fronts {
-        all: BTreeMap::new(),
-        listens: Vec::new(),
-    };
+    let mut fronts = Fronts { all: BTreeMap::new(), listens: Vec::new() };
     let main = documents.get(..1).unwrap_or_default();
     for (name, layer) in named::tables::<ImdsName>(main, reading) {
         let mut section = Section::new(ImdsName::KIND, format!("imds.{name}"), vec![layer]);
         let (front, listens) = read_one(&name, &mut section, sts, reading);
         section.finish(reading);
         let key = format!("imds.{name}.listen");
-        fronts
-            .listens
-            .extend(listens.into_iter().map(|listen| (key.clone(), listen)));
+        fronts.listens.extend(listens.into_iter().map(|listen| (key.clone(), listen)));
         if let Some(front) = front {
             fronts.all.insert(name, front);
         }
@@ -122,9 +113,7 @@ fn read_one(
             .filter(|hops| (1..=64).contains(hops))
             .ok_or_else(|| Refused::new(format!("is {hops}"), "expected 1 to 64"))
     });
-    let region = section.text("region", reading, |text| {
-        region::region(text, sts.custom_endpoint)
-    });
+    let region = section.text("region", reading, |text| region::region(text, sts.custom_endpoint));
     let front = role.map(|role| Imds {
         name: name.clone(),
         listen: listens.iter().map(|listen| listen.addr).collect(),

@@ -77,10 +77,8 @@ pub(super) fn read_accepted(name: &RoleName, section: &mut Section<'_>, reading:
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("expected some of {}", ABOUT_ROLES.join(", ")),
         };
-        let what = format!(
-            "names `{}`, which is no warning about a role",
-            item.value.escape_debug()
-        );
+        let what =
+            format!("names `{}`, which is no warning about a role", item.value.escape_debug());
         reading.refuse(&item.at, "`accept_warnings`", &Refused::new(what, help));
     }
 }
@@ -175,17 +173,8 @@ fn comma_in_role_arn(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
 /// `policy-size`.
 fn policy_size(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
     let request = &role.request;
-    let policy = request
-        .policy
-        .as_deref()
-        .unwrap_or_default()
-        .chars()
-        .count();
-    let arns: usize = request
-        .policy_arns
-        .iter()
-        .map(|arn| arn.chars().count())
-        .sum();
+    let policy = request.policy.as_deref().unwrap_or_default().chars().count();
+    let arns: usize = request.policy_arns.iter().map(|arn| arn.chars().count()).sum();
     (policy + arns > policy::DOCUMENTED_MAX).then(|| {
         let at = place(role, "policy", reading)
             .or_else(|| place(role, "policy_file", reading))
@@ -193,10 +182,7 @@ fn policy_size(role: &Role, reading: &Reading<'_>) -> Option<Problem> {
         Problem::warning(
             "policy-size",
             at,
-            format!(
-                "the session policy and its ARNs have {} characters",
-                policy + arns
-            ),
+            format!("the session policy and its ARNs have {} characters", policy + arns),
         )
         .help(format!(
             "AWS documents {} at most: if STS refuses it, move statements into policy_arns",
@@ -262,10 +248,8 @@ fn endpoint_without_tls(config: &Config, reading: &Reading<'_>) -> Option<Proble
     let url = config.sts.endpoint_url(&config.sts.region)?;
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
-    let local = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback());
+    let local =
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     (uri.scheme_str() == Some("http") && !local).then(|| {
         Problem::warning(
             "endpoint-without-tls",
@@ -280,13 +264,9 @@ fn endpoint_without_tls(config: &Config, reading: &Reading<'_>) -> Option<Proble
 fn no_final_newline(file: usize, source: &files::Source) -> Option<Problem> {
     let text = source.contents();
     (!text.is_empty() && !text.ends_with('\n')).then(|| {
-        Problem::warning(
-            "no-final-newline",
-            None,
-            "the file does not end with a newline",
-        )
-        .in_file(file)
-        .help("check that it is complete, and end its last line")
+        Problem::warning("no-final-newline", None, "the file does not end with a newline")
+            .in_file(file)
+            .help("check that it is complete, and end its last line")
     })
 }
 

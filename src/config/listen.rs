@@ -20,11 +20,7 @@ pub(super) fn read(
     default_port: u16,
     reading: &mut Reading<'_>,
 ) -> Vec<Listen> {
-    let kept = Kept {
-        default_port,
-        stays_within_host,
-        needed: section.name() == "server",
-    };
+    let kept = Kept { default_port, stays_within_host, needed: section.name() == "server" };
     read_as(section, &kept, reading).unwrap_or_else(|| {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, default_port));
         vec![Listen { addr, at: None }]
@@ -33,11 +29,7 @@ pub(super) fn read(
 
 /// The same of an instance metadata service: it has no default, and link-local addresses are its home.
 pub(super) fn read_imds(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<Listen> {
-    let kept = Kept {
-        default_port: 80,
-        stays_within_host: is_local_or_link_local,
-        needed: true,
-    };
+    let kept = Kept { default_port: 80, stays_within_host: is_local_or_link_local, needed: true };
     read_as(section, &kept, reading).unwrap_or_else(|| {
         let help = "add listen = \"169.254.169.254:80\", or \"127.0.0.1:PORT\" for clients that can be told where";
         section.missing("listen", help, reading);
@@ -59,9 +51,8 @@ fn read_as(
     kept: &Kept,
     reading: &mut Reading<'_>,
 ) -> Option<Vec<Listen>> {
-    let beyond_host = section
-        .boolean("unsafe_listen_beyond_host", reading)
-        .is_some_and(|found| found.value);
+    let beyond_host =
+        section.boolean("unsafe_listen_beyond_host", reading).is_some_and(|found| found.value);
     let present = section.has("listen");
     let Some(found) = section.strings_or_one("listen", reading) else {
         return present.then(Vec::new);
@@ -84,20 +75,14 @@ fn read_as(
         };
         if !beyond_host && !(kept.stays_within_host)(addr.ip()) {
             reading.problem(
-                Problem::new(
-                    item.at.clone(),
-                    format!("`listen` opens {addr} to other hosts"),
-                )
-                .help(format!(
-                    "use a loopback address, or set unsafe_listen_beyond_host = true in [{}]",
-                    section.name()
-                )),
+                Problem::new(item.at.clone(), format!("`listen` opens {addr} to other hosts"))
+                    .help(format!(
+                        "use a loopback address, or set unsafe_listen_beyond_host = true in [{}]",
+                        section.name()
+                    )),
             );
         }
-        all.push(Listen {
-            addr,
-            at: Some(item.at),
-        });
+        all.push(Listen { addr, at: Some(item.at) });
     }
     Some(all)
 }
@@ -105,10 +90,8 @@ fn read_as(
 /// Every two addresses that cannot both be bound make a problem.
 pub(super) fn check_distinct(all: &[(&str, &Listen)], reading: &mut Reading<'_>) {
     for (i, (key, listen)) in all.iter().enumerate() {
-        let Some((other_key, other)) = all
-            .iter()
-            .take(i)
-            .find(|(_, other)| clash(other.addr, listen.addr))
+        let Some((other_key, other)) =
+            all.iter().take(i).find(|(_, other)| clash(other.addr, listen.addr))
         else {
             continue;
         };
@@ -134,9 +117,7 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
     }
     let shown = text.escape_debug();
     let refuse = |what: String, expected: String| Err(Refused::new(what, expected));
-    let last = text
-        .rsplit_once(':')
-        .filter(|(_, port)| port.len() == 4 || port.len() == 5);
+    let last = text.rsplit_once(':').filter(|(_, port)| port.len() == 4 || port.len() == 5);
     if let Some((host, port)) = last
         && host.parse::<Ipv6Addr>().is_ok()
         && port.parse::<u16>().is_ok()
@@ -168,10 +149,7 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
         && port.parse::<u16>().is_ok()
     {
         return if host.is_empty() || host == "*" {
-            refuse(
-                format!("has no address in `{shown}`"),
-                format!("expected \"127.0.0.1:{port}\""),
-            )
+            refuse(format!("has no address in `{shown}`"), format!("expected \"127.0.0.1:{port}\""))
         } else {
             refuse(
                 format!("holds the name `{shown}`"),
@@ -257,13 +235,7 @@ mod tests {
     fn port_zero_never_clashes() {
         let a = "127.0.0.1:0".parse().unwrap();
         assert!(!clash(a, a));
-        assert!(clash(
-            "0.0.0.0:1".parse().unwrap(),
-            "127.0.0.1:1".parse().unwrap()
-        ));
-        assert!(!clash(
-            "0.0.0.0:1".parse().unwrap(),
-            "[::1]:1".parse().unwrap()
-        ));
+        assert!(clash("0.0.0.0:1".parse().unwrap(), "127.0.0.1:1".parse().unwrap()));
+        assert!(!clash("0.0.0.0:1".parse().unwrap(), "[::1]:1".parse().unwrap()));
     }
 }

@@ -91,11 +91,7 @@ impl Config {
 fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> Option<Config> {
     let whole = documents.iter().all(Option::is_some);
     let main = documents.first().and_then(Option::as_ref);
-    let mut top = Section::new(
-        "",
-        "",
-        main.map(|table| layer(0, table)).into_iter().collect(),
-    );
+    let mut top = Section::new("", "", main.map(|table| layer(0, table)).into_iter().collect());
     let mut server = top.section("server", reading);
     let mut admin = top.section("admin", reading);
     let log = top.section("log", reading);
@@ -137,10 +133,7 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     let names = tables.iter().map(|(name, _)| name.clone()).collect();
     let mut drafts = BTreeMap::new();
     for (name, own) in tables {
-        let layers = [Some(own), defaults.clone()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let layers = [Some(own), defaults.clone()].into_iter().flatten().collect();
         let mut section = Section::new("role", format!("role.{name}"), layers);
         if let Some(draft) = roles::read(&name, &mut section, &facts, reading) {
             drafts.insert(name, draft);
@@ -157,16 +150,11 @@ fn read_config<'a>(documents: &'a [Document<'a>], reading: &mut Reading<'_>) -> 
     close_defaults(defaults, &facts, reading);
     Some(Config {
         server,
-        admin: Admin {
-            listen: listeners.admin,
-        },
+        admin: Admin { listen: listeners.admin },
         log,
         imds: fronts.all,
         sts: sts?,
-        sources: sources
-            .into_iter()
-            .filter_map(|(name, source)| Some((name, source?)))
-            .collect(),
+        sources: sources.into_iter().filter_map(|(name, source)| Some((name, source?))).collect(),
         roles,
         _parsed: Parsed,
     })
@@ -233,10 +221,7 @@ fn no_role() -> Problem {
 }
 
 fn layer<'a>(file: usize, table: &'a Spanned<DeTable<'a>>) -> Layer<'a> {
-    Layer {
-        header: Place::new(file, table.span()),
-        table: table.get_ref(),
-    }
+    Layer { header: Place::new(file, table.span()), table: table.get_ref() }
 }
 
 fn explain_unknown_keys(reading: &mut Reading<'_>) {
@@ -248,7 +233,5 @@ fn explain_unknown_keys(reading: &mut Reading<'_>) {
         missing.retain(|(key, missing)| Some(*key) != meant || !(at_top || missing.is_at(&header)));
         reading.problem(problem);
     }
-    reading
-        .problems
-        .extend(missing.into_iter().map(|(_, problem)| problem));
+    reading.problems.extend(missing.into_iter().map(|(_, problem)| problem));
 }

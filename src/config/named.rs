@@ -110,10 +110,7 @@ fn subtables<'a>(
         reading.problem(
             Problem::new(
                 Place::new(file, value.span()),
-                format!(
-                    "`{kind}` is {}, not tables with names",
-                    type_of(value.get_ref())
-                ),
+                format!("`{kind}` is {}, not tables with names", type_of(value.get_ref())),
             )
             .help(format!("write [{kind}.NAME] for each")),
         );

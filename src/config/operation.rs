@@ -20,13 +20,8 @@ enum Operation {
 /// The name of the one that a token belongs to.
 const WITH_TOKEN: &str = "assume_role_with_web_identity";
 /// Parameters of AssumeRole that AssumeRoleWithWebIdentity does not have.
-const OF_ASSUME_ROLE: [&str; 5] = [
-    "external_id",
-    "external_id_file",
-    "tags",
-    "transitive_tag_keys",
-    "source_identity",
-];
+const OF_ASSUME_ROLE: [&str; 5] =
+    ["external_id", "external_id_file", "tags", "transitive_tag_keys", "source_identity"];
 
 /// Operations of STS that a role cannot name, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -64,9 +59,8 @@ pub(super) fn read(
     reading: &mut Reading<'_>,
 ) -> (Option<At<String>>, Option<TokenIdentity>) {
     let operation = section.text("operation", reading, parse);
-    let with_token = operation
-        .as_ref()
-        .is_some_and(|found| found.value == Operation::WithWebIdentity);
+    let with_token =
+        operation.as_ref().is_some_and(|found| found.value == Operation::WithWebIdentity);
     let source_at = section.key_place("source");
     let source = section.text("source", reading, not_blank);
     let token_file = section.text("web_identity_token_file", reading, not_blank);
@@ -85,21 +79,15 @@ pub(super) fn read(
     }
     if let Some(at) = source_at {
         reading.problem(
-            Problem::new(
-                at,
-                format!("`source` says nothing with `operation = \"{WITH_TOKEN}\"`"),
-            )
-            .help("nobody signs it: the token is all it takes. Remove it"),
+            Problem::new(at, format!("`source` says nothing with `operation = \"{WITH_TOKEN}\"`"))
+                .help("nobody signs it: the token is all it takes. Remove it"),
         );
     }
     for key in OF_ASSUME_ROLE {
         if let Some(at) = section.key_place(key) {
             reading.problem(
-                Problem::new(
-                    at,
-                    format!("`{key}` is no parameter of AssumeRoleWithWebIdentity"),
-                )
-                .help("what the token says takes its place: remove it"),
+                Problem::new(at, format!("`{key}` is no parameter of AssumeRoleWithWebIdentity"))
+                    .help("what the token says takes its place: remove it"),
             );
         }
     }
@@ -115,10 +103,8 @@ pub(super) fn read(
         return (None, None);
     };
     let path = resolve(Path::new(&token_file.value), &token_file.at, reading);
-    let identity = TokenIdentity {
-        token_file: path,
-        provider_id: provider_id.map(|found| found.value),
-    };
+    let identity =
+        TokenIdentity { token_file: path, provider_id: provider_id.map(|found| found.value) };
     (None, Some(identity))
 }
 
@@ -129,17 +115,13 @@ fn check_size(
     policy_arns: &[String],
     reading: &mut Reading<'_>,
 ) {
-    let texts = policy
-        .into_iter()
-        .chain(policy_arns.iter().map(String::as_str));
+    let texts = policy.into_iter().chain(policy_arns.iter().map(String::as_str));
     let size: usize = texts.map(|text| text.chars().count()).sum();
     if size <= policy::DOCUMENTED_MAX {
         return;
     }
     let keys = ["policy", "policy_file", "policy_arns"];
-    let place = keys
-        .iter()
-        .find_map(|key| reading.place(section.name(), key).cloned());
+    let place = keys.iter().find_map(|key| reading.place(section.name(), key).cloned());
     let message = format!("the session policy and its ARNs have {size} characters");
     let problem = match place {
         Some(at) => Problem::new(at, message),
@@ -153,18 +135,12 @@ fn check_size(
 
 fn parse(text: &str) -> Result<Operation, Refused> {
     // `AssumeRole`, `assume-role` and `assume_role` are the same.
-    let plain: String = text
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain: String =
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let is = |name: &str| name.replace('_', "") == plain;
     if let Some((_, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
         return Err(Refused::new(
-            format!(
-                "is \"{}\", which roletap does not ask for",
-                text.escape_debug()
-            ),
+            format!("is \"{}\", which roletap does not ask for", text.escape_debug()),
             *why,
         ));
     }

@@ -97,10 +97,7 @@ pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, R
         if account != "aws" && account != role.account_id() {
             return Err(Refused::new(
                 format!("holds a policy of the account `{account}`"),
-                format!(
-                    "expected one of the role's account, {}, or of AWS",
-                    role.account_id()
-                ),
+                format!("expected one of the role's account, {}, or of AWS", role.account_id()),
             ));
         }
     }
@@ -133,10 +130,7 @@ mod tests {
     fn only_blanks_between_tokens_go() {
         let policy = "{ \"Statement\" : [ { \"Sid\" : \"a \\\" b \\\\\" ,\n\t\"n\" : 1.0 } ] }";
         let small = session_policy(policy).unwrap();
-        assert_eq!(
-            small,
-            "{\"Statement\":[{\"Sid\":\"a \\\" b \\\\\",\"n\":1.0}]}"
-        );
+        assert_eq!(small, "{\"Statement\":[{\"Sid\":\"a \\\" b \\\\\",\"n\":1.0}]}");
         assert_eq!(session_policy(&small).unwrap(), small);
         let same: Value = serde_json::from_str(policy).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&small).unwrap(), same);

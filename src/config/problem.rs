@@ -26,11 +26,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(file: usize, span: Range<usize>) -> Self {
-        Self {
-            file,
-            start: span.start,
-            end: span.end,
-        }
+        Self { file, start: span.start, end: span.end }
     }
 }
 
@@ -137,10 +133,7 @@ impl Problem {
     }
 
     fn order(&self) -> (usize, usize) {
-        (
-            self.file,
-            self.place.as_ref().map_or(0, |place| place.start),
-        )
+        (self.file, self.place.as_ref().map_or(0, |place| place.start))
     }
 }
 
@@ -158,18 +151,12 @@ impl Report {
         problems.sort_by_key(Problem::order);
         let mut told: Vec<Problem> = Vec::with_capacity(problems.len());
         for problem in problems {
-            let same_place = told
-                .iter()
-                .rev()
-                .take_while(|other| other.order() == problem.order());
+            let same_place = told.iter().rev().take_while(|other| other.order() == problem.order());
             if !same_place.into_iter().any(|other| *other == problem) {
                 told.push(problem);
             }
         }
-        Self {
-            sources,
-            problems: told,
-        }
+        Self { sources, problems: told }
     }
 
     /// The problems, in the order of the files.
@@ -184,17 +171,10 @@ impl Report {
 
     /// The report for people. `tail` says what follows from it: "nothing was started".
     pub fn render(&self, tail: &str, color: bool) -> String {
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
-        let excerpts: Vec<Excerpt> = self
-            .sources
-            .iter()
-            .map(|s| Excerpt::new(s.contents()))
-            .collect();
+        let excerpts: Vec<Excerpt> =
+            self.sources.iter().map(|s| Excerpt::new(s.contents())).collect();
         let mut out = String::new();
         for problem in &self.problems {
             out.push_str(&self.render_one(problem, &excerpts, &renderer));
@@ -211,19 +191,13 @@ impl Report {
 
     /// The problems for programs: an array of objects with `file`, `line`, `column`, `severity`, `id`, `message`, `help`, `related`.
     pub fn to_json(&self) -> Value {
-        self.problems
-            .iter()
-            .map(|problem| self.one_to_json(problem))
-            .collect()
+        self.problems.iter().map(|problem| self.one_to_json(problem)).collect()
     }
 
     /// Each problem's place as file, line and column, both from 1 and in characters.
     pub fn position(&self, problem: &Problem) -> (String, Option<(usize, usize)>) {
         let place = problem.place.as_ref();
-        (
-            self.path_of(problem.file),
-            place.map(|place| self.line_and_column(place)),
-        )
+        (self.path_of(problem.file), place.map(|place| self.line_and_column(place)))
     }
 
     fn render_one(&self, problem: &Problem, excerpts: &[Excerpt], renderer: &Renderer) -> String {
@@ -256,9 +230,8 @@ impl Report {
                 .map(|(place, label, kind)| (excerpt.map(place.start..place.end), *label, *kind))
                 .collect();
             let window = excerpt.window(spans.iter().map(|(span, ..)| span));
-            let mut snippet = Snippet::source(window.text)
-                .line_start(window.first_line)
-                .path(self.path_of(file));
+            let mut snippet =
+                Snippet::source(window.text).line_start(window.first_line).path(self.path_of(file));
             for (span, label, kind) in spans {
                 let span = span.start - window.start..span.end - window.start;
                 snippet = snippet.annotation(kind.span(span).label(label));
@@ -273,11 +246,7 @@ impl Report {
         }
         let rendered = renderer.render(&[title.elements(elements)]);
         // The renderer pads some lines with blanks.
-        rendered
-            .lines()
-            .map(str::trim_end)
-            .collect::<Vec<_>>()
-            .join("\n")
+        rendered.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 
     fn one_to_json(&self, problem: &Problem) -> Value {
@@ -303,53 +272,29 @@ impl Report {
     }
 
     fn count(&self) -> String {
-        let files = self
-            .problems
-            .iter()
-            .map(|p| p.file)
-            .collect::<BTreeSet<_>>()
-            .len();
-        let errors = self
-            .problems
-            .iter()
-            .filter(|p| p.severity == Severity::Error)
-            .count();
+        let files = self.problems.iter().map(|p| p.file).collect::<BTreeSet<_>>().len();
+        let errors = self.problems.iter().filter(|p| p.severity == Severity::Error).count();
         let warnings = self.problems.len() - errors;
         let counted = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
         let what = match (errors, warnings) {
             (0, warnings) => counted(warnings, "warning"),
             (errors, 0) => counted(errors, "problem"),
-            (errors, warnings) => format!(
-                "{} and {}",
-                counted(errors, "problem"),
-                counted(warnings, "warning")
-            ),
+            (errors, warnings) => {
+                format!("{} and {}", counted(errors, "problem"), counted(warnings, "warning"))
+            }
         };
         format!("{what} in {}", counted(files, "file"))
     }
 
     fn path_of(&self, file: usize) -> String {
-        self.sources
-            .get(file)
-            .map(|source| source.path().display().to_string())
-            .unwrap_or_default()
+        self.sources.get(file).map(|source| source.path().display().to_string()).unwrap_or_default()
     }
 
     fn line_and_column(&self, place: &Place) -> (usize, usize) {
-        let text = self
-            .sources
-            .get(place.file)
-            .map(Source::contents)
-            .unwrap_or_default();
+        let text = self.sources.get(place.file).map(Source::contents).unwrap_or_default();
         let before = text.get(..place.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         (line, column)
     }
 }

@@ -23,9 +23,8 @@ pub(super) fn region(text: &str, custom_endpoint: bool) -> Result<String, Refuse
     if is_aws_region(text) || (custom_endpoint && label) {
         return Ok(text.to_owned());
     }
-    let zone = text
-        .strip_suffix(|c: char| c.is_ascii_lowercase())
-        .filter(|rest| is_aws_region(rest));
+    let zone =
+        text.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|rest| is_aws_region(rest));
     Err(match zone {
         Some(region) => Refused::new(
             format!("is the availability zone `{text}`"),
@@ -68,12 +67,9 @@ pub(super) fn read_fallbacks(
         let first = seen.iter().find(|(text, _)| *text == item.value);
         if let Some((_, first)) = first {
             reading.problem(
-                Problem::new(
-                    item.at.clone(),
-                    "`fallback_regions` holds the same region twice",
-                )
-                .and("this one", (*first).clone(), "the other one")
-                .help("remove one"),
+                Problem::new(item.at.clone(), "`fallback_regions` holds the same region twice")
+                    .and("this one", (*first).clone(), "the other one")
+                    .help("remove one"),
             );
         }
         seen.push((item.value, &item.at));
@@ -120,9 +116,7 @@ fn is_aws_region(text: &str) -> bool {
         return false;
     };
     words.len() >= 2
-        && words
-            .iter()
-            .all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        && words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
         && !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
 }
@@ -141,9 +135,7 @@ pub(super) fn partition_of(region: &str) -> Option<&'static str> {
     if !is_aws_region(region) {
         return None;
     }
-    let special = PREFIXES
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix));
+    let special = PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix));
     Some(special.map_or("aws", |(_, partition)| partition))
 }
 

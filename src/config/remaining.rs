@@ -27,11 +27,8 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Dura
 
 /// Against what AWS may grant, which is known once it is known who signs.
 pub(super) fn check(role: &Role, reading: &mut Reading<'_>) {
-    let longest_session = if role.request.base.is_role_session() {
-        LONGEST_CHAINED
-    } else {
-        LONGEST_SESSION
-    };
+    let longest_session =
+        if role.request.base.is_role_session() { LONGEST_CHAINED } else { LONGEST_SESSION };
     let seconds = role.duration.as_secs().min(longest_session);
     let most = longest_remaining(Duration::from_secs(seconds.into()));
     let wanted = role.terms.min_remaining;
@@ -43,10 +40,8 @@ pub(super) fn check(role: &Role, reading: &mut Reading<'_>) {
         spoken(wanted),
         role.name
     );
-    let mut help = format!(
-        "set min_remaining = \"{}\" at most",
-        spoken(Duration::from_secs(most.as_secs()))
-    );
+    let mut help =
+        format!("set min_remaining = \"{}\" at most", spoken(Duration::from_secs(most.as_secs())));
     let enough = (wanted.as_secs_f64() * 4.0 / 3.0).ceil();
     if enough <= f64::from(longest_session) {
         help.push_str(&format!(", or duration_seconds = {enough} at least"));

@@ -40,17 +40,9 @@ pub(super) fn read(
     let arn = read_arn(section, sts, reading);
     let role_arn = arn.as_ref().map(|arn| &arn.value);
     let session_name = read_session_name(name, role_arn, section, reading);
-    let source_identity = section
-        .text("source_identity", reading, not_reserved)
-        .and_then(|template| {
-            named(
-                "source_identity",
-                &template,
-                name,
-                role_arn,
-                SourceIdentity::parse,
-                reading,
-            )
+    let source_identity =
+        section.text("source_identity", reading, not_reserved).and_then(|template| {
+            named("source_identity", &template, name, role_arn, SourceIdentity::parse, reading)
         });
     let duration = section
         .integer("duration_seconds", reading, |seconds| {
@@ -64,9 +56,7 @@ pub(super) fn read(
     let tags = tags::read(section, reading);
     let transitive_tag_keys = tags::read_transitive(section, &tags, reading);
     let (source, base_token) = operation::read(section, policy.as_deref(), &policy_arns, reading);
-    let required = section
-        .boolean("required", reading)
-        .is_none_or(|found| found.value);
+    let required = section.boolean("required", reading).is_none_or(|found| found.value);
     let on_denied = section
         .text("on_denied", reading, |text| match text {
             "keep" => Ok(OnDenied::Keep),
@@ -84,12 +74,10 @@ pub(super) fn read(
     let callers = callers::read(section, reading);
     let credentials_file = credentials_file::read(section, &token, &callers, reading);
     lint::read_accepted(name, section, reading);
-    let minimum_session_token_size = section
-        .integer("minimum_session_token_size", reading, token_size)
-        .map(|found| found.value);
-    let allow_self_assume = section
-        .boolean("allow_self_assume", reading)
-        .is_some_and(|found| found.value);
+    let minimum_session_token_size =
+        section.integer("minimum_session_token_size", reading, token_size).map(|found| found.value);
+    let allow_self_assume =
+        section.boolean("allow_self_assume", reading).is_some_and(|found| found.value);
     let role = Role {
         name: name.clone(),
         request: AssumeRole {
@@ -105,10 +93,7 @@ pub(super) fn read(
         },
         duration: duration?,
         required,
-        terms: Terms {
-            on_denied,
-            min_remaining,
-        },
+        terms: Terms { on_denied, min_remaining },
         account_id,
         minimum_session_token_size,
         allow_self_assume,
@@ -116,11 +101,7 @@ pub(super) fn read(
         callers,
         credentials_file,
     };
-    Some(Draft {
-        role,
-        source,
-        token: base_token,
-    })
+    Some(Draft { role, source, token: base_token })
 }
 
 fn read_arn(
@@ -130,16 +111,11 @@ fn read_arn(
 ) -> Option<At<RoleArn>> {
     if !section.has("role_arn") {
         section.knows("role_arn");
-        section.missing(
-            "role_arn",
-            "add role_arn = \"arn:aws:iam::ACCOUNT:role/NAME\"",
-            reading,
-        );
+        section.missing("role_arn", "add role_arn = \"arn:aws:iam::ACCOUNT:role/NAME\"", reading);
         return None;
     }
-    let arn = section.text("role_arn", reading, |text| {
-        RoleArn::parse(text, sts.custom_endpoint)
-    })?;
+    let arn =
+        section.text("role_arn", reading, |text| RoleArn::parse(text, sts.custom_endpoint))?;
     if let Some(region) = &sts.region
         && let Some(partition) = partition_of(&region.value)
         && partition != arn.value.partition()
@@ -167,14 +143,9 @@ fn read_session_name(
     reading: &mut Reading<'_>,
 ) -> Option<SessionName> {
     match section.string("role_session_name", reading) {
-        Some(template) => named(
-            "role_session_name",
-            &template,
-            name,
-            arn,
-            SessionName::parse,
-            reading,
-        ),
+        Some(template) => {
+            named("role_session_name", &template, name, arn, SessionName::parse, reading)
+        }
         None => {
             let key = (name.to_string(), "role_session_name");
             reading.names_host.insert(key);
@@ -196,10 +167,7 @@ fn read_session_name(
 /// Said of the template, since filling it in replaces the colon.
 fn not_reserved(template: &str) -> Result<String, Refused> {
     if template.starts_with("aws:") {
-        return Err(Refused::new(
-            "begins with `aws:`",
-            "AWS keeps that prefix for itself",
-        ));
+        return Err(Refused::new("begins with `aws:`", "AWS keeps that prefix for itself"));
     }
     Ok(template.to_owned())
 }
@@ -242,11 +210,7 @@ fn named<T>(
 
 fn read_external_id(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<ExternalId> {
     if section.one_of(&["external_id", "external_id_file"], reading)? == "external_id" {
-        return Some(
-            section
-                .text("external_id", reading, ExternalId::parse)?
-                .value,
-        );
+        return Some(section.text("external_id", reading, ExternalId::parse)?.value);
     }
     let path = section.string("external_id_file", reading)?;
     let text = read_file("external_id_file", &path, reading)?;
@@ -262,11 +226,7 @@ fn read_external_id(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Opt
 
 fn read_policy(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Option<String> {
     if section.one_of(&["policy", "policy_file"], reading)? == "policy" {
-        return Some(
-            section
-                .text("policy", reading, policy::session_policy)?
-                .value,
-        );
+        return Some(section.text("policy", reading, policy::session_policy)?.value);
     }
     let path = section.string("policy_file", reading)?;
     let text = read_file("policy_file", &path, reading)?;
@@ -289,11 +249,8 @@ fn read_policy_arns(
     };
     if found.value.len() > policy::MAX_POLICY_ARNS {
         reading.problem(
-            Problem::new(
-                found.at,
-                format!("`policy_arns` has {} entries", found.value.len()),
-            )
-            .help(format!("expected at most {}", policy::MAX_POLICY_ARNS)),
+            Problem::new(found.at, format!("`policy_arns` has {} entries", found.value.len()))
+                .help(format!("expected at most {}", policy::MAX_POLICY_ARNS)),
         );
     }
     let mut arns: Vec<String> = Vec::with_capacity(found.value.len());
@@ -325,11 +282,8 @@ fn read_account_id(
     };
     if found.value && role.is_some_and(|role| role.account_id().is_empty()) {
         reading.problem(
-            Problem::new(
-                found.at,
-                "`account_id` is true, but the role's ARN has no account",
-            )
-            .help("remove it: there is nothing to put in the answer"),
+            Problem::new(found.at, "`account_id` is true, but the role's ARN has no account")
+                .help("remove it: there is nothing to put in the answer"),
         );
     }
     found.value
@@ -337,9 +291,7 @@ fn read_account_id(
 
 fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSource {
     let given = section.one_of(&["token_group", "token_file", "unsafe_no_token"], reading);
-    let no_token = section
-        .boolean("unsafe_no_token", reading)
-        .is_some_and(|found| found.value);
+    let no_token = section.boolean("unsafe_no_token", reading).is_some_and(|found| found.value);
     match given {
         Some("unsafe_no_token") if no_token => TokenSource::None,
         Some("token_file") => {
@@ -348,23 +300,17 @@ fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSour
             TokenSource::File(path.unwrap_or_default())
         }
         Some(_) | None => TokenSource::Generated {
-            group: section
-                .text("token_group", reading, group_name)
-                .map(|found| found.value),
+            group: section.text("token_group", reading, group_name).map(|found| found.value),
         },
     }
 }
 
 /// A group's name or number. Whether there is such a group is a question for the start, not for the file.
 pub(super) fn group_name(text: &str) -> Result<String, Refused> {
-    let odd = text
-        .chars()
-        .find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
+    let odd =
+        text.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
     match odd {
-        Some(odd) => Err(Refused::new(
-            format!("holds {odd:?}"),
-            "expected the name of one group",
-        )),
+        Some(odd) => Err(Refused::new(format!("holds {odd:?}"), "expected the name of one group")),
         None => not_blank(text),
     }
 }
@@ -403,9 +349,6 @@ fn read_file(key: &str, path: &At<&str>, reading: &mut Reading<'_>) -> Option<St
 
 /// A relative path is meant from the file that it is written in, wherever the daemon was started.
 pub(super) fn resolve(path: &Path, at: &Place, reading: &Reading<'_>) -> PathBuf {
-    let base = reading
-        .sources
-        .get(at.file)
-        .and_then(|source| source.path().parent());
+    let base = reading.sources.get(at.file).and_then(|source| source.path().parent());
     base.map_or_else(|| path.to_owned(), |base| base.join(path))
 }

@@ -5,27 +5,16 @@
 
 /// Whether a key's name says that its value is a secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
-    let key: String = key
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let key: String =
+        key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let names_a_place = ["file", "dir", "group", "arn", "path", "name", "size"]
         .iter()
         .any(|end| key.ends_with(end));
     let says_no_token = key == "unsafenotoken";
-    let says_secret = [
-        "secret",
-        "password",
-        "passwd",
-        "passphrase",
-        "token",
-        "privatekey",
-        "apikey",
-        "bearer",
-    ]
-    .iter()
-    .any(|word| key.contains(word));
+    let says_secret =
+        ["secret", "password", "passwd", "passphrase", "token", "privatekey", "apikey", "bearer"]
+            .iter()
+            .any(|word| key.contains(word));
     says_secret && !names_a_place && !says_no_token
 }
 
@@ -98,9 +87,8 @@ fn user_info(line: &str) -> Option<usize> {
 fn bare_secret(line: &str) -> Option<usize> {
     let mut at = 0;
     for piece in line.split(['"', '\'']) {
-        let base64 = piece
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
+        let base64 =
+            piece.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
         let mixed = piece.bytes().any(|b| b.is_ascii_digit())
             && piece.bytes().any(|b| b.is_ascii_uppercase())
             && piece.bytes().any(|b| b.is_ascii_lowercase());

@@ -30,12 +30,7 @@ struct Found<'a> {
 impl<'a> Section<'a> {
     /// `kind` is `role` for every `[role.*]`; `name` is `role.orders`.
     pub(super) fn new(kind: &'static str, name: impl Into<String>, layers: Vec<Layer<'a>>) -> Self {
-        Self {
-            kind,
-            name: name.into(),
-            layers,
-            asked: BTreeSet::new(),
-        }
+        Self { kind, name: name.into(), layers, asked: BTreeSet::new() }
     }
 
     pub(super) fn string(
@@ -45,10 +40,7 @@ impl<'a> Section<'a> {
     ) -> Option<At<&'a str>> {
         let found = self.find(key, reading)?;
         match found.value.as_str() {
-            Some(value) => Some(At {
-                value,
-                at: found.at,
-            }),
+            Some(value) => Some(At { value, at: found.at }),
             None => {
                 let help = match found.value {
                     DeValue::Integer(_)
@@ -99,10 +91,7 @@ impl<'a> Section<'a> {
         };
         let value = i64::from_str_radix(integer.as_str(), integer.radix())
             .map_err(|_| {
-                Refused::new(
-                    "is out of every range",
-                    "expected a number of reasonable size",
-                )
+                Refused::new("is out of every range", "expected a number of reasonable size")
             })
             .and_then(parse);
         parsed(key, found.at, value, reading)
@@ -115,10 +104,7 @@ impl<'a> Section<'a> {
     ) -> Option<At<bool>> {
         let found = self.find(key, reading)?;
         match found.value.as_bool() {
-            Some(value) => Some(At {
-                value,
-                at: found.at,
-            }),
+            Some(value) => Some(At { value, at: found.at }),
             None => {
                 wrong_type(
                     key,
@@ -155,10 +141,7 @@ impl<'a> Section<'a> {
                 ),
             }
         }
-        Some(At {
-            value: strings,
-            at: found.at,
-        })
+        Some(At { value: strings, at: found.at })
     }
 
     /// An array of strings; a single string counts as an array of one.
@@ -170,10 +153,7 @@ impl<'a> Section<'a> {
         match self.peek(key).map(|value| value.is_str()) {
             Some(true) => {
                 let one = self.string(key, reading)?;
-                Some(At {
-                    at: one.at.clone(),
-                    value: vec![one],
-                })
+                Some(At { at: one.at.clone(), value: vec![one] })
             }
             Some(false) | None => self.strings(key, reading),
         }
@@ -197,10 +177,7 @@ impl<'a> Section<'a> {
             let at = Place::new(found.at.file, value.span());
             match value.get_ref().as_str() {
                 Some(text) => pairs.push((
-                    At {
-                        value: name.get_ref().as_ref(),
-                        at: name_at,
-                    },
+                    At { value: name.get_ref().as_ref(), at: name_at },
                     At { value: text, at },
                 )),
                 None => reading.problem(
@@ -216,10 +193,7 @@ impl<'a> Section<'a> {
                 ),
             }
         }
-        Some(At {
-            value: pairs,
-            at: found.at,
-        })
+        Some(At { value: pairs, at: found.at })
     }
 
     /// Says that a key which must be there is not.
@@ -240,10 +214,7 @@ impl<'a> Section<'a> {
     ) -> Option<Layer<'a>> {
         let found = self.find(key, reading)?;
         match found.value.as_table() {
-            Some(table) => Some(Layer {
-                header: found.at,
-                table,
-            }),
+            Some(table) => Some(Layer { header: found.at, table }),
             None => {
                 wrong_type(
                     key,
@@ -261,9 +232,7 @@ impl<'a> Section<'a> {
     pub(super) fn section(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Self {
         let layer = self.table(key, reading);
         if let Some(layer) = &layer {
-            reading
-                .places
-                .insert((key.to_owned(), String::new()), layer.header.clone());
+            reading.places.insert((key.to_owned(), String::new()), layer.header.clone());
         }
         Self::new(key, key, layer.into_iter().collect())
     }
@@ -276,17 +245,11 @@ impl<'a> Section<'a> {
         reading: &mut Reading<'_>,
     ) -> Option<&'static str> {
         self.asked.extend(keys);
-        let layer = self
-            .layers
-            .iter()
-            .find(|layer| keys.iter().any(|key| is_given(layer, key)))?;
+        let layer = self.layers.iter().find(|layer| keys.iter().any(|key| is_given(layer, key)))?;
         let mut given: Vec<(&'static str, Place)> = keys
             .iter()
             .filter_map(|key| {
-                let (name, _) = layer
-                    .table
-                    .get_key_value(*key)
-                    .filter(|_| is_given(layer, key))?;
+                let (name, _) = layer.table.get_key_value(*key).filter(|_| is_given(layer, key))?;
                 Some((*key, Place::new(layer.header.file, name.span())))
             })
             .collect();
@@ -334,11 +297,7 @@ impl<'a> Section<'a> {
                 }
             }
         }
-        reading
-            .known
-            .entry(self.kind)
-            .or_default()
-            .extend(self.asked);
+        reading.known.entry(self.kind).or_default().extend(self.asked);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -346,35 +305,22 @@ impl<'a> Section<'a> {
     }
 
     fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
-        self.layers
-            .iter()
-            .find_map(|layer| layer.table.get(key))
-            .map(Spanned::get_ref)
+        self.layers.iter().find_map(|layer| layer.table.get(key)).map(Spanned::get_ref)
     }
 
     fn find(&mut self, key: &'static str, reading: &mut Reading<'_>) -> Option<Found<'a>> {
         self.asked.insert(key);
-        let (layer, value) = self
-            .layers
-            .iter()
-            .find_map(|layer| Some((layer, layer.table.get(key)?)))?;
+        let (layer, value) =
+            self.layers.iter().find_map(|layer| Some((layer, layer.table.get(key)?)))?;
         let at = Place::new(layer.header.file, value.span());
-        reading
-            .places
-            .insert((self.name.clone(), key.to_owned()), at.clone());
-        Some(Found {
-            at,
-            value: value.get_ref(),
-        })
+        reading.places.insert((self.name.clone(), key.to_owned()), at.clone());
+        Some(Found { at, value: value.get_ref() })
     }
 }
 
 /// `key = false` says no more than its absence.
 fn is_given(layer: &Layer<'_>, key: &str) -> bool {
-    layer
-        .table
-        .get(key)
-        .is_some_and(|value| value.get_ref().as_bool() != Some(false))
+    layer.table.get(key).is_some_and(|value| value.get_ref().as_bool() != Some(false))
 }
 
 fn parsed<T>(

@@ -18,14 +18,7 @@ const MAX_LENGTH: usize = 64;
 /// `-` and eight hexadecimal digits leave this much of a long name.
 const KEPT: usize = 55;
 
-const VARIABLES: [&str; 6] = [
-    "hostname",
-    "fqdn",
-    "instance_id",
-    "role",
-    "role_name",
-    "account_id",
-];
+const VARIABLES: [&str; 6] = ["hostname", "fqdn", "instance_id", "role", "role_name", "account_id"];
 
 /// Fills in a template for one role, or for a source, on one host.
 pub(super) fn expand(
@@ -39,10 +32,7 @@ pub(super) fn expand(
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         let Some((variable, after)) = after.split_once('}') else {
-            return Err(Refused::new(
-                "has a `{` without a `}`",
-                "close it, or remove it",
-            ));
+            return Err(Refused::new("has a `{` without a `}`", "close it, or remove it"));
         };
         out.push_str(&value(variable, name, arn, host)?);
         rest = after;
@@ -89,12 +79,8 @@ fn value(
                 ));
             }
         },
-        "role_name" => arn
-            .map(|arn| arn.role_name().to_owned())
-            .unwrap_or_default(),
-        "account_id" => arn
-            .map(|arn| arn.account_id().to_owned())
-            .unwrap_or_default(),
+        "role_name" => arn.map(|arn| arn.role_name().to_owned()).unwrap_or_default(),
+        "account_id" => arn.map(|arn| arn.account_id().to_owned()).unwrap_or_default(),
         unknown => {
             let all = VARIABLES.map(|name| format!("{{{name}}}")).join(" ");
             let help = match hint::nearest(unknown, VARIABLES) {
@@ -113,10 +99,7 @@ fn value(
 fn from_environment(name: &str, host: &dyn Host) -> Result<String, Refused> {
     if secret::is_secret_key(name) {
         return Err(Refused::new(
-            format!(
-                "asks for {{env:{}}}, which looks like a secret",
-                name.escape_debug()
-            ),
+            format!("asks for {{env:{}}}, which looks like a secret", name.escape_debug()),
             "this name is written to the logs of both accounts: choose another variable",
         ));
     }
@@ -130,10 +113,7 @@ fn from_environment(name: &str, host: &dyn Host) -> Result<String, Refused> {
 }
 
 fn fit(full: &str) -> String {
-    let clean: String = full
-        .chars()
-        .map(|c| if role::is_name_char(c) { c } else { '-' })
-        .collect();
+    let clean: String = full.chars().map(|c| if role::is_name_char(c) { c } else { '-' }).collect();
     if clean.len() <= MAX_LENGTH {
         return clean;
     }
@@ -159,8 +139,7 @@ mod tests {
         let mut host = FixedHost::default();
         host.env.insert("CELL".to_owned(), "eu 1/ü".to_owned());
         host.env.insert("EMPTY".to_owned(), String::new());
-        host.env
-            .insert("DB_PASSWORD".to_owned(), "sentinel".to_owned());
+        host.env.insert("DB_PASSWORD".to_owned(), "sentinel".to_owned());
         expand(template, Some(&name), Some(&arn), &host)
     }
 
@@ -180,24 +159,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_filled_in_is_refused() {
-        for template in [
-            "{role",
-            "role}",
-            "{}",
-            "{time}",
-            "{env:UNSET}",
-            "{env:EMPTY}",
-            "{env:DB_PASSWORD}",
-        ] {
+        for template in
+            ["{role", "role}", "{}", "{time}", "{env:UNSET}", "{env:EMPTY}", "{env:DB_PASSWORD}"]
+        {
             let refused = expanded(template).unwrap_err();
             assert!(!refused.to_string().contains("sentinel"));
         }
-        assert!(
-            expanded("{hostnam}")
-                .unwrap_err()
-                .expected
-                .contains("{hostname}")
-        );
+        assert!(expanded("{hostnam}").unwrap_err().expected.contains("{hostname}"));
     }
 
     #[test]

@@ -44,10 +44,7 @@ impl Listeners {
             .collect();
         listen::check_distinct(&all, reading);
         let addresses = |all: &[listen::Listen]| all.iter().map(|listen| listen.addr).collect();
-        Self {
-            server: addresses(&server),
-            admin: addresses(&admin),
-        }
+        Self { server: addresses(&server), admin: addresses(&admin) }
     }
 }
 
@@ -97,10 +94,7 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
         "info" => Ok(LogLevel::Info),
         "debug" => Ok(LogLevel::Debug),
         "trace" => Ok(LogLevel::Trace),
-        other => Err(not_one_of(
-            other,
-            "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
-        )),
+        other => Err(not_one_of(other, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"")),
     });
     let audit = section.text("audit", reading, |text| match text {
         "stderr" => Ok(AuditSink::Stderr),
@@ -124,9 +118,7 @@ pub(super) fn read_log(mut section: Section<'_>, reading: &mut Reading<'_>) -> L
 pub(super) fn read_sts_facts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> StsFacts {
     let custom_endpoint = section.has("endpoint_url");
     StsFacts {
-        region: section.text("region", reading, |text| {
-            region::region(text, custom_endpoint)
-        }),
+        region: section.text("region", reading, |text| region::region(text, custom_endpoint)),
         custom_endpoint,
         unsafe_short_sessions: section
             .boolean("unsafe_short_sessions", reading)
@@ -146,18 +138,9 @@ pub(super) fn read_sts(
     }
     let endpoint_url = section.text("endpoint_url", reading, endpoint_url);
     let use_fips = flag(&mut section, "use_fips", endpoint_url.as_ref(), reading);
-    let use_dual_stack = flag(
-        &mut section,
-        "use_dual_stack",
-        endpoint_url.as_ref(),
-        reading,
-    );
-    let fallback_regions = region::read_fallbacks(
-        &mut section,
-        facts.region.as_ref(),
-        endpoint_url.as_ref(),
-        reading,
-    );
+    let use_dual_stack = flag(&mut section, "use_dual_stack", endpoint_url.as_ref(), reading);
+    let fallback_regions =
+        region::read_fallbacks(&mut section, facts.region.as_ref(), endpoint_url.as_ref(), reading);
     let connect_timeout = duration(
         &mut section,
         "connect_timeout",
@@ -173,13 +156,8 @@ pub(super) fn read_sts(
         reading,
     );
     check_timeouts(&connect_timeout, &attempt_timeout, reading);
-    let max_requests_per_second = number(
-        &mut section,
-        "max_requests_per_second",
-        10,
-        1..=600,
-        reading,
-    );
+    let max_requests_per_second =
+        number(&mut section, "max_requests_per_second", 10, 1..=600, reading);
     let max_in_flight = number(&mut section, "max_in_flight", 8, 1..=256, reading);
     let own_account_ids = read_own_accounts(&mut section, reading);
     section.finish(reading);
@@ -212,11 +190,7 @@ fn read_own_accounts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Ve
             reading.refuse(&item.at, "an entry of `own_account_ids`", &refused);
         }
     }
-    found
-        .value
-        .iter()
-        .map(|item| item.value.to_owned())
-        .collect()
+    found.value.iter().map(|item| item.value.to_owned()).collect()
 }
 
 fn endpoint_url(text: &str) -> Result<String, Refused> {
@@ -229,19 +203,11 @@ fn endpoint_url(text: &str) -> Result<String, Refused> {
             "expected none but those of {region}, which stands for the region that is asked",
         ));
     }
-    let uri: http::Uri = example
-        .parse()
-        .map_err(|_| Refused::new("is not a URL", EXPECTED))?;
+    let uri: http::Uri = example.parse().map_err(|_| Refused::new("is not a URL", EXPECTED))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(Refused::new(
-            "does not begin with https:// or http://",
-            EXPECTED,
-        ));
+        return Err(Refused::new("does not begin with https:// or http://", EXPECTED));
     }
-    let authority = uri
-        .authority()
-        .map(http::uri::Authority::as_str)
-        .unwrap_or_default();
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     if authority.contains('@') {
         return Err(Refused::new(
             "holds a user name or a password",
@@ -266,12 +232,9 @@ fn flag(
     };
     if let Some(url) = endpoint_url.filter(|_| found.value) {
         reading.problem(
-            Problem::new(
-                found.at,
-                format!("`{key}` and `endpoint_url` exclude each other"),
-            )
-            .and("this one", url.at.clone(), "the other one")
-            .help("give the URL of the endpoint that you mean, and remove the other key"),
+            Problem::new(found.at, format!("`{key}` and `endpoint_url` exclude each other"))
+                .and("this one", url.at.clone(), "the other one")
+                .help("give the URL of the endpoint that you mean, and remove the other key"),
         );
     }
     found.value
@@ -331,17 +294,11 @@ fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Refused::new(
-            "holds a control character",
-            "expected a plain path",
-        ));
+        return Err(Refused::new("holds a control character", "expected a plain path"));
     }
     Ok(path.to_owned())
 }
 
 fn not_one_of(found: &str, expected: &str) -> Refused {
-    Refused::new(
-        format!("is `{}`", found.escape_debug()),
-        format!("expected {expected}"),
-    )
+    Refused::new(format!("is `{}`", found.escape_debug()), format!("expected {expected}"))
 }

@@ -23,16 +23,10 @@ const DEFAULT_SESSION_NAME: &str = "roletap-{hostname}";
 const KINDS: &[(&str, &[&str])] = &[
     ("environment", &[]),
     ("profile", &["config_file", "shared_credentials_file"]),
-    (
-        "web_identity_token_file",
-        &["role_arn", "role_session_name"],
-    ),
+    ("web_identity_token_file", &["role_arn", "role_session_name"]),
     ("imds", &["imds_endpoint"]),
     ("credential_process", &[]),
-    (
-        "access_key_id_file",
-        &["secret_access_key_file", "session_token_file"],
-    ),
+    ("access_key_id_file", &["secret_access_key_file", "session_token_file"]),
 ];
 
 /// Every source by its name; `None` where it is there but has a problem.
@@ -49,18 +43,11 @@ pub(super) fn read<'a>(
         let mut section = Section::new("source", format!("source.{name}"), vec![layer]);
         let origin = read_origin(&mut section, sts, reading);
         section.finish(reading);
-        let source = origin.map(|origin| {
-            Arc::new(Source {
-                name: name.clone(),
-                origin,
-            })
-        });
+        let source = origin.map(|origin| Arc::new(Source { name: name.clone(), origin }));
         sources.insert(name, source);
     }
     let default = Source::default_chain();
-    sources
-        .entry(default.name.clone())
-        .or_insert_with(|| Some(Arc::new(default)));
+    sources.entry(default.name.clone()).or_insert_with(|| Some(Arc::new(default)));
     sources
 }
 
@@ -99,11 +86,9 @@ fn read_origin(
     match kind {
         None => Some(Origin::Chain),
         Some("environment") => environment.map(|()| Origin::Environment),
-        Some("profile") => Some(Origin::Profile {
-            name: profile?.value,
-            config_file,
-            shared_credentials_file,
-        }),
+        Some("profile") => {
+            Some(Origin::Profile { name: profile?.value, config_file, shared_credentials_file })
+        }
         Some("web_identity_token_file") => Some(Origin::WebIdentity(WebIdentity {
             token_file: token_file?,
             role_arn: role_arn?,
@@ -162,24 +147,16 @@ fn read_role(
 ) -> (Option<RoleArn>, Option<SessionName>) {
     let wanted = kind == Some("web_identity_token_file");
     if wanted && !section.has("role_arn") {
-        section.missing(
-            "role_arn",
-            "add the role that the token is traded for",
-            reading,
-        );
+        section.missing("role_arn", "add the role that the token is traded for", reading);
     }
     let arn = section
-        .text("role_arn", reading, |text| {
-            RoleArn::parse(text, sts.custom_endpoint)
-        })
+        .text("role_arn", reading, |text| RoleArn::parse(text, sts.custom_endpoint))
         .map(|found| found.value);
     let given = section.string("role_session_name", reading);
     if !wanted {
         return (arn, None);
     }
-    let template = given
-        .as_ref()
-        .map_or(DEFAULT_SESSION_NAME, |found| found.value);
+    let template = given.as_ref().map_or(DEFAULT_SESSION_NAME, |found| found.value);
     let expanded = session_name::expand(template, None, arn.as_ref(), reading.host)
         .and_then(|text| SessionName::parse(&text));
     match (expanded, given) {
@@ -226,29 +203,21 @@ fn not_blank(text: &str) -> Result<String, Refused> {
         return Err(Refused::new("is empty", "fill it in, or leave the key out"));
     }
     if text.chars().any(char::is_control) {
-        return Err(Refused::new(
-            "holds a control character",
-            "expected plain text",
-        ));
+        return Err(Refused::new("holds a control character", "expected plain text"));
     }
     Ok(text.to_owned())
 }
 
 fn metadata_endpoint(text: &str) -> Result<String, Refused> {
     const EXPECTED: &str = "expected http://HOST or http://HOST:PORT";
-    let uri: http::Uri = text
-        .parse()
-        .map_err(|_| Refused::new("is not a URL", EXPECTED))?;
+    let uri: http::Uri = text.parse().map_err(|_| Refused::new("is not a URL", EXPECTED))?;
     let plain = uri.scheme_str() == Some("http")
         && uri.host().is_some_and(|host| !host.is_empty())
         && matches!(uri.path(), "" | "/")
         && uri.query().is_none()
         && !text.contains('@');
     if !plain {
-        return Err(Refused::new(
-            "is not the root of a metadata service",
-            EXPECTED,
-        ));
+        return Err(Refused::new("is not the root of a metadata service", EXPECTED));
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

@@ -17,11 +17,8 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
     };
     if table.value.len() > MAX_TAGS {
         reading.problem(
-            Problem::new(
-                table.at,
-                format!("`tags` has {} entries", table.value.len()),
-            )
-            .help(format!("expected at most {MAX_TAGS}")),
+            Problem::new(table.at, format!("`tags` has {} entries", table.value.len()))
+                .help(format!("expected at most {MAX_TAGS}")),
         );
     }
     let mut seen: Vec<&At<&str>> = Vec::new();
@@ -36,28 +33,18 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Vec<
         }
         match seen.iter().find(|other| same_key(other.value, key.value)) {
             Some(other) => {
-                let (first, second) = if other.at < key.at {
-                    (&other.at, &key.at)
-                } else {
-                    (&key.at, &other.at)
-                };
+                let (first, second) =
+                    if other.at < key.at { (&other.at, &key.at) } else { (&key.at, &other.at) };
                 reading.problem(
-                    Problem::new(
-                        second.clone(),
-                        "`tags` has two keys that differ only in case",
-                    )
-                    .and("this one", first.clone(), "the other one")
-                    .help("AWS takes them for the same key: remove one"),
+                    Problem::new(second.clone(), "`tags` has two keys that differ only in case")
+                        .and("this one", first.clone(), "the other one")
+                        .help("AWS takes them for the same key: remove one"),
                 );
             }
             None => seen.push(key),
         }
     }
-    table
-        .value
-        .iter()
-        .map(|(key, value)| (key.value.to_owned(), value.value.to_owned()))
-        .collect()
+    table.value.iter().map(|(key, value)| (key.value.to_owned(), value.value.to_owned())).collect()
 }
 
 /// Reads `transitive_tag_keys`, each of which must be the key of a tag.
@@ -66,10 +53,8 @@ pub(super) fn read_transitive(
     tags: &[(String, String)],
     reading: &mut Reading<'_>,
 ) -> Vec<String> {
-    let keys = section
-        .strings("transitive_tag_keys", reading)
-        .map(|keys| keys.value)
-        .unwrap_or_default();
+    let keys =
+        section.strings("transitive_tag_keys", reading).map(|keys| keys.value).unwrap_or_default();
     let mut seen: Vec<&At<&str>> = Vec::new();
     for key in &keys {
         if !tags.iter().any(|(tag, _)| same_key(tag, key.value)) {
@@ -106,22 +91,16 @@ fn check(part: &str, text: &At<&str>, most: usize, reading: &mut Reading<'_>) {
     let found = text.value.chars().count();
     if found > most {
         reading.problem(
-            Problem::new(
-                text.at.clone(),
-                format!("`tags` has a {part} of {found} characters"),
-            )
-            .help(format!("expected at most {most}")),
+            Problem::new(text.at.clone(), format!("`tags` has a {part} of {found} characters"))
+                .help(format!("expected at most {most}")),
         );
     } else if found == 0 && part == "key" {
         reading.problem(Problem::new(text.at.clone(), "`tags` has an empty key").help("name it"));
     }
     if let Some(odd) = text.value.chars().find(|&c| !is_tag_char(c)) {
         reading.problem(
-            Problem::new(
-                text.at.clone(),
-                format!("`tags` has a {part} that holds {odd:?}"),
-            )
-            .help("expected letters, digits, blanks and _.:/=+-@"),
+            Problem::new(text.at.clone(), format!("`tags` has a {part} that holds {odd:?}"))
+                .help("expected letters, digits, blanks and _.:/=+-@"),
         );
     }
 }

@@ -92,10 +92,7 @@ fn write(
     let refused = |error: io::Error| format!("{}: {error}{}", doing(), advice(&error, path, group));
     let before = found(path).map_err(refused)?;
     if let Found::Theirs(what) = before {
-        return Err(format!(
-            "{}: {what}; move it away, or name another file",
-            doing()
-        ));
+        return Err(format!("{}: {what}; move it away, or name another file", doing()));
     }
     let gid = group
         .map(|group| files::group_id(group.key, &group.name))
@@ -151,10 +148,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the list is the standard library's and grows"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]
 fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) -> String {
     let dir = path.parent().unwrap_or(Path::new("/")).display();
     if let Some(advice) = group.and_then(|group| files::not_in_group(error, group.key, &group.name))
@@ -196,10 +190,7 @@ mod tests {
             |kind: ErrorKind, path: &str| advice(&io::Error::from(kind), Path::new(path), None);
         // Without the dash the unit does not start where the directory is missing.
         let read_only = advised(ErrorKind::ReadOnlyFilesystem, "/var/lib/sink/a");
-        assert!(
-            read_only.ends_with("ReadWritePaths=-/var/lib/sink"),
-            "{read_only}"
-        );
+        assert!(read_only.ends_with("ReadWritePaths=-/var/lib/sink"), "{read_only}");
         let home = advised(ErrorKind::PermissionDenied, "/home/sink/.aws/credentials");
         assert!(home.contains("ProtectHome="), "{home}");
         let other = advised(ErrorKind::PermissionDenied, "/homes/a");

@@ -19,10 +19,7 @@ pub(super) fn entrances(credentials: &Listeners, fronts: &[PreparedFront]) -> Ve
     let fronts = fronts.iter().map(of_front);
     let all = [(None, handed(credentials))].into_iter().chain(fronts);
     all.flat_map(|(front, handed)| {
-        handed.into_iter().map(move |handed| Entrance {
-            handed,
-            front: front.clone(),
-        })
+        handed.into_iter().map(move |handed| Entrance { handed, front: front.clone() })
     })
     .collect()
 }

@@ -100,14 +100,7 @@ where
     W: Fn(&Job) -> Result<Known, String> + Clone + Send + 'static,
 {
     fn new(slots: Arc<Slots>, clock: SharedTimeSource, work: W) -> Self {
-        Self {
-            slots,
-            clock,
-            work,
-            table: None,
-            places: BTreeMap::new(),
-            jobs: JoinSet::new(),
-        }
+        Self { slots, clock, work, table: None, places: BTreeMap::new(), jobs: JoinSet::new() }
     }
 
     async fn follow(mut self, mut news: News) {
@@ -136,11 +129,7 @@ where
     /// After a reload every file is written again: what somebody has done to one is mended by it.
     fn reshape(&mut self) {
         let table = self.slots.load().clone();
-        if self
-            .table
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, &table))
-        {
+        if self.table.as_ref().is_some_and(|known| Arc::ptr_eq(known, &table)) {
             return;
         }
         for place in self.places.values_mut() {
@@ -157,10 +146,7 @@ where
             let Some(file) = &slot.role.credentials_file else {
                 continue;
             };
-            let place = self
-                .places
-                .entry(file.path.clone())
-                .or_insert_with(|| Place::of(slot));
+            let place = self.places.entry(file.path.clone()).or_insert_with(|| Place::of(slot));
             place.outdated |=
                 place.role.name != slot.role.name || !place.role.same_request(&slot.role);
             place.role = slot.role.clone();
@@ -206,11 +192,7 @@ where
                 continue;
             }
             running += 1;
-            place.at_work = Some(AtWork {
-                since: clock,
-                stuck: 0,
-                again: false,
-            });
+            place.at_work = Some(AtWork { since: clock, stuck: 0, again: false });
             let job = Job {
                 path: path.clone(),
                 first: !std::mem::replace(&mut place.touched, true),
@@ -222,16 +204,9 @@ where
                 let (path, looked) = (job.path.clone(), matches!(job.what, What::Look));
                 let outcome = tokio::task::spawn_blocking(move || work(&job)).await;
                 let outcome = outcome.unwrap_or_else(|_| {
-                    Err(format!(
-                        "cannot write {}: it ended by a bug",
-                        path.display()
-                    ))
+                    Err(format!("cannot write {}: it ended by a bug", path.display()))
                 });
-                Done {
-                    path,
-                    looked,
-                    outcome,
-                }
+                Done { path, looked, outcome }
             });
         }
         nap
@@ -244,17 +219,11 @@ where
             let at_work = place.at_work.as_ref();
             at_work.is_some_and(|work| now.saturating_duration_since(work.since) >= HANGS_AFTER)
         });
-        hanging
-            .map(|(path, _)| path.parent().map(Path::to_owned))
-            .collect()
+        hanging.map(|(path, _)| path.parent().map(Path::to_owned)).collect()
     }
 
     fn conclude(&mut self, done: Done) {
-        let Done {
-            path,
-            looked,
-            outcome,
-        } = done;
+        let Done { path, looked, outcome } = done;
         let Some(place) = self.places.get_mut(&path) else {
             return;
         };
@@ -289,11 +258,8 @@ impl Place {
 
     fn step(&self, now: std::time::SystemTime) -> Step {
         let state = self.wanted.as_ref().map(|slot| slot.state());
-        let wanted = state.as_ref().map(|state| Wanted {
-            role: &self.role,
-            state,
-            outdated: self.outdated,
-        });
+        let wanted =
+            state.as_ref().map(|state| Wanted { role: &self.role, state, outdated: self.outdated });
         credentials_file::step(wanted, &self.known, now)
     }
 
@@ -304,11 +270,7 @@ impl Place {
 
     /// How long a failure still keeps us away.
     fn pause(&self, now: Instant) -> Option<Duration> {
-        let wait = self
-            .trouble
-            .as_ref()?
-            .retry_at
-            .saturating_duration_since(now);
+        let wait = self.trouble.as_ref()?.retry_at.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
     }
 
@@ -336,17 +298,9 @@ impl Place {
         let (count, since) = self
             .trouble
             .as_ref()
-            .map_or((0, Instant::now()), |trouble| {
-                (trouble.count, trouble.since)
-            });
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << count.min(6))
-            .min(LONGEST_PAUSE);
-        if self
-            .trouble
-            .as_ref()
-            .is_some_and(|trouble| trouble.what == what)
-        {
+            .map_or((0, Instant::now()), |trouble| (trouble.count, trouble.since));
+        let pause = FIRST_PAUSE.saturating_mul(1 << count.min(6)).min(LONGEST_PAUSE);
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.what == what) {
             tracing::debug!(role, failed_attempts = count + 1, "still: {what}");
         } else {
             tracing::error!(
@@ -371,10 +325,7 @@ impl AtWork {
         }
         counts.filed(Filed::Failed);
         if self.stuck == 0 {
-            let path = role
-                .credentials_file
-                .as_ref()
-                .map(|file| file.path.display().to_string());
+            let path = role.credentials_file.as_ref().map(|file| file.path.display().to_string());
             tracing::error!(
                 role = role.name.as_str(),
                 path = path.unwrap_or_default(),
@@ -421,16 +372,12 @@ mod tests {
             }
             let (what, known) = match &job.what {
                 What::Look => ("look", Known::Nothing),
-                What::Write(role, credentials) => (
-                    credentials.access_key_id(),
-                    Known::Lies(Lying::of(role, credentials)),
-                ),
+                What::Write(role, credentials) => {
+                    (credentials.access_key_id(), Known::Lies(Lying::of(role, credentials)))
+                }
                 What::Remove => ("remove", Known::Nothing),
             };
-            self.done
-                .lock()
-                .unwrap()
-                .push(format!("{} {what}", job.path.display()));
+            self.done.lock().unwrap().push(format!("{} {what}", job.path.display()));
             Ok(known)
         }
 
@@ -472,11 +419,7 @@ mod tests {
         for (at, path) in paths.iter().enumerate() {
             let file = format!("credentials_file = \"{path}\"");
             let name = format!("r{at}");
-            let role = config(&[&name], 3600, &file)
-                .roles
-                .into_values()
-                .next()
-                .unwrap();
+            let role = config(&[&name], 3600, &file).roles.into_values().next().unwrap();
             let (slot, writer) = Slot::new(role.clone(), RoleState::Pending, Arc::default(), false);
             table.slots.insert(role.name.clone(), slot);
             writers.push(writer);
@@ -502,27 +445,14 @@ mod tests {
         for serial in 1..4 {
             publish(&mut writers[0], serial, &progress);
             publish(&mut writers[1], 10 + serial, &progress);
-            disk.has_done(&format!("/run/b ASIA{:016}", 10 + serial))
-                .await;
+            disk.has_done(&format!("/run/b ASIA{:016}", 10 + serial)).await;
         }
-        assert!(
-            !disk
-                .done
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|done| done.starts_with("/run/a"))
-        );
+        assert!(!disk.done.lock().unwrap().iter().any(|done| done.starts_with("/run/a")));
         disk.free();
         // What came while it hung is written as well, and nothing in between.
         disk.has_done("/run/a ASIA0000000000000003").await;
         let done = disk.done.lock().unwrap();
-        assert!(
-            !done
-                .iter()
-                .any(|done| done == "/run/a ASIA0000000000000002"),
-            "{done:?}"
-        );
+        assert!(!done.iter().any(|done| done == "/run/a ASIA0000000000000002"), "{done:?}");
     }
     #[tokio::test]
     async fn a_directory_that_hangs_keeps_no_other_waiting_with_however_many_files() {

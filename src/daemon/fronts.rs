@@ -50,11 +50,7 @@ impl Fronts {
         grace: Duration,
     ) -> io::Result<Self> {
         let start = |prepared: PreparedFront| {
-            let PreparedFront {
-                imds,
-                listeners,
-                session,
-            } = prepared;
+            let PreparedFront { imds, listeners, session } = prepared;
             let front = Arc::new(Front::new(&imds.listen, session, settings(&imds)));
             let vend = Arc::new(beside.behind(front.clone(), (connections / 2).max(1)));
             let limits = Limits {
@@ -68,18 +64,9 @@ impl Fronts {
                 stopping.clone(),
                 grace,
             )?;
-            Ok(Running {
-                name: imds.name,
-                front,
-                vend,
-                serving,
-            })
+            Ok(Running { name: imds.name, front, vend, serving })
         };
-        prepared
-            .into_iter()
-            .map(start)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        prepared.into_iter().map(start).collect::<Result<_, _>>().map(Self)
     }
 
     /// Other settings, before the roles that they name are there.

@@ -51,20 +51,10 @@ impl Keeping {
     ) -> Self {
         let (tokens, current) = watch::channel(tokens);
         let (stop, stopped) = oneshot::channel();
-        let keeper = Keeper {
-            store,
-            slots,
-            tokens: current,
-            skew,
-            failing: false,
-        };
+        let keeper = Keeper { store, slots, tokens: current, skew, failing: false };
         let news = progress.news();
         progress.concluded();
-        Self {
-            tokens,
-            task: tokio::spawn(keep(keeper, news, stopped)),
-            stop,
-        }
+        Self { tokens, task: tokio::spawn(keep(keeper, news, stopped)), stop }
     }
 
     /// These tokens are stored with the next news.
@@ -99,10 +89,7 @@ pub(super) fn inherit(
             Some(Err(Dropped::Unusable)) => unusable += 1,
         }
     }
-    let removed = kept
-        .names()
-        .filter(|name| !roles.contains_key(*name))
-        .count();
+    let removed = kept.names().filter(|name| !roles.contains_key(*name)).count();
     tracing::info!(
         roles = taken.len(),
         changed,

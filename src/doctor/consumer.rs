@@ -72,10 +72,7 @@ impl Consumer<'_> {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(|value| value.as_str())
-            .filter(|value| !value.is_empty())
+        self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
     fn operator(&self) -> String {
@@ -114,10 +111,7 @@ impl Consumer<'_> {
             ));
         }
         if findings.len() == before {
-            findings.push(Finding::good(
-                "shadowed",
-                "nothing comes before the container provider",
-            ));
+            findings.push(Finding::good("shadowed", "nothing comes before the container provider"));
         }
     }
 
@@ -146,19 +140,11 @@ impl Consumer<'_> {
             return None;
         };
         let wrong = |what: String, change: &str| {
-            self.failed(
-                "address",
-                what,
-                "its SDK asks elsewhere, or is not let to ask",
-                change,
-            )
+            self.failed("address", what, "its SDK asks elsewhere, or is not let to ask", change)
         };
         let as_printed = "set it to what `roletap env` prints";
         let Some(rest) = url.strip_prefix("http://") else {
-            findings.push(wrong(
-                format!("{FULL} does not begin with http://"),
-                as_printed,
-            ));
+            findings.push(wrong(format!("{FULL} does not begin with http://"), as_printed));
             return None;
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
@@ -166,10 +152,7 @@ impl Consumer<'_> {
         if !listens {
             let ours: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
             findings.push(wrong(
-                format!(
-                    "{FULL} names {authority}, and roletap listens at {}",
-                    ours.join(", ")
-                ),
+                format!("{FULL} names {authority}, and roletap listens at {}", ours.join(", ")),
                 as_printed,
             ));
         } else if host::host_of(url).eq_ignore_ascii_case("localhost") {
@@ -182,10 +165,8 @@ impl Consumer<'_> {
         }
         let path = path.split('?').next().unwrap_or(path);
         let Some(role) = path.strip_prefix(PATH) else {
-            findings.push(wrong(
-                format!("the path in {FULL} is {path:?}, not {PATH}ROLE"),
-                as_printed,
-            ));
+            findings
+                .push(wrong(format!("the path in {FULL} is {path:?}, not {PATH}ROLE"), as_printed));
             return None;
         };
         match self.role {
@@ -254,10 +235,7 @@ impl Consumer<'_> {
             if digest(text.trim()) == expected {
                 continue;
             }
-            let whose = self
-                .tokens
-                .iter()
-                .find(|(_, known)| *known == Some(digest(text.trim())));
+            let whose = self.tokens.iter().find(|(_, known)| *known == Some(digest(text.trim())));
             let whose = match whose {
                 Some((other, _)) => format!("is that of the role `{other}`"),
                 None => "is not the role's token of now".to_owned(),
@@ -294,9 +272,7 @@ impl Consumer<'_> {
                 as_printed,
             ));
         }
-        let complained = findings
-            .iter()
-            .any(|finding| finding.check.starts_with("token"));
+        let complained = findings.iter().any(|finding| finding.check.starts_with("token"));
         if !complained && expected.is_some() {
             findings.push(Finding::good("token", "its token is the role's"));
         }
@@ -373,10 +349,8 @@ mod tests {
     use super::super::Mark;
     use super::*;
 
-    const LISTEN: [SocketAddr; 1] = [SocketAddr::V4(std::net::SocketAddrV4::new(
-        std::net::Ipv4Addr::LOCALHOST,
-        5169,
-    ))];
+    const LISTEN: [SocketAddr; 1] =
+        [SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5169))];
     const URL: &str = "http://127.0.0.1:5169/v1/credentials/orders";
 
     fn consumer(set: &[(&str, &str)]) -> Consumer<'static> {
@@ -409,10 +383,7 @@ mod tests {
         let mut consumer = consumer(&as_printed());
         consumer.token_file = Some(Ok(Zeroizing::new("good".to_owned())));
         let findings = consumer.findings();
-        assert!(
-            findings.iter().all(|finding| finding.mark == Mark::Good),
-            "{findings:#?}"
-        );
+        assert!(findings.iter().all(|finding| finding.mark == Mark::Good), "{findings:#?}");
     }
 
     #[test]
@@ -421,38 +392,18 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "AKIA", "AWS_ACCESS_KEY_ID is set"),
             ("AWS_PROFILE", "x", "AWS_PROFILE is set"),
             (RELATIVE, "/x", "is set beside"),
-            (
-                FULL,
-                "http://127.0.0.1:5170/v1/credentials/orders",
-                "roletap listens at",
-            ),
-            (
-                FULL,
-                "http://127.0.0.1:5169/v1/credentials/nobody",
-                "not configured",
-            ),
+            (FULL, "http://127.0.0.1:5170/v1/credentials/orders", "roletap listens at"),
+            (FULL, "http://127.0.0.1:5169/v1/credentials/nobody", "not configured"),
             (FULL, "http://127.0.0.1:5169/role/orders", "the path in"),
-            (
-                FULL,
-                "https://127.0.0.1:5169/v1/credentials/orders",
-                "http://",
-            ),
-            (
-                FULL,
-                "http://localhost:5169/v1/credentials/orders",
-                "names localhost",
-            ),
+            (FULL, "https://127.0.0.1:5169/v1/credentials/orders", "http://"),
+            (FULL, "http://localhost:5169/v1/credentials/orders", "names localhost"),
             (FULL, "", "is not set"),
             (TOKEN, "other", "is that of the role `billing`"),
             (TOKEN, "old", "is not the role's token of now"),
             (TOKEN, "", "AWS_CONTAINER_AUTHORIZATION_TOKEN is not set"),
             (TOKEN_FILE, "", "TOKEN_FILE is not set"),
             ("HTTP_PROXY", "http://proxy:1", "would go to the proxy"),
-            (
-                "DISABLE_DEFAULT_CREDENTIAL",
-                "1",
-                "DISABLE_DEFAULT_CREDENTIAL is set",
-            ),
+            ("DISABLE_DEFAULT_CREDENTIAL", "1", "DISABLE_DEFAULT_CREDENTIAL is set"),
         ] {
             let mut set = as_printed();
             set.push((name, value));

@@ -26,10 +26,7 @@ pub fn answers(overview: &Value) -> Finding {
     if overview["sts_paused"] == true {
         return Finding::warning(
             "daemon",
-            format!(
-                "roletap {} runs, and STS throttles it: all calls pause",
-                text("version")
-            ),
+            format!("roletap {} runs, and STS throttles it: all calls pause", text("version")),
             advice(
                 "our own account makes more requests than STS allows",
                 OPERATOR,
@@ -43,10 +40,7 @@ pub fn answers(overview: &Value) -> Finding {
 /// Whether it sees who is calling; `None` where no role demands it.
 pub fn callers(overview: &Value) -> Option<Finding> {
     match overview["callers_known"].as_bool()? {
-        true => Some(Finding::good(
-            "callers",
-            "the kernel tells the daemon who is calling",
-        )),
+        true => Some(Finding::good("callers", "the kernel tells the daemon who is calling")),
         false => Some(Finding::failed(
             "callers",
             "the daemon cannot see who is calling",
@@ -62,11 +56,8 @@ pub fn callers(overview: &Value) -> Option<Finding> {
 /// What it holds for a role, by `/roles`.
 pub fn holds(role: &Role, overview: &Value) -> Finding {
     let roles = overview["roles"].as_array();
-    let found = roles.and_then(|roles| {
-        roles
-            .iter()
-            .find(|found| found["name"] == role.name.as_str())
-    });
+    let found =
+        roles.and_then(|roles| roles.iter().find(|found| found["name"] == role.name.as_str()));
     let Some(found) = found else {
         return Finding::failed(
             "daemon-role",
@@ -101,10 +92,9 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
         );
     }
     match (phase.as_str(), error.is_null()) {
-        ("fresh" | "stale", true) => Finding::good(
-            "daemon-role",
-            format!("the daemon has credentials until {until}"),
-        ),
+        ("fresh" | "stale", true) => {
+            Finding::good("daemon-role", format!("the daemon has credentials until {until}"))
+        }
         ("fresh" | "stale", false) => Finding::warning(
             "daemon-role",
             format!(
@@ -124,10 +114,9 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
 /// What the credentials endpoint answers to the role's own token.
 pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
     match status {
-        200 => Finding::good(
-            "endpoint",
-            format!("{url} answers the role's token with credentials"),
-        ),
+        200 => {
+            Finding::good("endpoint", format!("{url} answers the role's token with credentials"))
+        }
         403 if code == "CallerNotAllowed" => Finding::note(
             "endpoint",
             format!(

@@ -80,11 +80,9 @@ fn pair(entry: &str) -> Option<(String, Zeroizing<String>)> {
 
 fn unquoted(value: &str) -> Zeroizing<String> {
     let value = value.trim();
-    let bare = ['"', '\''].into_iter().find_map(|quote| {
-        value
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote))
-    });
+    let bare = ['"', '\'']
+        .into_iter()
+        .find_map(|quote| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)));
     Zeroizing::new(bare.unwrap_or(value).to_owned())
 }
 

@@ -55,20 +55,11 @@ mod tests {
     use super::*;
 
     fn entry(uid: u32, gid: u32, mode: u32) -> Entry {
-        Entry {
-            path: "/x".into(),
-            uid,
-            gid,
-            mode,
-        }
+        Entry { path: "/x".into(), uid, gid, mode }
     }
 
     fn reader(uid: u32, gids: &[u32]) -> Reader {
-        Reader {
-            name: "sink".to_owned(),
-            uid,
-            gids: gids.to_vec(),
-        }
+        Reader { name: "sink".to_owned(), uid, gids: gids.to_vec() }
     }
 
     #[test]

@@ -43,12 +43,7 @@ pub enum Seen {
 
 /// What that means.
 pub fn finding(front: &Front<'_>) -> Finding {
-    let Front {
-        name,
-        role,
-        address,
-        ..
-    } = front;
+    let Front { name, role, address, .. } = front;
     let of_another_namespace = "it lies in another network namespace, or nobody opens it; the log of the daemon's start names where it listens";
     match &front.seen {
         Seen::NotHere if front.daemon_runs || front.is_systemds => Finding::note(

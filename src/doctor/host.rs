@@ -108,9 +108,7 @@ fn proxy_for<'v>(
 ) -> Option<(&'static str, &'v str)> {
     let names = if secure { HTTPS_PROXY } else { HTTP_PROXY };
     let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
-    let found = names
-        .into_iter()
-        .find_map(|name| Some((name, set(name)?.as_str())))?;
+    let found = names.into_iter().find_map(|name| Some((name, set(name)?.as_str())))?;
     let exempt = ["no_proxy", "NO_PROXY"]
         .into_iter()
         .find_map(set)
@@ -125,9 +123,7 @@ fn exempts(rules: &str, host: &str) -> bool {
         rule == "*"
             || rule.eq_ignore_ascii_case(host)
             || !suffix.is_empty()
-                && host
-                    .to_ascii_lowercase()
-                    .ends_with(&format!(".{}", suffix.to_ascii_lowercase()))
+                && host.to_ascii_lowercase().ends_with(&format!(".{}", suffix.to_ascii_lowercase()))
             || in_network(rule, host)
     })
 }
@@ -141,9 +137,7 @@ fn in_network(rule: &str, host: &str) -> bool {
     else {
         return false;
     };
-    let mask = u32::MAX
-        .checked_shl(32_u32.saturating_sub(bits))
-        .unwrap_or(0);
+    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits)).unwrap_or(0);
     u32::from(network) & mask == u32::from(host) & mask
 }
 
@@ -171,9 +165,7 @@ mod tests {
     use super::*;
 
     fn variables(set: &[(&str, &str)]) -> BTreeMap<String, String> {
-        set.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -211,9 +203,7 @@ mod tests {
         let set = variables(&[("HTTPS_PROXY", "http://me:pa55word@proxy:3128/")]);
         let endpoint = "https://sts.eu-central-1.amazonaws.com";
         let findings = proxies(&set, endpoint, Some(([127, 0, 0, 1], 5169).into()));
-        let [finding] = &findings[..] else {
-            panic!("{findings:?}")
-        };
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
         assert!(finding.what.contains("http://proxy:3128 (HTTPS_PROXY)"));
         assert!(!finding.what.contains("pa55word"));
     }

@@ -38,11 +38,7 @@ pub enum Variant {
 
 impl Variant {
     /// In the order of trying.
-    pub const ALL: [Self; 3] = [
-        Self::WithoutTags,
-        Self::WithoutPolicies,
-        Self::WithoutExternalId,
-    ];
+    pub const ALL: [Self; 3] = [Self::WithoutTags, Self::WithoutPolicies, Self::WithoutExternalId];
 
     /// The role asked for in this way; `None` if that is how it is configured.
     pub fn of(self, role: &Role) -> Option<Role> {
@@ -78,10 +74,7 @@ pub fn identity(source: &str, who: Result<&CallerIdentity, String>) -> Finding {
             } else {
                 ""
             };
-            Finding::good(
-                "identity",
-                format!("source `{source}` is {}{session}", who.arn()),
-            )
+            Finding::good("identity", format!("source `{source}` is {}{session}", who.arn()))
         }
         Err(what) => Finding::warning(
             "identity",
@@ -103,10 +96,7 @@ pub fn no_source(source: &str, what: &str, advice: Box<Advice>) -> Finding {
 
 /// A source that gives credentials.
 pub fn has_source(source: &str, access_key_id: &str) -> Finding {
-    Finding::good(
-        "source",
-        format!("source `{source}` gives the key {access_key_id}"),
-    )
+    Finding::good("source", format!("source `{source}` gives the key {access_key_id}"))
 }
 
 /// The real attempt.
@@ -128,9 +118,7 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
         }
         Err(error) => {
             let id = error.request_id.as_deref();
-            let id = id
-                .map(|id| format!(", request id {id}"))
-                .unwrap_or_default();
+            let id = id.map(|id| format!(", request id {id}")).unwrap_or_default();
             Finding::failed(
                 "assume",
                 format!(
@@ -145,10 +133,7 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
 
 /// What the differential probe shows: what changes when one thing is left out.
 pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)]) -> Vec<Finding> {
-    let owner = format!(
-        "the owner of account {}",
-        role.request.role_arn.account_id()
-    );
+    let owner = format!("the owner of account {}", role.request.role_arn.account_id());
     let arn = &role.request.role_arn;
     let works = configured.outcome.is_ok();
     let mut findings = Vec::new();

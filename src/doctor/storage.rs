@@ -16,9 +16,8 @@ pub struct Place {
 impl Place {
     /// From the command line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rest = text
-            .strip_prefix("s3://")
-            .ok_or("expected s3://BUCKET or s3://BUCKET/PREFIX")?;
+        let rest =
+            text.strip_prefix("s3://").ok_or("expected s3://BUCKET or s3://BUCKET/PREFIX")?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
         if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(allowed) {
@@ -26,19 +25,12 @@ impl Place {
                 "`{bucket}` is not the name of a bucket: 3 to 63 lower-case letters, digits, `.` and `-`"
             ));
         }
-        Ok(Self {
-            bucket: bucket.to_owned(),
-            prefix: prefix.to_owned(),
-        })
+        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 
     /// Of the object that `--s3-write` puts and deletes.
     pub fn probe_key(&self) -> String {
-        let slash = if self.prefix.is_empty() || self.prefix.ends_with('/') {
-            ""
-        } else {
-            "/"
-        };
+        let slash = if self.prefix.is_empty() || self.prefix.ends_with('/') { "" } else { "/" };
         format!("{}{slash}.roletap-doctor", self.prefix)
     }
 }
@@ -99,14 +91,9 @@ pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer
     let owner = format!("the owner of account {}", arn.account_id());
     let code = answer.code.as_deref().unwrap_or("no code");
     let id = answer.request_id.as_deref();
-    let id = id
-        .map(|id| format!(" (request id {id})"))
-        .unwrap_or_default();
+    let id = id.map(|id| format!(" (request id {id})")).unwrap_or_default();
     let what = match answer.status {
-        Some(status) => format!(
-            "{action} on {at}: HTTP {status} {code}: {}{id}",
-            answer.message
-        ),
+        Some(status) => format!("{action} on {at}: HTTP {status} {code}: {}{id}", answer.message),
         None => format!("{action} on {at}: {}", answer.message),
     };
     let advice = match (answer.status, code) {
@@ -163,10 +150,8 @@ fn denied(
     let denial = Denial::parse(message);
     let action = denial.map_or(action, |denial| denial.action);
     let resource = denial.and_then(|denial| denial.resource);
-    let resource = resource.map_or_else(
-        || format!("arn:aws:s3:::{}/{}*", place.bucket, place.prefix),
-        str::to_owned,
-    );
+    let resource = resource
+        .map_or_else(|| format!("arn:aws:s3:::{}/{}*", place.bucket, place.prefix), str::to_owned);
     let policy = "`roletap policy ROLE --kind s3` prints a policy that has it";
     match denial.map(|denial| denial.reason) {
         Some(Reason::Implicit(kind)) => advice(
@@ -175,9 +160,7 @@ fn denied(
             format!("allow {action} on {resource} for {arn}; {policy}"),
         ),
         Some(Reason::Explicit { kind, policy }) => {
-            let which = policy
-                .map(|policy| format!(" ({policy})"))
-                .unwrap_or_default();
+            let which = policy.map(|policy| format!(" ({policy})")).unwrap_or_default();
             advice(
                 format!(
                     "the role is assumed, and a statement in a {kind}{which} denies {action} on {resource}"
@@ -192,10 +175,7 @@ fn denied(
                  key's policy denies it (S3 does not say which)"
             ),
             owner,
-            format!(
-                "allow {action} on {resource} for {arn}; {policy}{}",
-                slash(place)
-            ),
+            format!("allow {action} on {resource} for {arn}; {policy}{}", slash(place)),
         ),
     }
 }
@@ -216,27 +196,12 @@ mod tests {
     #[test]
     fn a_place_is_a_bucket_and_a_prefix() {
         let place = Place::parse("s3://orders/sink/").unwrap();
-        assert_eq!(
-            (place.bucket.as_str(), place.prefix.as_str()),
-            ("orders", "sink/")
-        );
+        assert_eq!((place.bucket.as_str(), place.prefix.as_str()), ("orders", "sink/"));
         assert_eq!(place.probe_key(), "sink/.roletap-doctor");
-        assert_eq!(
-            Place::parse("s3://orders").unwrap().probe_key(),
-            ".roletap-doctor"
-        );
-        assert_eq!(
-            Place::parse("s3://orders/a").unwrap().probe_key(),
-            "a/.roletap-doctor"
-        );
-        for bad in [
-            "orders/sink",
-            "s3://",
-            "s3://UPPER/x",
-            "s3://a",
-            "s3://a b c/x",
-            "s3://x@y/z",
-        ] {
+        assert_eq!(Place::parse("s3://orders").unwrap().probe_key(), ".roletap-doctor");
+        assert_eq!(Place::parse("s3://orders/a").unwrap().probe_key(), "a/.roletap-doctor");
+        for bad in ["orders/sink", "s3://", "s3://UPPER/x", "s3://a", "s3://a b c/x", "s3://x@y/z"]
+        {
             assert!(Place::parse(bad).is_err(), "{bad}");
         }
     }

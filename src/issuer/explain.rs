@@ -94,10 +94,7 @@ const CODES: &[(&str, Class)] = &[
 
 /// The class of a code, where the code is known.
 pub fn class_of_code(code: &str) -> Option<Class> {
-    CODES
-        .iter()
-        .find(|(known, _)| *known == code)
-        .map(|(_, class)| *class)
+    CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class)
 }
 
 /// What a failure means, and whose move it is.
@@ -114,11 +111,7 @@ pub struct Advice {
 impl fmt::Display for Advice {
     /// In one line, for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            meaning,
-            ask,
-            change,
-        } = self;
+        let Self { meaning, ask, change } = self;
         write!(f, "{meaning}. Ask {ask}: {change}")
     }
 }
@@ -128,18 +121,12 @@ pub fn advice(role: &Role, class: Class, failure: &Failure<'_>) -> Box<Advice> {
     let said = failure.message.unwrap_or(failure.what);
     let denial = Denial::parse(said);
     let rows = table::rows(class);
-    let found = rows
-        .iter()
-        .find(|row| row.when.fits(failure, said, denial.as_ref()));
+    let found = rows.iter().find(|row| row.when.fits(failure, said, denial.as_ref()));
     // The last row of a class fits always.
     let Some(row) = found.or(rows.last()) else {
         return Box::default();
     };
-    let facts = Facts {
-        role,
-        failure,
-        denial,
-    };
+    let facts = Facts { role, failure, denial };
     let meaning = facts.fill(row.meaning);
     Box::new(Advice {
         meaning: match row.certainty {
@@ -162,9 +149,9 @@ impl When {
                 matches!(reason, Some(Reason::Explicit { kind: found, .. }) if found == *kind)
             }
             Self::Action(action) => denial.is_some_and(|denial| denial.action == *action),
-            Self::Obstacle(name) => failure
-                .obstacle
-                .is_some_and(|obstacle| obstacle.name() == *name),
+            Self::Obstacle(name) => {
+                failure.obstacle.is_some_and(|obstacle| obstacle.name() == *name)
+            }
             Self::Says(codes, phrase) => {
                 (codes.is_empty() || codes.contains(&code)) && said.contains(phrase)
             }
@@ -229,10 +216,7 @@ impl Facts<'_> {
                 None => "sts:AssumeRole".to_owned(),
             },
             "policy" => match denial.map(|denial| denial.reason) {
-                Some(Reason::Explicit {
-                    policy: Some(policy),
-                    ..
-                }) => format!(" ({policy})"),
+                Some(Reason::Explicit { policy: Some(policy), .. }) => format!(" ({policy})"),
                 Some(_) | None => String::new(),
             },
             "external_id" => match request.external_id {
@@ -263,11 +247,7 @@ mod tests {
     fn every_code_has_one_class_and_an_advice() {
         for (code, class) in CODES {
             assert_eq!(class_of_code(code), Some(*class), "{code} is there twice");
-            let failure = Failure {
-                what: "as scripted",
-                code: Some(code),
-                ..Failure::default()
-            };
+            let failure = Failure { what: "as scripted", code: Some(code), ..Failure::default() };
             let advice = advised(*class, &failure);
             assert!(
                 !advice.meaning.is_empty() && !advice.ask.is_empty() && !advice.change.is_empty()
@@ -280,20 +260,12 @@ mod tests {
     fn every_template_can_be_filled_in_and_the_last_row_of_each_class_fits_always() {
         let role = role("orders", 3600);
         let failure = Failure::default();
-        let facts = Facts {
-            role: &role,
-            failure: &failure,
-            denial: None,
-        };
+        let facts = Facts { role: &role, failure: &failure, denial: None };
         for class in Class::ALL {
             let rows = table::rows(class);
             assert!(matches!(rows.last().unwrap().when, When::Else), "{class}");
             let always = rows.iter().filter(|row| matches!(row.when, When::Else));
-            assert_eq!(
-                always.count(),
-                1,
-                "{class}: rows below the last say nothing"
-            );
+            assert_eq!(always.count(), 1, "{class}: rows below the last say nothing");
             for row in rows {
                 for template in [row.meaning, row.ask, row.change] {
                     let filled = facts.fill(template);
@@ -321,10 +293,7 @@ mod tests {
             "a policy of arn:aws:iam::999988887777:user/us itself (arn:aws:iam::999988887777:policy/no-tags) denies \
              sts:TagSession"
         );
-        assert_eq!(
-            advice.ask,
-            "the administrators of our own account 999988887777"
-        );
+        assert_eq!(advice.ask, "the administrators of our own account 999988887777");
         assert!(advice.change.ends_with("; or drop `tags` here"), "{advice}");
     }
 
@@ -336,10 +305,7 @@ mod tests {
             ..Failure::default()
         };
         let advice = advised(Class::Source, &failure);
-        assert!(
-            advice.meaning.contains("not about the trust policy"),
-            "{advice}"
-        );
+        assert!(advice.meaning.contains("not about the trust policy"), "{advice}");
         assert!(advice.ask.contains("this host"), "{advice}");
     }
 
@@ -357,10 +323,7 @@ mod tests {
                 ..Failure::default()
             };
             let advice = advised(Class::Denied, &failure);
-            assert!(
-                advice.meaning.starts_with("most likely one of: "),
-                "{advice}"
-            );
+            assert!(advice.meaning.starts_with("most likely one of: "), "{advice}");
         }
     }
 }

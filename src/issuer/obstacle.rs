@@ -61,13 +61,7 @@ impl Obstacle {
         if says(&["TLS handshake failed", "invalid peer certificate"]) {
             return match () {
                 () if says(&["UnknownIssuer", "CaUsedAsEndEntity"]) => Self::Untrusted,
-                () if says(&[
-                    "certificate expired",
-                    "Expired",
-                    "not valid yet",
-                    "NotValidYet",
-                ]) =>
-                {
+                () if says(&["certificate expired", "Expired", "not valid yet", "NotValidYet"]) => {
                     Self::CertificateTime
                 }
                 () if says(&["not valid for", "NotValidForName"]) => Self::CertificateName,
@@ -169,14 +163,8 @@ mod tests {
                 "dns error: failed to lookup address information: Name or service not known",
                 Obstacle::Name("Name or service not known".to_owned()),
             ),
-            (
-                "TLS handshake failed: invalid peer certificate: UnknownIssuer",
-                Obstacle::Untrusted,
-            ),
-            (
-                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
-                Obstacle::Untrusted,
-            ),
+            ("TLS handshake failed: invalid peer certificate: UnknownIssuer", Obstacle::Untrusted),
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", Obstacle::Untrusted),
             (
                 "invalid peer certificate: certificate expired: verification time 1",
                 Obstacle::CertificateTime,
@@ -193,14 +181,8 @@ mod tests {
                 "TLS handshake failed: received corrupt message of type InvalidContentType",
                 Obstacle::NotTls,
             ),
-            (
-                "HTTP connect timeout occurred after 1s: timed out",
-                Obstacle::NoConnection,
-            ),
-            (
-                "connection closed before message completed",
-                Obstacle::CutOff,
-            ),
+            ("HTTP connect timeout occurred after 1s: timed out", Obstacle::NoConnection),
+            ("connection closed before message completed", Obstacle::CutOff),
             ("invalid HTTP version parsed", Obstacle::NotHttp),
             ("length limit exceeded", Obstacle::TooLong),
             ("something new", Obstacle::Other("something new".to_owned())),

@@ -126,10 +126,7 @@ impl Regions {
             self.plan_probe(now, jitter);
         }
         match self.moves.cmp(&self.count) {
-            std::cmp::Ordering::Less => Some(News::Moved {
-                from,
-                to: self.active,
-            }),
+            std::cmp::Ordering::Less => Some(News::Moved { from, to: self.active }),
             std::cmp::Ordering::Equal => Some(News::AllSilent),
             std::cmp::Ordering::Greater => None,
         }
@@ -177,10 +174,7 @@ mod tests {
         let mut regions = Regions::new(2);
         assert_eq!(silence(&mut regions, 4, now), []);
         assert_eq!(regions.choose(now, MIDDLE()), HOME);
-        assert_eq!(
-            silence(&mut regions, 1, now),
-            [News::Moved { from: 0, to: 1 }]
-        );
+        assert_eq!(silence(&mut regions, 1, now), [News::Moved { from: 0, to: 1 }]);
         assert_eq!(regions.choose(now, MIDDLE()), 1);
     }
 
@@ -219,11 +213,7 @@ mod tests {
         assert_eq!(regions.active(), 1);
         silence(&mut regions, 5, now);
         assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), None);
-        assert_eq!(
-            regions.active(),
-            2,
-            "a late answer of a fallback calls nobody back"
-        );
+        assert_eq!(regions.active(), 2, "a late answer of a fallback calls nobody back");
     }
 
     #[test]
@@ -233,11 +223,7 @@ mod tests {
         silence(&mut regions, 5, now);
         for expected in [5, 10, 20, 40, 80, 160, 300, 300, 300] {
             let early = now + seconds(expected) - Duration::from_millis(1);
-            assert_eq!(
-                regions.choose(early, MIDDLE()),
-                1,
-                "before {expected} s have passed"
-            );
+            assert_eq!(regions.choose(early, MIDDLE()), 1, "before {expected} s have passed");
             now += seconds(expected);
             assert_eq!(regions.choose(now, MIDDLE()), HOME, "after {expected} s");
             assert_eq!(regions.choose(now, MIDDLE()), 1, "one attempt, not all");
@@ -255,11 +241,7 @@ mod tests {
                 regions.conclude(HOME, Sign::Silence, now, Jitter::new(jitter));
             }
             let due = now + Duration::from_millis(millis);
-            assert_eq!(
-                regions.choose(due - Duration::from_millis(1), MIDDLE()),
-                1,
-                "{jitter}"
-            );
+            assert_eq!(regions.choose(due - Duration::from_millis(1), MIDDLE()), 1, "{jitter}");
             assert_eq!(regions.choose(due, MIDDLE()), HOME, "{jitter}");
         }
     }
@@ -272,10 +254,7 @@ mod tests {
         assert_eq!(regions.active(), 2);
         let later = now + seconds(60);
         assert_eq!(regions.choose(later, MIDDLE()), HOME);
-        assert_eq!(
-            regions.conclude(HOME, Sign::Answer, later, MIDDLE()),
-            Some(News::Home)
-        );
+        assert_eq!(regions.conclude(HOME, Sign::Answer, later, MIDDLE()), Some(News::Home));
         assert_eq!(regions.active(), HOME);
         assert_eq!(regions.conclude(HOME, Sign::Answer, later, MIDDLE()), None);
         silence(&mut regions, 5, later);
@@ -297,15 +276,9 @@ mod tests {
         assert_eq!(silence(&mut regions, 1000, now), []);
         silence(&mut regions, 5, now);
         assert_eq!(regions.active(), 1);
-        assert_eq!(
-            regions.conclude(1, Sign::Answer, now, MIDDLE()),
-            Some(News::Found(1))
-        );
+        assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), Some(News::Found(1)));
         assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), None);
-        assert_eq!(
-            silence(&mut regions, 5, now),
-            [News::Moved { from: 1, to: 0 }]
-        );
+        assert_eq!(silence(&mut regions, 5, now), [News::Moved { from: 1, to: 0 }]);
     }
 
     #[test]
@@ -314,10 +287,7 @@ mod tests {
         let mut regions = Regions::new(1);
         silence(&mut regions, 10, now);
         assert_eq!(regions.active(), HOME);
-        assert_eq!(
-            regions.conclude(HOME, Sign::Answer, now, MIDDLE()),
-            Some(News::Home)
-        );
+        assert_eq!(regions.conclude(HOME, Sign::Answer, now, MIDDLE()), Some(News::Home));
     }
 
     #[test]
@@ -355,11 +325,7 @@ mod tests {
                     _ if under_way.is_empty() => {}
                     _ => {
                         let region = under_way.swap_remove(random.usize(0..under_way.len()));
-                        let sign = if silent[region] {
-                            Sign::Silence
-                        } else {
-                            Sign::Answer
-                        };
+                        let sign = if silent[region] { Sign::Silence } else { Sign::Answer };
                         let before = regions.active();
                         let jitter = Jitter::new(random.f64());
                         let news = regions.conclude(region, sign, now, jitter);

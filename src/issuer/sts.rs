@@ -83,10 +83,8 @@ impl StsIssuer {
         skew: Arc<Skew>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let config = configured(sts, clock.clone()).interceptor(DateWitness {
-            skew: skew.clone(),
-            clock: clock.clone(),
-        });
+        let config = configured(sts, clock.clone())
+            .interceptor(DateWitness { skew: skew.clone(), clock: clock.clone() });
         let endpoints = Arc::new(Endpoints::new(sts, &config));
         metrics.sts_regions(sts.regions());
         sources.turn_to(Arc::new(ForSources {
@@ -117,10 +115,7 @@ impl StsIssuer {
         signer: &Signer,
     ) -> Result<Credentials, IssueError> {
         if let Some(why) = signer.is_a_loop(role, &self.slots, &self.issued) {
-            let failure = Failure {
-                what: &why,
-                ..Failure::default()
-            };
+            let failure = Failure { what: &why, ..Failure::default() };
             return Err(self.error(role, Class::Misconfigured, &failure));
         }
         let Some((chosen, endpoint)) = self.endpoints.choose() else {
@@ -128,8 +123,7 @@ impl StsIssuer {
         };
         let outcome = self.ask(endpoint, signer, role).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        self.metrics
-            .sts_request("AssumeRole", &endpoint.region, class);
+        self.metrics.sts_request("AssumeRole", &endpoint.region, class);
         self.endpoints.heed(chosen, &outcome, &self.metrics);
         outcome
     }
@@ -161,10 +155,7 @@ impl StsIssuer {
             Ok(token) => token,
             Err(error) => {
                 let what = format!("no token to show: {error}");
-                let failure = Failure {
-                    what: &what,
-                    ..Failure::default()
-                };
+                let failure = Failure { what: &what, ..Failure::default() };
                 return Err(self.error(role, Class::Source, &failure));
             }
         };
@@ -200,8 +191,7 @@ impl StsIssuer {
             }
         };
         let class = outcome.as_ref().err().map(|error| error.class);
-        self.metrics
-            .sts_request(web_identity::OPERATION, &endpoint.region, class);
+        self.metrics.sts_request(web_identity::OPERATION, &endpoint.region, class);
         self.endpoints.heed(chosen, &outcome, &self.metrics);
         outcome
     }
@@ -224,10 +214,7 @@ impl StsIssuer {
 
     fn unsigned(&self, role: &Role, error: &SourceError) -> IssueError {
         let what = error.to_string();
-        let failure = Failure {
-            what: &what,
-            ..Failure::default()
-        };
+        let failure = Failure { what: &what, ..Failure::default() };
         self.error(role, Class::Source, &failure)
     }
 
@@ -287,24 +274,14 @@ impl StsIssuer {
             .role_arn(request.role_arn.as_str())
             .role_session_name(request.session_name.as_str())
             .duration_seconds(i32::try_from(seconds).unwrap_or(i32::MAX))
-            .set_external_id(
-                request
-                    .external_id
-                    .as_ref()
-                    .map(|id| id.as_str().to_owned()),
-            )
+            .set_external_id(request.external_id.as_ref().map(|id| id.as_str().to_owned()))
             .set_policy(request.policy.clone())
             .set_policy_arns(policy_arns(role))
             .set_tags(Some(tags).filter(|tags| !tags.is_empty()))
             .set_transitive_tag_keys(
                 Some(request.transitive_tag_keys.clone()).filter(|keys| !keys.is_empty()),
             )
-            .set_source_identity(
-                request
-                    .source_identity
-                    .as_ref()
-                    .map(|id| id.as_str().to_owned()),
-            )
+            .set_source_identity(request.source_identity.as_ref().map(|id| id.as_str().to_owned()))
             .set_minimum_session_token_size(minimum_session_token_size(role))
             .customize()
             .config_override(
@@ -359,27 +336,12 @@ impl StsIssuer {
             | Unusable::TooLarge(_) => Class::Network,
         };
         let what = format!("unusable answer from {}: {unusable}", endpoint.name);
-        self.error(
-            role,
-            class,
-            &Failure {
-                what: &what,
-                status: Some(200),
-                ..Failure::default()
-            },
-        )
+        self.error(role, class, &Failure { what: &what, status: Some(200), ..Failure::default() })
     }
 
     fn malformed(&self, role: &Role, why: &str) -> IssueError {
         let what = format!("the request could not be built: {why}");
-        self.error(
-            role,
-            Class::Misconfigured,
-            &Failure {
-                what: &what,
-                ..Failure::default()
-            },
-        )
+        self.error(role, Class::Misconfigured, &Failure { what: &what, ..Failure::default() })
     }
 
     fn told<E>(
@@ -391,13 +353,7 @@ impl StsIssuer {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        Told::of(
-            error,
-            &endpoint.name,
-            self.attempt_timeout,
-            &self.skew,
-            private,
-        )
+        Told::of(error, &endpoint.name, self.attempt_timeout, &self.skew, private)
     }
 
     fn classified(&self, endpoint: &Endpoint, role: &Role, told: &Told) -> IssueError {
@@ -427,9 +383,7 @@ impl Issuer for StsIssuer {
                 let loaded = tokio::time::timeout(patience, loaded).await;
                 let late = || SourceError::new(format!("nothing within {} s", patience.as_secs()));
                 let loaded = loaded.unwrap_or_else(|_| Err(late()));
-                loaded
-                    .map(|_| ())
-                    .map_err(|error| from_source(source, &error))
+                loaded.map(|_| ()).map_err(|error| from_source(source, &error))
             }
             Base::Role(parent) => {
                 if let Some(slot) = self.slots.find(parent.name.as_str()) {
@@ -497,15 +451,12 @@ fn from_source(source: &Source, error: &SourceError) -> SourceError {
 
 fn policy_arns(role: &Role) -> Option<Vec<PolicyDescriptorType>> {
     let arns = role.request.policy_arns.iter();
-    let arns: Vec<_> = arns
-        .map(|arn| PolicyDescriptorType::builder().arn(arn).build())
-        .collect();
+    let arns: Vec<_> = arns.map(|arn| PolicyDescriptorType::builder().arn(arn).build()).collect();
     Some(arns).filter(|arns| !arns.is_empty())
 }
 
 fn minimum_session_token_size(role: &Role) -> Option<i32> {
-    role.minimum_session_token_size
-        .and_then(|bytes| i32::try_from(bytes).ok())
+    role.minimum_session_token_size.and_then(|bytes| i32::try_from(bytes).ok())
 }
 
 /// The text of the first `<name>` element, if the body is one that has it.
@@ -519,10 +470,7 @@ fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
 
 /// What an attacker may not use to forge a log line.
 fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MESSAGE_LIMIT)
-        .collect()
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()
 }
 
 fn first_line(text: &str) -> String {

@@ -130,11 +130,7 @@ impl<'a> Reader<'a> {
         &mut self,
         some: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<Option<T>> {
-        if self.flag()? {
-            some(self).map(Some)
-        } else {
-            Some(None)
-        }
+        if self.flag()? { some(self).map(Some) } else { Some(None) }
     }
 }
 
@@ -148,10 +144,7 @@ mod tests {
         for number in 0..1000 {
             out.u32(number);
         }
-        let mut reader = Reader {
-            rest: &out.0,
-            length: out.0.len(),
-        };
+        let mut reader = Reader { rest: &out.0, length: out.0.len() };
         for number in 0..1000 {
             assert_eq!(reader.u32(), Some(number));
         }

@@ -23,42 +23,23 @@ pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
         out,
         "roletap_credentials_expiry_timestamp_seconds",
         "When the credentials in hand end.",
-        &|slot| {
-            slot.state()
-                .credentials()
-                .map(|credentials| seconds(credentials.expires_at()))
-        },
+        &|slot| slot.state().credentials().map(|credentials| seconds(credentials.expires_at())),
     );
     gauge(
         out,
         "roletap_credentials_issued_timestamp_seconds",
         "When the credentials in hand were issued.",
-        &|slot| {
-            slot.state()
-                .credentials()
-                .map(|credentials| seconds(credentials.issued_at()))
-        },
+        &|slot| slot.state().credentials().map(|credentials| seconds(credentials.issued_at())),
     );
     gauge(
         out,
         "roletap_next_attempt_timestamp_seconds",
         "When the next attempt is due.",
-        &|slot| {
-            Some(seconds(
-                slot.state().next_attempt(scene.now).max(UNIX_EPOCH),
-            ))
-        },
+        &|slot| Some(seconds(slot.state().next_attempt(scene.now).max(UNIX_EPOCH))),
     );
-    gauge(
-        out,
-        "roletap_session_token_bytes",
-        "Size of the session token in hand.",
-        &|slot| {
-            slot.state()
-                .credentials()
-                .map(|credentials| credentials.session_token_bytes() as f64)
-        },
-    );
+    gauge(out, "roletap_session_token_bytes", "Size of the session token in hand.", &|slot| {
+        slot.state().credentials().map(|credentials| credentials.session_token_bytes() as f64)
+    });
     gauge(
         out,
         "roletap_session_token_utilization_ratio",
@@ -70,12 +51,7 @@ pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
                 .map(|percent| f64::from(percent) / 100.0)
         },
     );
-    family(
-        out,
-        "roletap_refresh_attempts_total",
-        "counter",
-        "Concluded attempts by outcome.",
-    );
+    family(out, "roletap_refresh_attempts_total", "counter", "Concluded attempts by outcome.");
     for slot in slots() {
         let mut line = |outcome: &str, count: u64| {
             let _ = writeln!(
@@ -89,16 +65,10 @@ pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
             line(outcome(Some(*class)), count.load(Ordering::Relaxed));
         }
     }
-    family(
-        out,
-        "roletap_vend_requests_total",
-        "counter",
-        "Requests for credentials by result.",
-    );
+    family(out, "roletap_vend_requests_total", "counter", "Requests for credentials by result.");
     let mut tallies = |role: &str, counts: &Counts, about_a_role: bool| {
-        for result in VendResult::ALL
-            .iter()
-            .filter(|result| result.is_about_a_role() == about_a_role)
+        for result in
+            VendResult::ALL.iter().filter(|result| result.is_about_a_role() == about_a_role)
         {
             let count = counts.tally(*result).count.load(Ordering::Relaxed);
             let _ = writeln!(

@@ -94,16 +94,10 @@ impl BucketName {
             return Err(Refused::new(format!("holds {odd:?}"), EXPECTED));
         }
         if !(3..=63).contains(&text.len()) {
-            return Err(Refused::new(
-                format!("has {} characters", text.len()),
-                EXPECTED,
-            ));
+            return Err(Refused::new(format!("has {} characters", text.len()), EXPECTED));
         }
         if text.starts_with(['.', '-']) || text.ends_with(['.', '-']) || text.contains("..") {
-            return Err(Refused::new(
-                "has a dot or a dash where none may be",
-                EXPECTED,
-            ));
+            return Err(Refused::new("has a dot or a dash where none may be", EXPECTED));
         }
         if text.contains("--") && (text.ends_with("--x-s3") || text.ends_with("-s3alias")) {
             return Err(Refused::new(
@@ -144,9 +138,8 @@ impl Prefix {
         if bare.ends_with('/') || bare.contains("//") {
             return Err(Refused::new("has an empty step", "remove one slash"));
         }
-        if let Some(odd) = bare
-            .chars()
-            .find(|c| matches!(c, '*' | '?' | '$' | '{' | '}') || c.is_control())
+        if let Some(odd) =
+            bare.chars().find(|c| matches!(c, '*' | '?' | '$' | '{' | '}') || c.is_control())
         {
             return Err(Refused::new(
                 format!("holds {odd:?}"),
@@ -227,10 +220,7 @@ mod tests {
             ("ab", "has 2 characters"),
             ("-orders", "has a dot or a dash where none may be"),
             ("or..ders", "has a dot or a dash where none may be"),
-            (
-                "orders--use1-az4--x-s3",
-                "is a directory bucket or an access point",
-            ),
+            ("orders--use1-az4--x-s3", "is a directory bucket or an access point"),
         ] {
             assert_eq!(BucketName::parse(bad).unwrap_err().what, what, "{bad}");
         }
@@ -238,22 +228,9 @@ mod tests {
 
     #[test]
     fn prefixes_are_no_patterns() {
-        assert_eq!(
-            Prefix::parse("exports/orders/").unwrap().to_string(),
-            "exports/orders"
-        );
+        assert_eq!(Prefix::parse("exports/orders/").unwrap().to_string(), "exports/orders");
         assert_eq!(Prefix::parse("a b/é").unwrap().to_string(), "a b/é");
-        for bad in [
-            "",
-            "/",
-            "/exports",
-            "a//b",
-            "a//",
-            "a*",
-            "a?",
-            "${aws:username}",
-            "a\nb",
-        ] {
+        for bad in ["", "/", "/exports", "a//b", "a//", "a*", "a?", "${aws:username}", "a\nb"] {
             assert!(Prefix::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -261,25 +238,13 @@ mod tests {
     #[test]
     fn keys_are_of_the_partition_and_no_aliases() {
         let key = "arn:aws-cn:kms:cn-north-1:111122223333:key/0f1e-2d";
-        assert_eq!(
-            KmsKey::parse(key, "aws-cn").unwrap().account_id(),
-            "111122223333"
-        );
+        assert_eq!(KmsKey::parse(key, "aws-cn").unwrap().account_id(), "111122223333");
         for (bad, what) in [
             (key, "is of the partition `aws-cn`"),
             ("0f1e-2d", "is not the ARN of a KMS key"),
-            (
-                "arn:aws:kms:eu-central-1:111122223333:alias/orders",
-                "is an alias",
-            ),
-            (
-                "arn:aws:kms:eu-central-1:111122223333:key/*",
-                "is not the ARN of one KMS key",
-            ),
-            (
-                "arn:aws:kms:*:111122223333:key/a",
-                "is not the ARN of one KMS key",
-            ),
+            ("arn:aws:kms:eu-central-1:111122223333:alias/orders", "is an alias"),
+            ("arn:aws:kms:eu-central-1:111122223333:key/*", "is not the ARN of one KMS key"),
+            ("arn:aws:kms:*:111122223333:key/a", "is not the ARN of one KMS key"),
         ] {
             assert_eq!(KmsKey::parse(bad, "aws").unwrap_err().what, what, "{bad}");
         }

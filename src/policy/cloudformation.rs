@@ -42,10 +42,7 @@ pub(super) fn template(policy: &Policy<'_>) -> String {
             (id, "AWS::IAM::ManagedPolicy", properties)
         }
     };
-    let resource = Node::map([
-        ("Type", Node::text(kind)),
-        ("Properties", Node::map(properties)),
-    ]);
+    let resource = Node::map([("Type", Node::text(kind)), ("Properties", Node::map(properties))]);
     let template = Node::map([
         ("AWSTemplateFormatVersion", Node::text("2010-09-09")),
         ("Resources", Node::map([(id, resource)])),
@@ -79,11 +76,7 @@ fn attachment(principal: &Principal) -> Option<(&'static str, Node)> {
 
 /// Letters and digits, each word with a capital.
 fn logical_id(role: &Role, kind: &str) -> String {
-    let words = role
-        .name
-        .as_str()
-        .split(['.', '_', '-'])
-        .filter(|word| !word.is_empty());
+    let words = role.name.as_str().split(['.', '_', '-']).filter(|word| !word.is_empty());
     let mut id = String::new();
     for word in words {
         let (first, rest) = word.split_at(1);

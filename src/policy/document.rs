@@ -78,11 +78,7 @@ impl Condition {
     }
 
     fn new(operator: &'static str, key: &'static str, values: &[&str]) -> Self {
-        Self {
-            operator,
-            key,
-            values: owned(values),
-        }
+        Self { operator, key, values: owned(values) }
     }
 }
 
@@ -107,10 +103,7 @@ impl Document {
     pub(super) fn tree(&self) -> Node {
         Node::map([
             ("Version", Node::text(VERSION)),
-            (
-                "Statement",
-                Node::List(self.statements.iter().map(statement).collect()),
-            ),
+            ("Statement", Node::List(self.statements.iter().map(statement).collect())),
         ])
     }
 }

@@ -7,20 +7,13 @@ use super::document::{Document, Statement};
 /// `data "aws_iam_policy_document" "LABEL"`.
 pub(super) fn data_source(label: &str, document: &Document) -> String {
     let blocks: Vec<String> = document.statements.iter().map(statement).collect();
-    format!(
-        "data \"aws_iam_policy_document\" \"{label}\" {{\n{}}}\n",
-        blocks.join("\n")
-    )
+    format!("data \"aws_iam_policy_document\" \"{label}\" {{\n{}}}\n", blocks.join("\n"))
 }
 
 /// An identifier of Terraform's.
 pub(super) fn name(text: &str) -> String {
     let name = text.replace('.', "_");
-    if name.starts_with(|c: char| c.is_ascii_digit()) {
-        format!("role_{name}")
-    } else {
-        name
-    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("role_{name}") } else { name }
 }
 
 fn statement(statement: &Statement) -> String {
@@ -36,10 +29,8 @@ fn statement(statement: &Statement) -> String {
     }
     write_arguments(&arguments, 4, &mut out);
     if let Some(principal) = &statement.principal {
-        let arguments = [
-            ("type", quoted("AWS")),
-            ("identifiers", list(std::slice::from_ref(principal), 6)),
-        ];
+        let arguments =
+            [("type", quoted("AWS")), ("identifiers", list(std::slice::from_ref(principal), 6))];
         write_block("principals", &arguments, &mut out);
     }
     for condition in &statement.conditions {
@@ -69,11 +60,7 @@ fn write_arguments(arguments: &[(&str, String)], indent: usize, out: &mut String
         if at > 0 {
             out.push('\n');
         }
-        let width = group
-            .iter()
-            .map(|(name, _)| name.len())
-            .max()
-            .unwrap_or_default();
+        let width = group.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, value) in group {
             let _ = writeln!(out, "{:indent$}{name:width$} = {value}", "");
         }
@@ -96,9 +83,7 @@ fn list(items: &[String], indent: usize) -> String {
 
 /// In Terraform `${` and `%{` begin a template.
 fn quoted(text: &str) -> String {
-    super::document::quoted(text)
-        .replace("${", "$${")
-        .replace("%{", "%%{")
+    super::document::quoted(text).replace("${", "$${").replace("%{", "%%{")
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {

@@ -19,12 +19,9 @@ pub(super) fn of(policy: &Policy<'_>, language: Language) -> String {
         Policy::Bucket { role, bucket } => permissions(role, bucket, &label, language),
     };
     let notes = match policy {
-        Policy::Trust {
-            role,
-            principal,
-            session_names,
-            own,
-        } => notes_on_trust(role, principal, *session_names, *own),
+        Policy::Trust { role, principal, session_names, own } => {
+            notes_on_trust(role, principal, *session_names, *own)
+        }
         Policy::Caller { roles, .. } => notes_on_caller(roles),
         Policy::Bucket { role, bucket } => notes_on_bucket(role, bucket),
     };
@@ -89,10 +86,7 @@ fn trust(role: &Role, label: &str, language: Language) -> String {
         ),
     };
     let account = account(role.request.role_arn.account_id());
-    format!(
-        "Trust policy of {}, for the owner of {account}.\n{how}",
-        role.request.role_arn
-    )
+    format!("Trust policy of {}, for the owner of {account}.\n{how}", role.request.role_arn)
 }
 
 fn caller(
@@ -142,10 +136,9 @@ fn permissions(role: &Role, bucket: &Bucket, label: &str, language: Language) ->
             "In a resource \"aws_iam_role_policy\" of {name}:\n  \
              policy = data.aws_iam_policy_document.{label}.json\n"
         ),
-        Language::CloudFormation => format!(
-            "A managed policy, attached to the role:\n  {}",
-            deploy(label)
-        ),
+        Language::CloudFormation => {
+            format!("A managed policy, attached to the role:\n  {}", deploy(label))
+        }
     };
     let below = match &bucket.prefix {
         Some(prefix) => format!("below {prefix}/ in the bucket {}", bucket.name),
@@ -230,9 +223,7 @@ fn notes_on_bucket(role: &Role, bucket: &Bucket) -> Vec<String> {
             true => "",
             false => ", which is of another account,",
         };
-        notes.push(format!(
-            "The policy of the KMS key{other} has to let the role use it, too."
-        ));
+        notes.push(format!("The policy of the KMS key{other} has to let the role use it, too."));
     }
     notes
 }

@@ -73,9 +73,7 @@ impl RoleArn {
         }
         check_account(account, relaxed)?;
         check_resource(resource)?;
-        Ok(Self {
-            text: text.to_owned(),
-        })
+        Ok(Self { text: text.to_owned() })
     }
 
     /// As configured.
@@ -204,18 +202,12 @@ mod tests {
 
     #[test]
     fn takes_itself_apart() {
-        let arn = RoleArn::parse(
-            "arn:aws-us-gov:iam::111122223333:role/a/b/Orders,x@y",
-            false,
-        )
-        .unwrap();
+        let arn =
+            RoleArn::parse("arn:aws-us-gov:iam::111122223333:role/a/b/Orders,x@y", false).unwrap();
         assert_eq!(arn.partition(), "aws-us-gov");
         assert_eq!(arn.account_id(), "111122223333");
         assert_eq!(arn.role_name(), "Orders,x@y");
-        assert_eq!(
-            arn.to_string(),
-            "arn:aws-us-gov:iam::111122223333:role/a/b/Orders,x@y"
-        );
+        assert_eq!(arn.to_string(), "arn:aws-us-gov:iam::111122223333:role/a/b/Orders,x@y");
     }
 
     #[test]
@@ -230,77 +222,29 @@ mod tests {
     fn says_what_is_wrong() {
         for (text, what) in [
             ("", "is empty"),
-            (
-                " arn:aws:iam::111122223333:role/x",
-                "has blanks at its ends",
-            ),
+            (" arn:aws:iam::111122223333:role/x", "has blanks at its ends"),
             ("orders", "is a bare name, not an ARN"),
             ("role/orders", "is not an ARN"),
             ("arn:aws:iam::111122223333", "stops before the role's name"),
-            (
-                "arn:aws:iam::11112222333:role/x",
-                "has an account of 11 digits",
-            ),
-            (
-                "arn:aws:iam::1111222233334:role/x",
-                "has an account of 13 digits",
-            ),
-            (
-                "arn:aws:iam::1111-2222-3333:role/x",
-                "names the account `1111-2222-3333`",
-            ),
-            (
-                "arn:aws:iam::111122223333:user/x",
-                "names a user, not a role",
-            ),
-            (
-                "arn:aws:iam::111122223333:root",
-                "names a whole account, not a role",
-            ),
-            (
-                "arn:aws:iam::111122223333:role/",
-                "has no role name after `role/`",
-            ),
-            (
-                "arn:aws:iam::111122223333:role//x",
-                "has an empty step in its path",
-            ),
+            ("arn:aws:iam::11112222333:role/x", "has an account of 11 digits"),
+            ("arn:aws:iam::1111222233334:role/x", "has an account of 13 digits"),
+            ("arn:aws:iam::1111-2222-3333:role/x", "names the account `1111-2222-3333`"),
+            ("arn:aws:iam::111122223333:user/x", "names a user, not a role"),
+            ("arn:aws:iam::111122223333:root", "names a whole account, not a role"),
+            ("arn:aws:iam::111122223333:role/", "has no role name after `role/`"),
+            ("arn:aws:iam::111122223333:role//x", "has an empty step in its path"),
             ("arn:aws:iam::111122223333:role/a b", "holds a blank"),
-            (
-                "arn:aws:iam::111122223333:role/a:b",
-                "has `:` (U+003A) in the role's name",
-            ),
-            (
-                "arn:AWS:iam::111122223333:role/x",
-                "names the partition `AWS`",
-            ),
-            (
-                "arn:aws:iam:eu-west-1:111122223333:role/x",
-                "names the region `eu-west-1`",
-            ),
+            ("arn:aws:iam::111122223333:role/a:b", "has `:` (U+003A) in the role's name"),
+            ("arn:AWS:iam::111122223333:role/x", "names the partition `AWS`"),
+            ("arn:aws:iam:eu-west-1:111122223333:role/x", "names the region `eu-west-1`"),
             ("arn:aws:s3:::bucket", "names the service `s3`, not `iam`"),
-            (
-                "urn:aws:iam::111122223333:role/x",
-                "does not begin with `arn:`",
-            ),
+            ("urn:aws:iam::111122223333:role/x", "does not begin with `arn:`"),
         ] {
-            assert_eq!(
-                RoleArn::parse(text, false).unwrap_err().what,
-                what,
-                "{text}"
-            );
+            assert_eq!(RoleArn::parse(text, false).unwrap_err().what, what, "{text}");
         }
-        let session = RoleArn::parse(
-            "arn:aws:sts::111122223333:assumed-role/Orders/i-0abc",
-            false,
-        )
-        .unwrap_err();
-        assert!(
-            session
-                .expected
-                .contains("arn:aws:iam::111122223333:role/Orders"),
-            "{session}"
-        );
+        let session = RoleArn::parse("arn:aws:sts::111122223333:assumed-role/Orders/i-0abc", false)
+            .unwrap_err();
+        assert!(session.expected.contains("arn:aws:iam::111122223333:role/Orders"), "{session}");
     }
 
     #[test]

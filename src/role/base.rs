@@ -92,10 +92,7 @@ pub struct Source {
 impl Source {
     /// What is used where nothing is configured: the chain, under the name `default`.
     pub fn default_chain() -> Self {
-        Self {
-            name: SourceName(SourceName::DEFAULT.to_owned()),
-            origin: Origin::Chain,
-        }
+        Self { name: SourceName(SourceName::DEFAULT.to_owned()), origin: Origin::Chain }
     }
 }
 
@@ -166,9 +163,9 @@ impl fmt::Display for Origin {
                 identity.role_arn
             ),
             Self::InstanceMetadata { endpoint: None } => f.write_str("instance metadata"),
-            Self::InstanceMetadata {
-                endpoint: Some(endpoint),
-            } => write!(f, "instance metadata at {endpoint}"),
+            Self::InstanceMetadata { endpoint: Some(endpoint) } => {
+                write!(f, "instance metadata at {endpoint}")
+            }
             Self::Process(command) => write!(f, "the command {}", command.program()),
             Self::KeyFiles { access_key_id, .. } => {
                 write!(f, "the key in {}", access_key_id.display())

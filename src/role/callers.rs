@@ -39,9 +39,7 @@ impl Callers {
     /// The keys that demand something.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         let users = self.users.is_some().then_some("allow_users");
-        users
-            .into_iter()
-            .chain(self.units.is_some().then_some("allow_units"))
+        users.into_iter().chain(self.units.is_some().then_some("allow_units"))
     }
 }
 

@@ -48,10 +48,7 @@ impl CredentialsFile {
         if text.chars().any(char::is_control) {
             return refuse("holds a control character");
         }
-        if path
-            .components()
-            .any(|part| matches!(part, Component::ParentDir))
-        {
+        if path.components().any(|part| matches!(part, Component::ParentDir)) {
             return refuse("holds `..`");
         }
         match path.file_name() {
@@ -79,16 +76,11 @@ impl ProfileName {
             let what = format!("is `{text}`, which not every SDK takes for a profile");
             return Err(Refused::new(what, "expected another name"));
         }
-        let odd = text
-            .chars()
-            .find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
+        let odd = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
         match odd {
             Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected)),
             None if (1..=64).contains(&text.len()) => Ok(Self(text.to_owned())),
-            None => Err(Refused::new(
-                format!("has {} characters", text.len()),
-                expected,
-            )),
+            None => Err(Refused::new(format!("has {} characters", text.len()), expected)),
         }
     }
 
@@ -104,11 +96,9 @@ mod tests {
 
     #[test]
     fn a_path_is_absolute_and_can_be_compared() {
-        for (text, path) in [
-            ("/run/a", "/run/a"),
-            ("/run//./a", "/run/a"),
-            ("/run/a.b c", "/run/a.b c"),
-        ] {
+        for (text, path) in
+            [("/run/a", "/run/a"), ("/run//./a", "/run/a"), ("/run/a.b c", "/run/a.b c")]
+        {
             assert_eq!(CredentialsFile::path(text).unwrap(), Path::new(path));
         }
         let long = format!("/run/{}", "x".repeat(201));
@@ -127,18 +117,9 @@ mod tests {
         for good in ["Default", "DEFAULTS"] {
             assert!(ProfileName::parse(good).is_ok(), "{good:?}");
         }
-        for bad in [
-            "DEFAULT",
-            "__proto__",
-            "",
-            "a b",
-            "a]",
-            "a\n[b]",
-            "é",
-            "a=b",
-            "#a",
-            &"x".repeat(65),
-        ] {
+        for bad in
+            ["DEFAULT", "__proto__", "", "a b", "a]", "a\n[b]", "é", "a=b", "#a", &"x".repeat(65)]
+        {
             assert!(ProfileName::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -79,10 +79,7 @@ impl Fields {
                 self.add(["role"]);
                 self.0.update(RequestIdentity::of(&parent.request).0);
             }
-            Base::Token(TokenIdentity {
-                token_file,
-                provider_id,
-            }) => {
+            Base::Token(TokenIdentity { token_file, provider_id }) => {
                 self.add(["token"]);
                 self.paths([Some(token_file)]);
                 self.add(provider_id.iter().map(String::as_str));
@@ -95,19 +92,11 @@ impl Fields {
         match origin {
             Origin::Chain => self.add(["chain"]),
             Origin::Environment => self.add(["environment"]),
-            Origin::Profile {
-                name,
-                config_file,
-                shared_credentials_file,
-            } => {
+            Origin::Profile { name, config_file, shared_credentials_file } => {
                 self.add(["profile", name]);
                 self.paths([config_file.as_ref(), shared_credentials_file.as_ref()]);
             }
-            Origin::WebIdentity(WebIdentity {
-                token_file,
-                role_arn,
-                session_name,
-            }) => {
+            Origin::WebIdentity(WebIdentity { token_file, role_arn, session_name }) => {
                 self.add(["web identity", role_arn.as_str(), session_name.as_str()]);
                 self.paths([Some(token_file)]);
             }
@@ -116,17 +105,9 @@ impl Fields {
                 self.add(endpoint.iter().map(String::as_str));
             }
             Origin::Process(command) => self.add(["process", command.as_str()]),
-            Origin::KeyFiles {
-                access_key_id,
-                secret_access_key,
-                session_token,
-            } => {
+            Origin::KeyFiles { access_key_id, secret_access_key, session_token } => {
                 self.add(["key files"]);
-                self.paths([
-                    Some(access_key_id),
-                    Some(secret_access_key),
-                    session_token.as_ref(),
-                ]);
+                self.paths([Some(access_key_id), Some(secret_access_key), session_token.as_ref()]);
             }
         }
     }
@@ -165,10 +146,8 @@ mod tests {
             tables if tables.contains("[role.") => (text, "\"role.p\""),
             _ => (text, "\"s\""),
         };
-        let sources = vec![crate::config::Source::text(
-            "roletap.toml",
-            format!("{text}{source}\n"),
-        )];
+        let sources =
+            vec![crate::config::Source::text("roletap.toml", format!("{text}{source}\n"))];
         let host = crate::config::FixedHost::default();
         let config = crate::config::Config::parse(sources, &host)
             .unwrap_or_else(|report| panic!("{}", report.render("", false)))
@@ -201,10 +180,7 @@ mod tests {
                 assert!(of_last(one) != of_last(other), "{one} and {other}");
             }
         }
-        assert!(
-            of_last("[source.s]") == of_last(""),
-            "a name is no identity"
-        );
+        assert!(of_last("[source.s]") == of_last(""), "a name is no identity");
         assert!(of_last(&format!("{parent}\nrequired = false")) == of_last(parent));
     }
 

@@ -20,10 +20,7 @@ pub struct CallerIdentity {
 impl CallerIdentity {
     /// Takes apart the `Arn` of an answer. Emulators leave the account out.
     pub fn parse(arn: &str) -> Result<Self, Refused> {
-        Ok(Self {
-            arn: arn.to_owned(),
-            principal: Principal::parse(arn, true)?,
-        })
+        Ok(Self { arn: arn.to_owned(), principal: Principal::parse(arn, true)? })
     }
 
     /// As STS named us: for a role it is the ARN of the session.
@@ -112,12 +109,7 @@ impl Principal {
         }
         check_account(account, relaxed)?;
         let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));
-        let as_it_is = |kind| {
-            Ok(Self {
-                arn: text.to_owned(),
-                kind,
-            })
-        };
+        let as_it_is = |kind| Ok(Self { arn: text.to_owned(), kind });
         match (service, kind) {
             ("iam", "root") if name.is_empty() => as_it_is(PrincipalKind::Account),
             ("iam", "user") if is_path_and_name(name) => as_it_is(PrincipalKind::User),
@@ -254,26 +246,11 @@ mod tests {
             ("444455556666", "is a whole account"),
             ("", "is not the ARN of a principal"),
             ("sinks", "is not the ARN of a principal"),
-            (
-                "arn:aws:iam::444455556666:user/*",
-                "names neither a role nor a user",
-            ),
-            (
-                "arn:aws:iam::444455556666:user/",
-                "names neither a role nor a user",
-            ),
-            (
-                "arn:aws:iam::444455556666:group/x",
-                "names neither a role nor a user",
-            ),
-            (
-                "arn:aws:iam::444455556666:role/*",
-                "has `*` (U+002A) in the role's name",
-            ),
-            (
-                "arn:aws:iam::44445555666:user/x",
-                "has an account of 11 digits",
-            ),
+            ("arn:aws:iam::444455556666:user/*", "names neither a role nor a user"),
+            ("arn:aws:iam::444455556666:user/", "names neither a role nor a user"),
+            ("arn:aws:iam::444455556666:group/x", "names neither a role nor a user"),
+            ("arn:aws:iam::444455556666:role/*", "has `*` (U+002A) in the role's name"),
+            ("arn:aws:iam::44445555666:user/x", "has an account of 11 digits"),
             ("arn:aws:iam:::user/x", "has no account"),
             ("arn:aws:iam::444455556666:user/a b", "holds a blank"),
             ("arn:aws:iam::444455556666:user/a\nb", "holds a line break"),
@@ -282,20 +259,14 @@ mod tests {
                 "arn:aws:sts::444455556666:assumed-role/Sinks",
                 "names a session without a role's name and its own",
             ),
-            (
-                "arn:evil:iam::444455556666:user/x",
-                "names the partition `evil`",
-            ),
+            ("arn:evil:iam::444455556666:user/x", "names the partition `evil`"),
         ] {
             let refused = Principal::parse(text, false).unwrap_err();
             assert_eq!(refused.what, what, "{text:?}");
         }
         let sso = "arn:aws:sts::444455556666:assumed-role/AWSReservedSSO_Admin_0123/bob";
         let caveat = Principal::parse(sso, false).unwrap().caveat().unwrap();
-        assert!(
-            caveat.contains("aws-reserved/sso.amazonaws.com/"),
-            "{caveat}"
-        );
+        assert!(caveat.contains("aws-reserved/sso.amazonaws.com/"), "{caveat}");
     }
 
     #[test]

@@ -60,10 +60,7 @@ pub struct Readiness {
 impl Readiness {
     /// Ready at [`START_DEADLINE`] from now at the latest.
     pub fn new() -> Self {
-        Self {
-            deadline: Instant::now() + START_DEADLINE,
-            stopping: AtomicBool::new(false),
-        }
+        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
     }
 
     /// Not ready any more, for good.
@@ -158,9 +155,8 @@ impl Admin {
         if !self.serves_others && guard::direct(head, &[]).is_none() {
             return reply::refusal(&Refusal::Forbidden);
         }
-        if let Some(role) = path
-            .strip_prefix("/roles/")
-            .and_then(|rest| rest.strip_suffix("/refresh"))
+        if let Some(role) =
+            path.strip_prefix("/roles/").and_then(|rest| rest.strip_suffix("/refresh"))
         {
             return if method == Method::POST {
                 self.refresh(role)
@@ -176,10 +172,7 @@ impl Admin {
             "/readyz" => self.readyz(),
             "/metrics" => reply::metrics(self.metrics.render(&self.scene(&self.slots.load()))),
             "/roles" => reply::document(serde_json::to_vec(&self.overview()).unwrap_or_default()),
-            _ => match path
-                .strip_prefix("/readyz/")
-                .map(|role| self.slots.find(role))
-            {
+            _ => match path.strip_prefix("/readyz/").map(|role| self.slots.find(role)) {
                 Some(Some(slot)) => {
                     let now = self.clock.now();
                     let state = slot.state();
@@ -199,11 +192,7 @@ impl Admin {
         let ready = self.readiness.is_ready(&self.slots);
         let mut body = String::from(if ready { "ready\n" } else { "not ready\n" });
         for slot in self.slots.load().slots.values() {
-            body.push_str(&format!(
-                "{} {}\n",
-                slot.role.name,
-                slot.state().phase(now).as_str()
-            ));
+            body.push_str(&format!("{} {}\n", slot.role.name, slot.state().phase(now).as_str()));
         }
         reply::text(ready, body)
     }
@@ -256,11 +245,7 @@ impl Admin {
                 .into_iter()
                 .map(|(source, status)| source_view(&source, status, scene.now))
                 .collect(),
-            roles: table
-                .slots
-                .values()
-                .map(|slot| role_view(slot, scene.now))
-                .collect(),
+            roles: table.slots.values().map(|slot| role_view(slot, scene.now)).collect(),
         }
     }
 }
@@ -294,9 +279,7 @@ fn source_view(source: &Source, status: Option<Status>, now: SystemTime) -> Sour
         identity: status
             .and_then(|status| status.identity.as_ref())
             .map(|identity| identity.arn().to_owned()),
-        last_error: status
-            .and_then(|status| status.error.as_ref())
-            .map(ToString::to_string),
+        last_error: status.and_then(|status| status.error.as_ref()).map(ToString::to_string),
     }
 }
 

@@ -8,21 +8,14 @@ use http::request;
 
 /// `None` if the request was forwarded, made by a browser, or names a foreign host; else its token, if it has one.
 pub fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [u8]>> {
-    if head
-        .uri
-        .authority()
-        .is_some_and(|authority| !is_ours(authority.host(), hosts))
-    {
+    if head.uri.authority().is_some_and(|authority| !is_ours(authority.host(), hosts)) {
         return None;
     }
     let mut token = None;
     for (name, value) in &head.headers {
         match name.as_str() {
             "authorization" => token = Some(bare(value.as_bytes())),
-            "host"
-                if value
-                    .to_str()
-                    .is_ok_and(|host| is_ours(without_port(host), hosts)) => {}
+            "host" if value.to_str().is_ok_and(|host| is_ours(without_port(host), hosts)) => {}
             "host" | "origin" | "forwarded" => return None,
             name if name.starts_with("x-forwarded-") || name.starts_with("sec-fetch-") => {
                 return None;
@@ -38,10 +31,7 @@ fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
     if host == "127.0.0.1" {
         return true;
     }
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match host.parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback() || hosts.contains(&ip) || CONTAINER_ENDPOINTS.contains(&host),
         Err(_) => host.eq_ignore_ascii_case("localhost"),

@@ -63,12 +63,7 @@ pub struct Settings {
 impl Settings {
     /// Of a front that has just been started.
     pub fn new(role: RoleName, without_session: bool, region: Option<String>) -> Self {
-        Self {
-            role,
-            without_session,
-            region,
-            before: None,
-        }
+        Self { role, without_session, region, before: None }
     }
 }
 
@@ -113,9 +108,7 @@ impl Front {
         }
         let settings = self.settings.load();
         let session = head.headers.get(SESSION_HEADER).map(HeaderValue::as_bytes);
-        if !session.map_or(settings.without_session, |text| {
-            self.session.opens(text, now)
-        }) {
+        if !session.map_or(settings.without_session, |text| self.session.opens(text, now)) {
             return Ruling::Refused(VendResult::Unauthorized, Refusal::NoSession);
         }
         self.served(&settings, slots, path)

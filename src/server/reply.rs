@@ -74,19 +74,13 @@ pub fn imds_credentials(credentials: &Credentials, role: &Role) -> Reply {
 /// 200: a session token of instance metadata. The SDK for Rust wants to read again how long it lives.
 pub fn session(token: &str, seconds: u32) -> Reply {
     let mut reply = metadata(token.to_owned());
-    reply
-        .headers_mut()
-        .insert(LIFETIME_HEADER, HeaderValue::from(seconds));
+    reply.headers_mut().insert(LIFETIME_HEADER, HeaderValue::from(seconds));
     reply
 }
 
 /// 200: a word of instance metadata, as it is.
 pub fn metadata(word: String) -> Reply {
-    with_type(
-        StatusCode::OK,
-        HeaderValue::from_static("text/plain"),
-        Bytes::from(word),
-    )
+    with_type(StatusCode::OK, HeaderValue::from_static("text/plain"), Bytes::from(word))
 }
 
 /// 200: of the instance identity document, what clients read in it to learn where they are.
@@ -103,13 +97,8 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         Refusal::Pending(_) => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Refusal::Unavailable {
-            next_attempt_in, ..
-        } => {
-            headers.insert(
-                RETRY_AFTER,
-                HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)),
-            );
+        Refusal::Unavailable { next_attempt_in, .. } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)));
         }
         Refusal::MethodNotAllowed => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -143,16 +132,8 @@ pub fn too_slow() -> Vec<u8> {
 
 /// The admin endpoint's plain text.
 pub fn text(well: bool, body: String) -> Reply {
-    let status = if well {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    with_type(
-        status,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-        Bytes::from(body),
-    )
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    with_type(status, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from(body))
 }
 
 /// The admin endpoint's metrics.

@@ -128,28 +128,23 @@ impl Vend {
 
     /// How long a request may wait for a pending role, from now on.
     pub fn set_pending_wait(&self, wait: Duration) {
-        self.pending_wait.store(
-            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        self.pending_wait
+            .store(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The answer, now.
     fn answer(&self, head: &request::Parts, connection: &Connection, now: SystemTime) -> Answer {
         let (ruling, show): (_, Show) = match &self.door {
-            Door::Token(hosts) => (self.by_token(hosts, head, now), |credentials, _| {
-                reply::credentials(credentials)
-            }),
+            Door::Token(hosts) => {
+                (self.by_token(hosts, head, now), |credentials, _| reply::credentials(credentials))
+            }
             Door::Imds(front) => (front.rule(&self.slots, head, now), reply::imds_credentials),
         };
         Answer::Verdict(match ruling {
             Ruling::Aside(reply) => return Answer::Aside(reply),
-            Ruling::Refused(result, refusal) => Verdict {
-                slot: None,
-                result,
-                reply: reply::refusal(&refusal),
-                credentials: None,
-            },
+            Ruling::Refused(result, refusal) => {
+                Verdict { slot: None, result, reply: reply::refusal(&refusal), credentials: None }
+            }
             Ruling::Role(slot) => {
                 let (result, reply, credentials) = match self.admit(&slot, connection) {
                     Ok(consumer) => {
@@ -167,12 +162,7 @@ impl Vend {
                         (VendResult::CallerNotAllowed, reply::refusal(&refusal), None)
                     }
                 };
-                Verdict {
-                    slot: Some(slot),
-                    result,
-                    reply,
-                    credentials,
-                }
+                Verdict { slot: Some(slot), result, reply, credentials }
             }
         })
     }
@@ -230,12 +220,9 @@ impl Vend {
         let unknown = self.metrics.unknown_role();
         let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
         let role = verdict.slot.as_ref().map(|slot| &slot.role.name);
-        self.metrics
-            .answered(counts, verdict.result, started.elapsed());
-        let credentials = verdict
-            .credentials
-            .as_deref()
-            .map(|held| (held.access_key_id(), held.expires_at()));
+        self.metrics.answered(counts, verdict.result, started.elapsed());
+        let credentials =
+            verdict.credentials.as_deref().map(|held| (held.access_key_id(), held.expires_at()));
         self.audit.decided(
             counts.tally(verdict.result),
             role,
@@ -273,14 +260,9 @@ impl Endpoint for Arc<Vend> {
             .flatten()
             .zip(verdict.slot.clone());
         match waiting {
-            None => Answering::Now(Some(
-                self.conclude(verdict, &head, connection, started, now),
-            )),
+            None => Answering::Now(Some(self.conclude(verdict, &head, connection, started, now))),
             Some((permit, slot)) => {
-                Answering::Later(
-                    self.clone()
-                        .wait(slot, permit, head, connection.clone(), started),
-                )
+                Answering::Later(self.clone().wait(slot, permit, head, connection.clone(), started))
             }
         }
     }
@@ -323,11 +305,7 @@ fn of_state(
     let name = || slot.role.name.clone();
     let (result, refusal) = match state.vend(now) {
         Ok(credentials) => {
-            return (
-                VendResult::Vended,
-                show(credentials, &slot.role),
-                Some(credentials.clone()),
-            );
+            return (VendResult::Vended, show(credentials, &slot.role), Some(credentials.clone()));
         }
         Err(Phase::Pending) => (VendResult::Pending, Refusal::Pending(name())),
         Err(phase @ (Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale)) => {
@@ -337,22 +315,11 @@ fn of_state(
             }
             let failures = RoleState::failures(&state);
             if failures.is_some_and(|failures| failures.error.class.needs_a_person()) {
-                (
-                    VendResult::AssumeRoleFailed,
-                    Refusal::AssumeRoleFailed(name()),
-                )
+                (VendResult::AssumeRoleFailed, Refusal::AssumeRoleFailed(name()))
             } else {
-                let next_attempt_in = state
-                    .next_attempt(now)
-                    .duration_since(now)
-                    .unwrap_or_default();
-                (
-                    VendResult::Unavailable,
-                    Refusal::Unavailable {
-                        role: name(),
-                        next_attempt_in,
-                    },
-                )
+                let next_attempt_in =
+                    state.next_attempt(now).duration_since(now).unwrap_or_default();
+                (VendResult::Unavailable, Refusal::Unavailable { role: name(), next_attempt_in })
             }
         }
     };

@@ -84,18 +84,13 @@ impl Issuer for Sts {
             }
             None => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                truth
-                    .skew
-                    .measure(truth.clock.now(), truth.local.now(), true);
+                truth.skew.measure(truth.clock.now(), truth.local.now(), true);
                 *truth.told_at.lock().unwrap() = Instant::now();
                 let serial = truth.serial.fetch_add(1, Ordering::Relaxed);
                 let end = truth.clock.now() + role.duration.as_duration();
                 let grant = super::grant(serial, Some(end));
                 let issued = Credentials::new(&grant, role, truth.server_time.now()).map_err(
-                    |unusable| IssueError {
-                        what: unusable.to_string(),
-                        ..error(Class::Clock)
-                    },
+                    |unusable| IssueError { what: unusable.to_string(), ..error(Class::Clock) },
                 )?;
                 truth
                     .delivered
@@ -120,12 +115,7 @@ pub(super) fn number_of(name: &str) -> usize {
 
 /// Which role, and which version of its request.
 pub(super) fn identity(role: &Role) -> (usize, u32) {
-    let version = role
-        .request
-        .session_name
-        .as_str()
-        .trim_start_matches("version-")
-        .parse();
+    let version = role.request.session_name.as_str().trim_start_matches("version-").parse();
     (number_of(role.name.as_str()), version.unwrap_or(0))
 }
 
@@ -139,11 +129,7 @@ pub(super) fn faults(
     for _ in 0..days * 6 {
         let from = random.u64(..span);
         let length = [30, 600, 1_500, 3 * 3_600][random.usize(..4)];
-        let whom = if random.u8(..4) == 0 {
-            None
-        } else {
-            Some(random.usize(..roles))
-        };
+        let whom = if random.u8(..4) == 0 { None } else { Some(random.usize(..roles)) };
         let fault = match random.u8(..7) {
             0 => Fault::Hangs,
             other => Fault::Answers(Class::ALL[usize::from(other - 1)]),

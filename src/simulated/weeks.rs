@@ -34,10 +34,7 @@ const DISTURBED: Duration = Duration::from_secs(60);
 const TIGHTENED: Duration = Duration::from_secs(180);
 /// The longest wait of any class, and time to get through the queue.
 const RECOVERY: Duration = Duration::from_secs(1_300);
-const LIMITS: Limits = Limits {
-    max_in_flight: 8,
-    max_requests_per_second: 10,
-};
+const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };
 
 /// What a week consists of.
 #[derive(Clone, Copy)]
@@ -62,10 +59,7 @@ struct Tally {
 async fn live(plan: Plan) -> Tally {
     let mut random = Rng::with_seed(plan.seed);
     let local = Wall::new();
-    let clock = Wall {
-        origin: local.origin,
-        step_seconds: Arc::default(),
-    };
+    let clock = Wall { origin: local.origin, step_seconds: Arc::default() };
     let skew = Arc::new(Skew::new());
     let server_time = ServerTime::shared(local.shared(), skew.clone());
     let truth = Arc::new(Truth {
@@ -73,11 +67,7 @@ async fn live(plan: Plan) -> Tally {
         local: local.shared(),
         server_time: server_time.clone(),
         skew,
-        faults: if plan.faults {
-            faults(&mut random, plan.days, plan.roles)
-        } else {
-            Vec::new()
-        },
+        faults: if plan.faults { faults(&mut random, plan.days, plan.roles) } else { Vec::new() },
         serial: AtomicU64::new(0),
         calls: Mutex::default(),
         delivered: Mutex::default(),
@@ -100,23 +90,14 @@ async fn live(plan: Plan) -> Tally {
     let mut current = written(&versions, remaining);
     fleet.reshape(&current.roles, &Tokens::default(), None);
 
-    let mut tally = Tally {
-        faults: truth.faults.len(),
-        ..Tally::default()
-    };
+    let mut tally = Tally { faults: truth.faults.len(), ..Tally::default() };
     let mut disturbed: Option<Instant> = None;
     let mut learned: Option<Instant> = None;
     let mut changed: BTreeMap<usize, Instant> = BTreeMap::new();
     let end = Instant::now() + Duration::from_secs(plan.days * DAY);
     while Instant::now() < end {
         let _ = tokio::time::timeout(STEP, fleet.mend()).await;
-        let told = || {
-            format!(
-                "seed {}, {} s into it",
-                plan.seed,
-                truth.began.elapsed().as_secs()
-            )
-        };
+        let told = || format!("seed {}, {} s into it", plan.seed, truth.began.elapsed().as_secs());
         if plan.faults && random.u32(..700) == 0 {
             disturb(&mut random, &local, &clock);
             disturbed = Some(Instant::now());
@@ -163,19 +144,13 @@ async fn live(plan: Plan) -> Tally {
         let tight = tightened.elapsed() > TIGHTENED
             && truth.unthrottled_since() > RECOVERY
             && (disturbed.is_none() || learned.is_some_and(|at| at.elapsed() > DISTURBED));
-        let quiet = Quiet {
-            changed: &changed,
-            calm,
-            tight,
-        };
+        let quiet = Quiet { changed: &changed, calm, tight };
         check(&truth, &slots, &current, &quiet, &mut tally, &told);
     }
     let calls = truth.calls.lock().unwrap();
     tally.calls = calls.len();
-    let (rate, burst) = (
-        LIMITS.max_requests_per_second as usize,
-        LIMITS.max_requests_per_second as usize,
-    );
+    let (rate, burst) =
+        (LIMITS.max_requests_per_second as usize, LIMITS.max_requests_per_second as usize);
     for (first, at) in calls.iter().enumerate() {
         if let Some(later) = calls.get(first + rate + burst) {
             assert!(
@@ -215,12 +190,7 @@ fn check(
         tally.checks += 1;
         let slot = &table.slots[name];
         let state = slot.state();
-        let delivered = truth
-            .delivered
-            .lock()
-            .unwrap()
-            .get(&identity(role))
-            .copied();
+        let delivered = truth.delivered.lock().unwrap().get(&identity(role)).copied();
         let number = number_of(name.as_str());
         match state.vend(now) {
             Ok(vended) => {
@@ -229,18 +199,10 @@ fn check(
                     "{name} was vended expired: {}",
                     told()
                 );
-                let serial: u64 = vended
-                    .access_key_id()
-                    .trim_start_matches("ASIA")
-                    .parse()
-                    .unwrap();
+                let serial: u64 =
+                    vended.access_key_id().trim_start_matches("ASIA").parse().unwrap();
                 let (newest, _) = delivered.unwrap();
-                assert_eq!(
-                    serial,
-                    newest,
-                    "{name}: another's or an older key: {}",
-                    told()
-                );
+                assert_eq!(serial, newest, "{name}: another's or an older key: {}", told());
             }
             Err(phase) => {
                 assert_ne!(phase, Phase::Fresh, "{}", told());
@@ -254,10 +216,7 @@ fn check(
             }
         }
         let without_fault = truth.quiet_since(number);
-        let settled = quiet
-            .changed
-            .get(&number)
-            .is_none_or(|at| at.elapsed() > RECOVERY)
+        let settled = quiet.changed.get(&number).is_none_or(|at| at.elapsed() > RECOVERY)
             && without_fault > RECOVERY
             && truth.began.elapsed() > RECOVERY;
         if quiet.calm && settled {
@@ -265,10 +224,7 @@ fn check(
                 .vend(now)
                 .map(|vended| vended.expires_at().duration_since(real).unwrap_or_default());
             let left = left.unwrap_or_else(|phase| {
-                panic!(
-                    "{name} is {phase:?} after {without_fault:?} of calm: {}",
-                    told()
-                )
+                panic!("{name} is {phase:?} after {without_fault:?} of calm: {}", told())
             });
             let demanded = role.terms.min_remaining;
             assert!(
@@ -282,10 +238,7 @@ fn check(
 
 /// Every third role demands `remaining`.
 fn written(versions: &BTreeMap<usize, u32>, remaining: Duration) -> Config {
-    let names: Vec<String> = versions
-        .keys()
-        .map(|number| format!("role-{number}"))
-        .collect();
+    let names: Vec<String> = versions.keys().map(|number| format!("role-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut written = config(&names, 3600, "");
     for (number, version) in versions {
@@ -295,11 +248,7 @@ fn written(versions: &BTreeMap<usize, u32>, remaining: Duration) -> Config {
             3600,
             &format!(
                 "role_session_name = \"version-{version}\"\nmin_remaining = \"{}s\"",
-                if number % 3 == 0 {
-                    remaining.as_secs()
-                } else {
-                    0
-                }
+                if number % 3 == 0 { remaining.as_secs() } else { 0 }
             ),
         );
         written.roles.extend(changed.roles);
@@ -327,15 +276,9 @@ fn rewrite(random: &mut Rng, versions: &mut BTreeMap<usize, u32>, most: usize) -
 fn keys(slots: &Slots) -> BTreeMap<String, Option<String>> {
     let table = slots.load();
     let key = |slot: &Arc<crate::slots::Slot>| {
-        slot.state()
-            .credentials()
-            .map(|held| held.access_key_id().to_owned())
+        slot.state().credentials().map(|held| held.access_key_id().to_owned())
     };
-    table
-        .slots
-        .iter()
-        .map(|(name, slot)| (name.to_string(), key(slot)))
-        .collect()
+    table.slots.iter().map(|(name, slot)| (name.to_string(), key(slot))).collect()
 }
 
 /// The local clock is set, or the host sleeps: then every wall moves on and nothing else does.
@@ -362,11 +305,7 @@ fn run(plan: Plan) -> Tally {
 }
 
 fn seeds(default: u64) -> Vec<u64> {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
-    };
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match (number("ROLETAP_SEED"), number("ROLETAP_SEEDS")) {
         (Some(seed), _) => vec![seed],
         (None, Some(count)) => (1_000..1_000 + count).collect(),
@@ -379,12 +318,7 @@ fn the_contract_holds_through_weeks_of_faults() {
     let mut total = Tally::default();
     let (roles, days) = (60, 28);
     for seed in seeds(4) {
-        let tally = run(Plan {
-            seed,
-            roles,
-            days,
-            faults: true,
-        });
+        let tally = run(Plan { seed, roles, days, faults: true });
         total.calls += tally.calls;
         total.checks += tally.checks;
         total.reloads += tally.reloads;
@@ -408,11 +342,6 @@ fn the_contract_holds_through_weeks_of_faults() {
 
 #[test]
 fn thousands_of_roles_stay_fresh_through_two_days() {
-    let tally = run(Plan {
-        seed: 5,
-        roles: 2_000,
-        days: 2,
-        faults: false,
-    });
+    let tally = run(Plan { seed: 5, roles: 2_000, days: 2, faults: false });
     println!("{} calls, {} checks", tally.calls, tally.checks);
 }

@@ -12,9 +12,7 @@ pub struct SourceError {
 impl SourceError {
     /// From a lower-case fragment without secrets.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-        }
+        Self { reason: reason.into() }
     }
 }
 

@@ -40,10 +40,7 @@ pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
     if paths.is_empty() {
         return Ok(Stamps::new());
     }
-    aside(paths.clone(), move || {
-        paths.iter().map(|path| stamp(path)).collect()
-    })
-    .await
+    aside(paths.clone(), move || paths.iter().map(|path| stamp(path)).collect()).await
 }
 
 /// Static keys, one in each file.
@@ -58,13 +55,7 @@ pub(super) async fn keys(
         Some(path) => Some(value(path).await?.to_string()),
         None => None,
     };
-    Ok(Credentials::new(
-        id.as_str(),
-        secret.as_str(),
-        token,
-        None,
-        "files",
-    ))
+    Ok(Credentials::new(id.as_str(), secret.as_str(), token, None, "files"))
 }
 
 /// The one word in a file, without the blanks at its ends.
@@ -72,10 +63,7 @@ pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError>
     let path = path.to_owned();
     aside(vec![path.clone()], move || {
         let refuse = |what: &str| SourceError::new(format!("{} {what}", path.display()));
-        if !std::fs::metadata(&path)
-            .map_err(|error| unreadable(&path, &error))?
-            .is_file()
-        {
+        if !std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.is_file() {
             return Err(refuse("is not a regular file"));
         }
         let mut bytes = Zeroizing::new(Vec::new());
@@ -129,9 +117,7 @@ pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let key = path.clone();
     let changed = move || {
         let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
-        metadata
-            .modified()
-            .map_err(|error| unreadable(&path, &error))
+        metadata.modified().map_err(|error| unreadable(&path, &error))
     };
     aside(vec![key], changed).await.ok()
 }
@@ -151,17 +137,12 @@ fn unreadable(path: &Path, error: &io::Error) -> SourceError {
 fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     match std::fs::metadata(path) {
         // Reading a pipe that nobody writes to would wait for ever.
-        Ok(found) if found.file_type().is_fifo() => Err(SourceError::new(format!(
-            "{} is a pipe, not a file",
-            path.display()
-        ))),
-        Ok(found) => Ok(Some((
-            found.dev(),
-            found.ino(),
-            found.size(),
-            found.mtime(),
-            found.mtime_nsec(),
-        ))),
+        Ok(found) if found.file_type().is_fifo() => {
+            Err(SourceError::new(format!("{} is a pipe, not a file", path.display())))
+        }
+        Ok(found) => {
+            Ok(Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec())))
+        }
         // The load says what that means: many of these files need not be there.
         Err(_) => Ok(None),
     }
@@ -176,34 +157,20 @@ fn paths(origin: &Origin) -> Vec<PathBuf> {
             paths.extend(token);
             paths
         }
-        Origin::Profile {
-            config_file,
-            shared_credentials_file,
-            ..
-        } => shared_files(config_file.as_ref(), shared_credentials_file.as_ref()),
+        Origin::Profile { config_file, shared_credentials_file, .. } => {
+            shared_files(config_file.as_ref(), shared_credentials_file.as_ref())
+        }
         Origin::WebIdentity(identity) => vec![identity.token_file.clone()],
-        Origin::KeyFiles {
-            access_key_id,
-            secret_access_key,
-            session_token,
-        } => [access_key_id, secret_access_key]
-            .into_iter()
-            .chain(session_token)
-            .cloned()
-            .collect(),
+        Origin::KeyFiles { access_key_id, secret_access_key, session_token } => {
+            [access_key_id, secret_access_key].into_iter().chain(session_token).cloned().collect()
+        }
     }
 }
 
 /// Where the SDK looks for the shared files.
 fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<PathBuf> {
     let place = |given: Option<&PathBuf>, variable: &str, name: &str| {
-        let home = || {
-            Some(
-                PathBuf::from(std::env::var_os("HOME")?)
-                    .join(".aws")
-                    .join(name),
-            )
-        };
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws").join(name));
         let named = || std::env::var_os(variable).map(PathBuf::from);
         given.cloned().or_else(named).or_else(home)
     };

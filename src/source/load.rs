@@ -56,22 +56,14 @@ pub(super) async fn load(
     let loaded = match origin {
         Origin::Chain => return chain(&config, outside).await,
         Origin::Environment => environment().await,
-        Origin::Profile {
-            name,
-            config_file,
-            shared_credentials_file,
-        } => {
+        Origin::Profile { name, config_file, shared_credentials_file } => {
             let files = (config_file.as_ref(), shared_credentials_file.as_ref());
             profile(&config, Some(name), files).await
         }
         Origin::WebIdentity(identity) => return trade(identity, outside).await,
         Origin::InstanceMetadata { endpoint } => metadata(&config, endpoint.as_deref()).await,
         Origin::Process(command) => return process::run(command).await,
-        Origin::KeyFiles {
-            access_key_id,
-            secret_access_key,
-            session_token,
-        } => {
+        Origin::KeyFiles { access_key_id, secret_access_key, session_token } => {
             return files::keys(access_key_id, secret_access_key, session_token.as_deref()).await;
         }
     };
@@ -103,12 +95,7 @@ async fn chain(
     outside: &Arc<dyn Outside>,
 ) -> Result<Credentials, SourceError> {
     let mut absent: Vec<String> = Vec::new();
-    for link in [
-        "environment",
-        "profile",
-        "web identity",
-        "instance metadata",
-    ] {
+    for link in ["environment", "profile", "web identity", "instance metadata"] {
         let loaded = match link {
             "environment" => environment().await,
             "profile" => profile(config, None, (None, None)).await,
@@ -130,9 +117,9 @@ async fn environment() -> Result<Credentials, Miss> {
     let provider = EnvironmentVariableCredentialsProvider::new();
     match provider.provide_credentials().await {
         Ok(credentials) => Ok(credentials),
-        Err(CredentialsError::CredentialsNotLoaded(_)) => Err(Miss::Absent(
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set".to_owned(),
-        )),
+        Err(CredentialsError::CredentialsNotLoaded(_)) => {
+            Err(Miss::Absent("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set".to_owned()))
+        }
         Err(error) => Err(Miss::Failed(chain_of(&error))),
     }
 }
@@ -147,9 +134,7 @@ async fn profile(
         .map_err(|error| Miss::Failed(error.to_string()))?;
     let files = profile_files(config_file, credentials_file);
     if let Some(command) = command_of_profile(name, files.as_ref()).await? {
-        return process::run(&command)
-            .await
-            .map_err(|error| Miss::Failed(error.to_string()));
+        return process::run(&command).await.map_err(|error| Miss::Failed(error.to_string()));
     }
     let mut provider = ProfileFileCredentialsProvider::builder()
         .configure(config)
@@ -185,10 +170,7 @@ async fn command_of_profile(
     };
     let mut passed = vec![selected];
     let mut last = profile;
-    while let Some(next) = last
-        .get("source_profile")
-        .filter(|_| last.get("role_arn").is_some())
-    {
+    while let Some(next) = last.get("source_profile").filter(|_| last.get("role_arn").is_some()) {
         let Some(behind) = profiles.get_profile(next) else {
             break;
         };
@@ -265,9 +247,7 @@ async fn token_in_environment(outside: &Arc<dyn Outside>) -> Result<Credentials,
         session_name: SessionName::parse(name.as_deref().unwrap_or(DEFAULT_SESSION_NAME))
             .map_err(|error| refused(format!("AWS_ROLE_SESSION_NAME {error}")))?,
     };
-    trade(&identity, outside)
-        .await
-        .map_err(|error| refused(error.to_string()))
+    trade(&identity, outside).await.map_err(|error| refused(error.to_string()))
 }
 
 async fn trade(

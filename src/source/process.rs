@@ -33,9 +33,7 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
         .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
-    let mut child = child
-        .spawn()
-        .map_err(|error| refuse(format!("cannot be started: {error}")))?;
+    let mut child = child.spawn().map_err(|error| refuse(format!("cannot be started: {error}")))?;
     let group = Group::of(child.id());
     let mut output = Zeroizing::new(Vec::new());
     let finished = async {
@@ -56,10 +54,9 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
         Ok(Ok(None) | Err(_)) | Err(_) => drop(group),
     }
     match finished {
-        Err(_) => Err(refuse(format!(
-            "did not end within {} s, and was killed",
-            TIME_LIMIT.as_secs()
-        ))),
+        Err(_) => {
+            Err(refuse(format!("did not end within {} s, and was killed", TIME_LIMIT.as_secs())))
+        }
         Ok(Err(error)) => Err(refuse(format!("cannot be waited for: {error}"))),
         Ok(Ok(None)) => Err(refuse("printed far too much, and was killed".to_owned())),
         Ok(Ok(Some(status))) if !status.success() => Err(refuse(format!(
@@ -72,11 +69,7 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
 /// `Version: 1`, as AWS documents it. The complaint does not repeat what was printed.
 fn parse(output: &[u8]) -> Result<Credentials, String> {
     let printed: Value = serde_json::from_slice(output).map_err(|error| {
-        format!(
-            "printed no JSON: see line {}, column {}",
-            error.line(),
-            error.column()
-        )
+        format!("printed no JSON: see line {}, column {}", error.line(), error.column())
     })?;
     if printed.get("Version").and_then(Value::as_i64) != Some(1) {
         return Err("printed no `\"Version\": 1`".to_owned());
@@ -89,9 +82,8 @@ fn parse(output: &[u8]) -> Result<Credentials, String> {
     let expires_at = match text("Expiration") {
         None => None,
         Some(end) => {
-            let end: jiff::Timestamp = end
-                .parse()
-                .map_err(|_| "printed an `Expiration` that is no time".to_owned())?;
+            let end: jiff::Timestamp =
+                end.parse().map_err(|_| "printed an `Expiration` that is no time".to_owned())?;
             Some(SystemTime::from(end))
         }
     };
@@ -150,10 +142,7 @@ mod tests {
         for (command, why) in [
             ("echo sentinel", "printed no JSON"),
             ("echo '{\"Version\":2}'", "printed no `\"Version\": 1`"),
-            (
-                "echo '{\"Version\":1,\"AccessKeyId\":\"sentinel\"}'",
-                "printed no `SecretAccessKey`",
-            ),
+            ("echo '{\"Version\":1,\"AccessKeyId\":\"sentinel\"}'", "printed no `SecretAccessKey`"),
             (
                 "echo '{\"Version\":1,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"b\",\"Expiration\":\"sentinel\"}'",
                 "is no time",

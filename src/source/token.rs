@@ -49,11 +49,7 @@ impl Token {
                 LENGTHS.end()
             )));
         }
-        Ok(Self {
-            text,
-            file: path.to_owned(),
-            changed_at: files::changed_at(path).await,
-        })
+        Ok(Self { text, file: path.to_owned(), changed_at: files::changed_at(path).await })
     }
 
     /// The token itself. **Secret**: it goes to STS and nowhere else.
@@ -116,9 +112,7 @@ fn words(value: &Value) -> Option<String> {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+        f.debug_struct("Token").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -145,22 +139,12 @@ mod tests {
 
     #[test]
     fn what_is_no_token_says_nothing() {
-        for text in [
-            "",
-            "opaque",
-            "a.b.c",
-            "..",
-            &token("[]"),
-            &token("nonsense"),
-        ] {
+        for text in ["", "opaque", "a.b.c", "..", &token("[]"), &token("nonsense")] {
             assert_eq!(Claims::read(text), None, "{text}");
         }
         let strange = Claims::read(&token(r#"{"iss":7,"aud":[],"exp":-1,"sub":"a\nb"}"#)).unwrap();
         assert_eq!(strange.subject.as_deref(), Some("ab"));
-        assert_eq!(
-            (strange.issuer, strange.audience, strange.expires_at),
-            (None, None, None)
-        );
+        assert_eq!((strange.issuer, strange.audience, strange.expires_at), (None, None, None));
     }
 
     #[tokio::test]

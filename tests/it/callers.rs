@@ -37,25 +37,11 @@ fn ask_as(daemon: &Daemon, at: SocketAddr, role: &str, uid: u32, first: &str) ->
         "set -e\n{first}\nexec setpriv --reuid {uid} --regid {uid} --clear-groups bash -c 'exec 3<>/dev/tcp/$0/$1; printf %s \"$2\" >&3; cat <&3' \"$@\""
     );
     let mut command = Command::new("bash");
-    command.args([
-        "-c",
-        &script,
-        "bash",
-        &at.ip().to_string(),
-        &at.port().to_string(),
-        &head,
-    ]);
+    command.args(["-c", &script, "bash", &at.ip().to_string(), &at.port().to_string(), &head]);
     command.process_group(0);
     let answer = finish(&mut command);
-    let (head, body) = answer
-        .stdout
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("{answer:?}"));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .expect("a status");
+    let (head, body) = answer.stdout.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
@@ -74,34 +60,22 @@ fn a_role_is_for_its_users_alone() {
         return;
     }
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .role_with("orders", &format!("allow_users = [\"{SINK}\"]"))
-        .role("open")
-        .start();
+    let daemon =
+        with(&sts).role_with("orders", &format!("allow_users = [\"{SINK}\"]")).role("open").start();
     daemon.vended("open");
     daemon.role_when("orders", "is there", |role| role["phase"] == "fresh");
     let at = daemon.vend_address();
     assert_eq!(ask_as(&daemon, at, "orders", SINK, "").0, 200);
-    assert_refused(
-        &ask_as(&daemon, at, "orders", STRANGER, ""),
-        "orders",
-        "user 64001",
-    );
+    assert_refused(&ask_as(&daemon, at, "orders", STRANGER, ""), "orders", "user 64001");
     // Not even for root, which is what kernels once called sockets that nobody holds.
     assert_eq!(daemon.get("orders").status, 403);
     assert_eq!(ask_as(&daemon, at, "open", STRANGER, "").0, 200);
     // Without the token it is no matter who asks.
     assert_eq!(daemon.get_with("orders", "x").status, 401);
     let count = |result| {
-        daemon.metric(
-            "roletap_vend_requests_total",
-            &[("role", "orders"), ("result", result)],
-        )
+        daemon.metric("roletap_vend_requests_total", &[("role", "orders"), ("result", result)])
     };
-    assert_eq!(
-        (count("vended"), count("caller_not_allowed")),
-        (Some(1.0), Some(2.0))
-    );
+    assert_eq!((count("vended"), count("caller_not_allowed")), (Some(1.0), Some(2.0)));
     let line = daemon.logged("\"result\":\"caller_not_allowed\"");
     assert!(line.contains("user 64001"), "{line}");
     assert_eq!(daemon.overview()["callers_known"], true);
@@ -114,17 +88,9 @@ fn consumers_that_are_told_apart_go_stale_apart() {
     }
     let sts = FakeSts::start();
     let users = format!("allow_users = [\"{SINK}\", \"{STRANGER}\"]");
-    let daemon = with(&sts)
-        .role_with("orders", &users)
-        .sessions_of(4)
-        .start();
+    let daemon = with(&sts).role_with("orders", &users).sessions_of(4).start();
     daemon.role_when("orders", "is there", |role| role["phase"] == "fresh");
-    let ask = |uid| {
-        assert_eq!(
-            ask_as(&daemon, daemon.vend_address(), "orders", uid, "").0,
-            200
-        )
-    };
+    let ask = |uid| assert_eq!(ask_as(&daemon, daemon.vend_address(), "orders", uid, "").0, 200);
     ask(STRANGER);
     // While one goes on asking, the other is missed.
     daemon.wait_until("one is stale", |daemon| {
@@ -170,11 +136,7 @@ fn users_are_seen_by_ipv6_and_by_ipv4_to_a_listener_of_both() {
     let six = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, six));
     for at in [six, (Ipv4Addr::LOCALHOST, both).into()] {
         assert_eq!(ask_as(&daemon, at, "orders", SINK, "").0, 200, "{at}");
-        assert_refused(
-            &ask_as(&daemon, at, "orders", STRANGER, ""),
-            "orders",
-            "user 64001",
-        );
+        assert_refused(&ask_as(&daemon, at, "orders", STRANGER, ""), "orders", "user 64001");
     }
 }
 
@@ -187,9 +149,8 @@ impl Group {
         let root = roots.into_iter().find(|root| {
             root.join("cgroup.procs").exists() && root.join("cgroup.controllers").exists()
         });
-        let made = root
-            .map(|root| root.join(name))
-            .filter(|path| std::fs::create_dir(path).is_ok());
+        let made =
+            root.map(|root| root.join(name)).filter(|path| std::fs::create_dir(path).is_ok());
         if made.is_none() {
             println!("SKIPPED: no control group of version 2 can be made here");
         }
@@ -228,10 +189,7 @@ fn a_role_is_for_its_units_alone() {
         .role_with("orders", &format!("allow_units = [\"{}\"]", name("sink")))
         .role_with(
             "both",
-            &format!(
-                "allow_users = [\"{SINK}\"]\nallow_units = [\"{}\"]",
-                name("sink")
-            ),
+            &format!("allow_users = [\"{SINK}\"]\nallow_units = [\"{}\"]", name("sink")),
         )
         .start();
     for role in ["orders", "both"] {
@@ -246,22 +204,10 @@ fn a_role_is_for_its_units_alone() {
             &name("other"),
         );
     }
-    assert_refused(
-        &ask_as(&daemon, at, "orders", SINK, ""),
-        "orders",
-        "no unit",
-    );
+    assert_refused(&ask_as(&daemon, at, "orders", SINK, ""), "orders", "no unit");
     assert_eq!(ask_as(&daemon, at, "both", SINK, &sink.enter()).0, 200);
-    assert_refused(
-        &ask_as(&daemon, at, "both", STRANGER, &sink.enter()),
-        "both",
-        "user 64001",
-    );
-    assert_refused(
-        &ask_as(&daemon, at, "both", SINK, &other.enter()),
-        "both",
-        &name("other"),
-    );
+    assert_refused(&ask_as(&daemon, at, "both", STRANGER, &sink.enter()), "both", "user 64001");
+    assert_refused(&ask_as(&daemon, at, "both", SINK, &other.enter()), "both", &name("other"));
 }
 
 #[test]
@@ -280,20 +226,14 @@ fn a_reload_changes_for_whom_a_role_is_on_connections_that_are_open() {
     assert_eq!(open.answer().status, 200);
     let (we, other) = (Uid::effective().as_raw(), Uid::effective().as_raw() + 1);
     for (uid, status) in [(other, 403), (we, 200), (other, 403)] {
-        daemon
-            .text
-            .set_role("orders", &format!("allow_users = [\"{uid}\"]"));
+        daemon.text.set_role("orders", &format!("allow_users = [\"{uid}\"]"));
         daemon.reload();
         open.send(ask.as_bytes());
         assert_eq!(open.answer().status, status, "{uid}");
     }
     daemon.text.set_role("orders", "");
     daemon.reload();
-    assert_eq!(
-        daemon.key("orders"),
-        key,
-        "the same request to STS: nothing was issued anew"
-    );
+    assert_eq!(daemon.key("orders"), key, "the same request to STS: nothing was issued anew");
 }
 
 /// The kernel would name whoever has the stranger's address here.
@@ -339,12 +279,8 @@ fn a_stranger_in_another_network_namespace_is_not_taken_for_somebody_here() {
     // By the socket that is here, we are seen.
     let mut ours = Connection::to(second.address);
     let token = daemon.token("orders");
-    let ask = request(
-        second.address,
-        "GET",
-        "/v1/credentials/orders",
-        &[("Authorization", &token)],
-    );
+    let ask =
+        request(second.address, "GET", "/v1/credentials/orders", &[("Authorization", &token)]);
     ours.send(ask.as_bytes());
     assert_eq!(ours.answer().status, 200);
 }
@@ -362,27 +298,19 @@ fn whoever_comes_by_a_socket_that_systemd_holds_here_is_seen() {
     daemon.vended("orders");
     daemon.role_when("others", "is there", |role| role["phase"] == "fresh");
     let refused = daemon.get("others");
-    assert_refused(
-        &(refused.status, refused.json()),
-        "others",
-        &format!("user {we}"),
-    );
+    assert_refused(&(refused.status, refused.json()), "others", &format!("user {we}"));
     assert!(!daemon.log().contains("another network namespace"));
 }
 
 #[test]
 fn an_unknown_user_refuses_the_configuration_with_its_place() {
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .role_with("orders", "allow_users = [\"nosuchuser-roletap\"]")
-        .prepare();
+    let daemon = with(&sts).role_with("orders", "allow_users = [\"nosuchuser-roletap\"]").prepare();
     let checked = finish(&mut daemon.command(&["check"]));
     assert_eq!(checked.code, Some(78), "{checked:?}");
-    for part in [
-        "roletap.toml:",
-        "is no user of this host",
-        "allow_users = [\"nosuchuser-roletap\"]",
-    ] {
+    for part in
+        ["roletap.toml:", "is no user of this host", "allow_users = [\"nosuchuser-roletap\"]"]
+    {
         assert!(checked.stderr.contains(part), "{checked:?}");
     }
 }

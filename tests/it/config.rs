@@ -16,10 +16,8 @@ fn root() -> PathBuf {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
 }
@@ -40,15 +38,10 @@ fn host() -> FixedHost {
         ("/var/lib/sink", 0o750, false, 5),
         ("/var/lib/open", 0o757, false, 6),
     ] {
-        let directory = Directory {
-            mode,
-            in_memory,
-            identity: (1, inode),
-        };
+        let directory = Directory { mode, in_memory, identity: (1, inode) };
         host.directories.insert(path.into(), directory);
     }
-    host.env
-        .insert("AWS_SECRET_ACCESS_KEY".into(), "sentinel-from-env".into());
+    host.env.insert("AWS_SECRET_ACCESS_KEY".into(), "sentinel-from-env".into());
     for file in entries(&root().join("files")) {
         let name = Path::new("files").join(file.file_name().unwrap());
         host.files.insert(name, fs::read(file).unwrap());
@@ -62,10 +55,7 @@ fn sources(case: &Path) -> Vec<Source> {
     if case.is_file() {
         return vec![Source::bytes(name, fs::read(case))];
     }
-    let mut sources = vec![Source::bytes(
-        "roletap.toml",
-        fs::read(case.join("roletap.toml")),
-    )];
+    let mut sources = vec![Source::bytes("roletap.toml", fs::read(case.join("roletap.toml")))];
     for file in entries(&case.join("conf.d")) {
         let name = Path::new("conf.d").join(file.file_name().unwrap());
         sources.push(Source::bytes(name, fs::read(file)));
@@ -141,10 +131,7 @@ fn a_report_for_programs_has_the_same_problems() {
     let report = parse("[sts]\nregion = \"eu-central-1\"\nregin = 1\n").unwrap_err();
     let json = refusal_json(&report);
     assert_eq!(json["ok"], false);
-    assert_eq!(
-        json["problems"].as_array().unwrap().len(),
-        report.problems().len()
-    );
+    assert_eq!(json["problems"].as_array().unwrap().len(), report.problems().len());
     let unknown = &json["problems"][1];
     assert_eq!(unknown["file"], "roletap.toml");
     assert_eq!(unknown["line"], 3);
@@ -172,24 +159,15 @@ fn fronts_are_told_to_programs() {
 
 #[test]
 fn the_caller_can_point_at_any_key() {
-    let loaded = parse(&format!(
-        "{MINIMAL}[server]\nlisten = \"127.0.0.1:1\"\n[log]\n"
-    ))
-    .unwrap();
+    let loaded = parse(&format!("{MINIMAL}[server]\nlisten = \"127.0.0.1:1\"\n[log]\n")).unwrap();
     let at = |key: &str| {
         let report = loaded.problem_at(key, "cannot be reloaded", "restart");
         report.position(&report.problems()[0])
     };
-    assert_eq!(
-        at("server.listen"),
-        ("roletap.toml".to_owned(), Some((6, 10)))
-    );
+    assert_eq!(at("server.listen"), ("roletap.toml".to_owned(), Some((6, 10))));
     assert_eq!(at("log.level"), ("roletap.toml".to_owned(), Some((7, 1))));
     assert_eq!(at("admin.listen"), ("roletap.toml".to_owned(), None));
-    assert_eq!(
-        at("role.a.role_arn"),
-        ("roletap.toml".to_owned(), Some((4, 12)))
-    );
+    assert_eq!(at("role.a.role_arn"), ("roletap.toml".to_owned(), Some((4, 12))));
 }
 
 #[test]
@@ -208,12 +186,7 @@ fn files_are_read_from_disk() {
     .unwrap();
     fs::write(dir.path().join("conf.d/p.json"), "{\"Statement\": [{}]}").unwrap();
     let loaded = Config::load(&main).unwrap();
-    let names: Vec<String> = loaded
-        .config
-        .roles
-        .keys()
-        .map(ToString::to_string)
-        .collect();
+    let names: Vec<String> = loaded.config.roles.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["a", "b"]);
 
     fs::write(&main, vec![b'#'; 2 * 1024 * 1024]).unwrap();
@@ -244,12 +217,7 @@ fn every_warning_about_a_role_can_be_accepted() {
 }
 
 fn shipped(name: &str) -> String {
-    fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("config")
-            .join(name),
-    )
-    .unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)).unwrap()
 }
 
 #[test]
@@ -291,9 +259,7 @@ fn the_complete_file_shows_every_key() {
     let report = parse("[server]\nzzzzzz = 1\n[admin]\nzzzzzz = 1\n[log]\nzzzzzz = 1\n[sts]\nzzzzzz = 1\n[source.a]\nzzzzzz = 1\n[imds.a]\nzzzzzz = 1\n[role.a]\nzzzzzz = 1\n").unwrap_err();
     let mut listed = 0;
     for problem in report.problems() {
-        let Some(keys) = problem
-            .hint()
-            .and_then(|hint| hint.strip_prefix("expected one of "))
+        let Some(keys) = problem.hint().and_then(|hint| hint.strip_prefix("expected one of "))
         else {
             continue;
         };
@@ -322,10 +288,7 @@ fn check_sound(bytes: &[u8]) {
         if let (_, Some((line, column))) = report.position(problem) {
             let lines: Vec<&str> = text.split('\n').collect();
             assert!(line <= lines.len(), "line {line} of {}", lines.len());
-            assert!(
-                column <= lines[line - 1].chars().count() + 1,
-                "column {column}: {text}"
-            );
+            assert!(column <= lines[line - 1].chars().count() + 1, "column {column}: {text}");
         }
     }
 }
@@ -346,11 +309,7 @@ fn a_file_with_broken_bytes_is_reported() {
         let mut bytes = complete.clone();
         for _ in 0..random.usize(1..4) {
             let at = random.usize(0..bytes.len());
-            bytes[at] = if random.bool() {
-                random.u8(..)
-            } else {
-                random.u8(b' '..b'~')
-            };
+            bytes[at] = if random.bool() { random.u8(..) } else { random.u8(b' '..b'~') };
         }
         check_sound(&bytes);
     }
@@ -385,11 +344,7 @@ fn a_thousand_roles_are_read_in_a_moment() {
     assert_eq!(loaded.warnings.problems().len(), 1);
 
     let report = parse(&text.replace(":role/", ":user/")).unwrap_err();
-    assert!(
-        report
-            .render("", false)
-            .ends_with("1000 problems in 1 file\n")
-    );
+    assert!(report.render("", false).ends_with("1000 problems in 1 file\n"));
 }
 
 #[test]
@@ -403,26 +358,15 @@ fn a_role_overrides_the_defaults_key_by_key() {
         "[role.c]\nrole_arn = \"arn:aws:iam::111122223333:role/c\"\nunsafe_no_token = false\n",
     );
     let config = parse(text).unwrap().config;
-    let roles: BTreeMap<&str, _> = config
-        .roles
-        .iter()
-        .map(|(name, role)| (name.as_str(), role))
-        .collect();
+    let roles: BTreeMap<&str, _> =
+        config.roles.iter().map(|(name, role)| (name.as_str(), role)).collect();
     let external_id = |name| roles[name].request.external_id.as_ref().unwrap().as_str();
     use roletap::role::TokenSource;
-    assert_eq!(
-        (external_id("a"), external_id("b")),
-        ("everyone", "ws-from-file")
-    );
+    assert_eq!((external_id("a"), external_id("b")), ("everyone", "ws-from-file"));
     assert_eq!(roles["a"].duration.as_secs(), 7200);
     assert_eq!(roles["b"].duration.as_secs(), 3600);
     assert_eq!(roles["a"].token, TokenSource::None);
-    assert_eq!(
-        roles["b"].token,
-        TokenSource::Generated {
-            group: Some("g".to_owned())
-        }
-    );
+    assert_eq!(roles["b"].token, TokenSource::Generated { group: Some("g".to_owned()) });
     assert_eq!(roles["c"].token, TokenSource::Generated { group: None });
     assert!(!roles["a"].required && roles["b"].required);
 }
@@ -430,14 +374,7 @@ fn a_role_overrides_the_defaults_key_by_key() {
 #[test]
 fn only_the_request_decides_whether_credentials_are_kept() {
     let role = |more: &str| {
-        parse(&format!("{MINIMAL}{more}"))
-            .unwrap()
-            .config
-            .roles
-            .values()
-            .next()
-            .unwrap()
-            .clone()
+        parse(&format!("{MINIMAL}{more}")).unwrap().config.roles.values().next().unwrap().clone()
     };
     let base = role("");
     for same in [

@@ -37,16 +37,10 @@ fn parsed(text: &str) -> Read {
     };
     assert!(text.ends_with('\n'), "not whole: {text:?}");
     let value = |line: &str, name: &str| {
-        let value = line
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix(" = "));
-        value
-            .unwrap_or_else(|| panic!("no {name}: {text:?}"))
-            .to_owned()
+        let value = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(" = "));
+        value.unwrap_or_else(|| panic!("no {name}: {text:?}")).to_owned()
     };
-    let header = header
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let header = header.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     Read {
         comment: comment.strip_prefix("# ").expect("a comment").to_owned(),
         profile: header.expect("a header").to_owned(),
@@ -67,9 +61,7 @@ fn lies(path: &Path) -> Option<Read> {
 
 /// What lies there once something does.
 fn written(path: &Path) -> Read {
-    wait_for("the file is written", || {
-        lies(path).ok_or_else(|| "nothing".to_owned())
-    })
+    wait_for("the file is written", || lies(path).ok_or_else(|| "nothing".to_owned()))
 }
 
 fn removed(path: &Path) {
@@ -83,9 +75,7 @@ fn removed(path: &Path) {
 fn holds(path: &Path, key: &str) {
     wait_for("the file follows", || {
         let found = lies(path).map(|read| read.key);
-        (found.as_deref() == Some(key))
-            .then_some(())
-            .ok_or_else(|| format!("{found:?}, not {key}"))
+        (found.as_deref() == Some(key)).then_some(()).ok_or_else(|| format!("{found:?}, not {key}"))
     });
 }
 
@@ -103,9 +93,7 @@ fn named(path: &Path) -> String {
 /// Starts with one role, `orders`, and its file.
 fn filed(setup: Setup, more: &str) -> (Daemon, PathBuf) {
     let path = files(&setup).join("orders");
-    let daemon = setup
-        .role_with("orders", &format!("{}\n{more}", named(&path)))
-        .start();
+    let daemon = setup.role_with("orders", &format!("{}\n{more}", named(&path))).start();
     (daemon, path)
 }
 
@@ -117,13 +105,7 @@ fn count(daemon: &Daemon, outcome: &str) -> Option<f64> {
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("a directory");
     let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -134,9 +116,7 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn what_is_vended_lies_in_the_file_for_its_group() {
     let sts = FakeSts::start();
-    let group = Group::from_gid(nix::unistd::getegid())
-        .expect("groups")
-        .expect("our own");
+    let group = Group::from_gid(nix::unistd::getegid()).expect("groups").expect("our own");
     // As root any group will do, and another one proves more.
     let group = match Group::from_name("daemon") {
         Ok(Some(other)) if Uid::effective().is_root() => other,
@@ -153,19 +133,10 @@ fn what_is_vended_lies_in_the_file_for_its_group() {
     assert_eq!(read.profile, "sinks");
     assert_eq!(
         [&read.key, &read.secret, &read.token].map(|part| json!(part)),
-        [
-            vended["AccessKeyId"].clone(),
-            vended["SecretAccessKey"].clone(),
-            vended["Token"].clone(),
-        ]
+        [vended["AccessKeyId"].clone(), vended["SecretAccessKey"].clone(), vended["Token"].clone(),]
     );
     let until = text(&vended["Expiration"]);
-    assert!(
-        read.comment
-            .contains(&format!("role orders, until {until}, ")),
-        "{}",
-        read.comment
-    );
+    assert!(read.comment.contains(&format!("role orders, until {until}, ")), "{}", read.comment);
     let metadata = fs::symlink_metadata(&path).expect("a file");
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
     assert_eq!(metadata.gid(), group.gid.as_raw());
@@ -173,9 +144,7 @@ fn what_is_vended_lies_in_the_file_for_its_group() {
     assert_eq!(names(path.parent().expect("a directory")), ["orders"]);
     daemon.wait_until("it is counted", |daemon| {
         let counts = (count(daemon, "written"), count(daemon, "failed"));
-        (counts == (Some(1.0), Some(0.0)))
-            .then_some(())
-            .ok_or_else(|| format!("{counts:?}"))
+        (counts == (Some(1.0), Some(0.0))).then_some(()).ok_or_else(|| format!("{counts:?}"))
     });
     // A role without a file has no such series.
     assert_eq!(daemon.metric(METRIC, &[("role", "none")]), None);
@@ -191,10 +160,7 @@ fn the_group_is_that_of_the_token_unless_another_is_named() {
     let (_daemon, path) = filed(with(&sts), "token_group = \"daemon\"");
     written(&path);
     let daemon_group = Group::from_name("daemon").expect("groups").expect("daemon");
-    assert_eq!(
-        fs::metadata(&path).expect("a file").gid(),
-        daemon_group.gid.as_raw()
-    );
+    assert_eq!(fs::metadata(&path).expect("a file").gid(), daemon_group.gid.as_raw());
 }
 
 #[test]
@@ -231,10 +197,7 @@ fn each_refresh_replaces_it_and_no_reader_sees_half() {
     assert!(seen.len() > 5 && reads > 20, "{} of {reads}", seen.len());
     let issued = sts.issued();
     for read in seen {
-        let of = issued
-            .iter()
-            .find(|issued| issued.access_key_id == read.key)
-            .expect("issued");
+        let of = issued.iter().find(|issued| issued.access_key_id == read.key).expect("issued");
         assert_eq!(
             (of.secret_access_key.clone(), of.session_token.clone()),
             (read.secret, read.token)
@@ -254,17 +217,10 @@ fn it_is_removed_when_its_credentials_have_ended() {
     removed(&path);
     let ended = sts.issued().last().expect("an issue").expires_at;
     assert!(jiff::Timestamp::now().as_second() >= ended.as_second());
-    assert_eq!(
-        names(path.parent().expect("a directory")),
-        Vec::<String>::new()
-    );
+    assert_eq!(names(path.parent().expect("a directory")), Vec::<String>::new());
     sts.restart();
     let read = written(&path);
-    assert!(
-        sts.issued()
-            .iter()
-            .any(|issued| issued.access_key_id == read.key)
-    );
+    assert!(sts.issued().iter().any(|issued| issued.access_key_id == read.key));
     assert_eq!(count(&daemon, "failed"), Some(0.0));
 }
 
@@ -276,10 +232,7 @@ fn what_has_ended_and_cannot_be_replaced_goes_all_the_same() {
     // From now on nothing can be written, while credentials come as ever.
     daemon.text.set_role(
         "orders",
-        &format!(
-            "{}\ncredentials_file_group = \"no-such-group-here\"",
-            named(&path)
-        ),
+        &format!("{}\ncredentials_file_group = \"no-such-group-here\"", named(&path)),
     );
     daemon.reload();
     daemon.logged(ONE_ERROR);
@@ -317,10 +270,9 @@ fn a_reload_adds_moves_and_takes_it_away_and_keeps_the_credentials() {
     daemon.text.set_role("orders", &named(&first));
     daemon.reload();
     holds(&first, &key);
-    daemon.text.set_role(
-        "orders",
-        &format!("{}\ncredentials_file_profile = \"p\"", named(&second)),
-    );
+    daemon
+        .text
+        .set_role("orders", &format!("{}\ncredentials_file_profile = \"p\"", named(&second)));
     daemon.reload();
     holds(&second, &key);
     assert_eq!(written(&second).profile, "p");
@@ -340,10 +292,7 @@ fn a_reload_adds_moves_and_takes_it_away_and_keeps_the_credentials() {
     daemon.reload();
     removed(&first);
     assert_eq!(names(&dir), Vec::<String>::new());
-    let of_orders = sts
-        .issued()
-        .into_iter()
-        .filter(|issued| issued.role_arn == arn("orders"));
+    let of_orders = sts.issued().into_iter().filter(|issued| issued.role_arn == arn("orders"));
     assert_eq!(of_orders.count(), 1, "the credentials were kept");
 }
 
@@ -353,10 +302,7 @@ fn what_was_issued_for_another_request_does_not_stay() {
     let (mut daemon, path) = filed(with(&sts), "");
     let key = written(&path).key;
     sts.any().always(Fault::access_denied());
-    daemon.text.set_role(
-        "orders",
-        &format!("{}\nexternal_id = \"another\"", named(&path)),
-    );
+    daemon.text.set_role("orders", &format!("{}\nexternal_id = \"another\"", named(&path)));
     daemon.reload();
     removed(&path);
     sts.any().clear();
@@ -404,10 +350,7 @@ fn what_ended_while_the_daemon_was_away_is_removed_and_what_was_left_unfinished_
     sts.any().always(Fault::status(503));
     daemon.launch();
     removed(&path);
-    assert_eq!(
-        names(path.parent().expect("a directory")),
-        Vec::<String>::new()
-    );
+    assert_eq!(names(path.parent().expect("a directory")), Vec::<String>::new());
 }
 
 #[test]
@@ -433,34 +376,23 @@ fn in_the_way(sts: &FakeSts, more: &str, put: impl FnOnce(&Path)) -> (Daemon, Pa
     let setup = with(sts);
     let path = setup.home().join("files").join("orders");
     put(&path);
-    let daemon = setup
-        .role_with("orders", &format!("{}\n{more}", named(&path)))
-        .start();
+    let daemon = setup.role_with("orders", &format!("{}\n{more}", named(&path))).start();
     let line = daemon.logged(ONE_ERROR);
     assert!(line.contains("ERROR") && line.contains("orders"), "{line}");
     daemon.vended("orders");
     daemon.wait_until("it is tried again, and counted", |daemon| {
         let failed = count(daemon, "failed");
-        (failed >= Some(2.0))
-            .then_some(())
-            .ok_or_else(|| format!("{failed:?}"))
+        (failed >= Some(2.0)).then_some(()).ok_or_else(|| format!("{failed:?}"))
     });
     assert_eq!(count(&daemon, "written"), Some(0.0));
-    assert_eq!(
-        daemon.log().matches(ONE_ERROR).count(),
-        1,
-        "one error while it lasts"
-    );
+    assert_eq!(daemon.log().matches(ONE_ERROR).count(), 1, "one error while it lasts");
     (daemon, path, line)
 }
 
 fn recovers(daemon: &Daemon, path: &Path) {
     written(path);
     let line = daemon.logged("as it should be again");
-    assert!(
-        line.contains("INFO") && line.contains("failed_attempts="),
-        "{line}"
-    );
+    assert!(line.contains("INFO") && line.contains("failed_attempts="), "{line}");
     assert_eq!(daemon.log().matches(ONE_ERROR).count(), 1);
 }
 
@@ -484,10 +416,7 @@ fn a_link_is_neither_followed_nor_replaced() {
         fs::write(path.with_file_name("target"), "theirs").expect("to write");
         symlink("target", path).expect("a link");
     });
-    assert!(
-        line.contains("it is a symbolic link; move it away"),
-        "{line}"
-    );
+    assert!(line.contains("it is a symbolic link; move it away"), "{line}");
     let target = path.with_file_name("target");
     assert_eq!(fs::read_to_string(&target).expect("a file"), "theirs");
     assert!(fs::symlink_metadata(&path).expect("a link").is_symlink());
@@ -504,10 +433,7 @@ fn a_file_that_somebody_else_wrote_is_neither_replaced_nor_removed() {
         fs::create_dir(path.parent().expect("a directory")).expect("a directory");
         fs::write(path, THEIRS).expect("to write");
     });
-    assert!(
-        line.contains("it holds what roletap has not written; move it away"),
-        "{line}"
-    );
+    assert!(line.contains("it holds what roletap has not written; move it away"), "{line}");
     daemon.text.set_role("orders", "");
     daemon.reload();
     daemon.vended("orders");
@@ -542,10 +468,7 @@ fn a_file_that_only_root_may_read_is_told() {
     daemon.spawn_as(command);
     daemon.wait_until_serving();
     let line = daemon.logged(ONE_ERROR);
-    assert!(
-        line.contains("it is not for us to read; move it away"),
-        "{line}"
-    );
+    assert!(line.contains("it is not for us to read; move it away"), "{line}");
     fs::remove_file(&path).expect("to remove");
     recovers(&daemon, &path);
 }
@@ -553,15 +476,11 @@ fn a_file_that_only_root_may_read_is_told() {
 #[test]
 fn a_group_that_is_not_there_is_told_by_its_key() {
     let sts = FakeSts::start();
-    let (mut daemon, path, line) = in_the_way(
-        &sts,
-        "credentials_file_group = \"no-such-group-here\"",
-        |path| fs::create_dir(path.parent().expect("a directory")).expect("a directory"),
-    );
-    assert!(
-        line.contains("credentials_file_group `no-such-group-here` does not exist"),
-        "{line}"
-    );
+    let (mut daemon, path, line) =
+        in_the_way(&sts, "credentials_file_group = \"no-such-group-here\"", |path| {
+            fs::create_dir(path.parent().expect("a directory")).expect("a directory")
+        });
+    assert!(line.contains("credentials_file_group `no-such-group-here` does not exist"), "{line}");
     daemon.text.set_role("orders", &named(&path));
     daemon.reload();
     recovers(&daemon, &path);
@@ -642,31 +561,16 @@ fn check_looks_at_where_it_lies() {
     let setup = with(&sts);
     let dir = files(&setup);
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o777)).expect("a mode");
-    let daemon = setup
-        .role_with("orders", &named(&dir.join("orders")))
-        .prepare();
+    let daemon = setup.role_with("orders", &named(&dir.join("orders"))).prepare();
     let checked = daemon.run(&["check"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(
-        checked
-            .stdout
-            .contains("credentials-file-in-open-directory"),
-        "{checked:?}"
-    );
+    assert!(checked.stdout.contains("credentials-file-in-open-directory"), "{checked:?}");
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o1777)).expect("a mode");
     let checked = daemon.run(&["check"]);
-    assert!(
-        checked.stdout.contains("put a file of their own"),
-        "{checked:?}"
-    );
+    assert!(checked.stdout.contains("put a file of their own"), "{checked:?}");
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o775)).expect("a mode");
     let checked = daemon.run(&["check"]);
-    assert!(
-        !checked
-            .stdout
-            .contains("credentials-file-in-open-directory"),
-        "{checked:?}"
-    );
+    assert!(!checked.stdout.contains("credentials-file-in-open-directory"), "{checked:?}");
     assert!(
         !Path::new("/proc/mounts").exists() || on_a_disk(&checked.stdout) != lies_in_memory(&dir)
     );
@@ -678,11 +582,7 @@ fn on_a_disk(said: &str) -> bool {
 
 /// By another way than the daemon's.
 fn lies_in_memory(dir: &Path) -> bool {
-    let kind = finish(
-        Command::new("stat")
-            .args(["--file-system", "--format=%T"])
-            .arg(dir),
-    );
+    let kind = finish(Command::new("stat").args(["--file-system", "--format=%T"]).arg(dir));
     matches!(kind.stdout.trim(), "tmpfs" | "ramfs")
 }
 
@@ -695,17 +595,11 @@ fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_lies_there() {
         return say(async { ProfileFileCredentialsProvider::builder().build() });
     }
     let sts = FakeSts::start();
-    let (daemon, path) = filed(
-        with(&sts).role("none"),
-        "credentials_file_profile = \"sinks\"",
-    );
+    let (daemon, path) = filed(with(&sts).role("none"), "credentials_file_profile = \"sinks\"");
     let read = written(&path);
     let missing = daemon.run(&["env", "none", "--front", "file"]);
     assert_eq!(missing.code, Some(78), "{missing:?}");
-    assert!(
-        missing.stderr.contains("add credentials_file"),
-        "{missing:?}"
-    );
+    assert!(missing.stderr.contains("add credentials_file"), "{missing:?}");
     let settings = daemon.run(&["env", "orders", "--front", "file", "--format", "json"]);
     let settings: Value = serde_json::from_str(&settings.stdout).expect("JSON");
     assert_eq!(
@@ -717,10 +611,7 @@ fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_lies_there() {
         })
     );
     let unset = settings["unset"].as_array().expect("a list");
-    assert!(
-        unset.contains(&json!("AWS_CONTAINER_CREDENTIALS_FULL_URI")),
-        "{unset:?}"
-    );
+    assert!(unset.contains(&json!("AWS_CONTAINER_CREDENTIALS_FULL_URI")), "{unset:?}");
     assert!(!unset.contains(&json!("AWS_PROFILE")), "{unset:?}");
     let mut set = variables(&settings);
     set.push(("HOME".to_owned(), daemon.home().display().to_string()));

@@ -26,10 +26,7 @@ impl Found {
     fn of(finished: &Finished) -> Self {
         let report = serde_json::from_str(&finished.stdout)
             .unwrap_or_else(|error| panic!("{error}: {finished:?}"));
-        Self {
-            code: finished.code,
-            report,
-        }
+        Self { code: finished.code, report }
     }
 
     fn all(&self) -> Vec<&Value> {
@@ -46,17 +43,12 @@ impl Found {
         let mut fit = all.iter().filter(|finding| {
             finding["check"] == check
                 && finding["result"] == result
-                && what.iter().all(|word| {
-                    finding["what"]
-                        .as_str()
-                        .is_some_and(|text| text.contains(word))
-                })
+                && what
+                    .iter()
+                    .all(|word| finding["what"].as_str().is_some_and(|text| text.contains(word)))
         });
         let found = fit.next().unwrap_or_else(|| {
-            panic!(
-                "no {check} that is {result} with {what:?}: {:#}",
-                self.report
-            )
+            panic!("no {check} that is {result} with {what:?}: {:#}", self.report)
         });
         let needs_advice = ["failed", "warning"].contains(&result);
         for part in ["meaning", "ask", "change"] {
@@ -99,21 +91,9 @@ fn a_host_where_all_is_well() {
     daemon.vended("billing");
     let found = look(&daemon, &[]);
     assert_eq!(found.code, Some(0));
-    found.finding(
-        "source",
-        "good",
-        &["source `default` gives the key AKIAROLETAPBASEKEY22"],
-    );
-    found.finding(
-        "identity",
-        "good",
-        &["arn:aws:iam::999988887777:user/roletap-base"],
-    );
-    found.finding(
-        "assume",
-        "good",
-        &[&arn("orders"), "assumed for 3", "eu-central-1", " ms"],
-    );
+    found.finding("source", "good", &["source `default` gives the key AKIAROLETAPBASEKEY22"]);
+    found.finding("identity", "good", &["arn:aws:iam::999988887777:user/roletap-base"]);
+    found.finding("assume", "good", &[&arn("orders"), "assumed for 3", "eu-central-1", " ms"]);
     found.finding("assume", "good", &[&arn("billing")]);
     found.finding("clock", "good", &["agrees"]);
     found.finding("proxy", "good", &["without a proxy"]);
@@ -124,11 +104,7 @@ fn a_host_where_all_is_well() {
     let finished = daemon.run(&["doctor", "orders"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert!(finished.stdout.contains("\n  ✓ "), "{}", finished.stdout);
-    assert!(
-        finished.stdout.ends_with("\nall is well\n"),
-        "{}",
-        finished.stdout
-    );
+    assert!(finished.stdout.ends_with("\nall is well\n"), "{}", finished.stdout);
     assert!(!finished.stdout.contains("billing"));
 }
 
@@ -153,19 +129,9 @@ fn a_denied_hop_says_whom_to_ask() {
     daemon.vended("billing");
     let found = look(&daemon, &[]);
     assert_eq!(found.code, Some(69));
-    let hop = found.finding(
-        "assume",
-        "failed",
-        &[&arn("orders"), "AccessDenied", "request id"],
-    );
-    assert!(
-        text(&hop["ask"]).contains("the owner of account 111122223333"),
-        "{hop}"
-    );
-    assert!(
-        text(&hop["meaning"]).starts_with("most likely one of"),
-        "{hop}"
-    );
+    let hop = found.finding("assume", "failed", &[&arn("orders"), "AccessDenied", "request id"]);
+    assert!(text(&hop["ask"]).contains("the owner of account 111122223333"), "{hop}");
+    assert!(text(&hop["meaning"]).starts_with("most likely one of"), "{hop}");
     found.finding("assume", "good", &[&arn("billing")]);
     let held = found.finding("daemon-role", "failed", &["nothing to vend (failed)"]);
     // The daemon and the doctor say the same.
@@ -174,18 +140,9 @@ fn a_denied_hop_says_whom_to_ask() {
     }
     found.finding("endpoint", "failed", &["HTTP 403 AssumeRoleFailed"]);
     let finished = daemon.run(&["doctor", "orders"]);
-    for word in [
-        "  ✗ ",
-        "\n      means:  ",
-        "\n      ask:    ",
-        "\n      change: ",
-        "\nfailed: ",
-    ] {
-        assert!(
-            finished.stdout.contains(word),
-            "{word:?}: {}",
-            finished.stdout
-        );
+    for word in ["  ✗ ", "\n      means:  ", "\n      ask:    ", "\n      change: ", "\nfailed: "]
+    {
+        assert!(finished.stdout.contains(word), "{word:?}: {}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
 }
@@ -206,8 +163,7 @@ fn without_base_credentials_nothing_is_tried() {
 #[test]
 fn an_identity_that_sts_does_not_tell_is_a_warning_only() {
     let sts = FakeSts::start();
-    sts.operation("GetCallerIdentity")
-        .always(Fault::status(405));
+    sts.operation("GetCallerIdentity").always(Fault::status(405));
     let daemon = orders(&sts).prepare();
     let found = look(&daemon, &[]);
     assert_eq!(found.code, Some(0));
@@ -225,22 +181,13 @@ fn a_base_that_is_a_session_is_told_apart() {
 #[test]
 fn a_chain_is_walked_hop_by_hop() {
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .role("parent")
-        .role_with("child", "source = \"role.parent\"")
-        .prepare();
+    let daemon = with(&sts).role("parent").role_with("child", "source = \"role.parent\"").prepare();
     let found = look(&daemon, &["child"]);
     assert_eq!(found.code, Some(0), "{:#}", found.report);
     found.finding("assume", "good", &["`default` → ", &arn("parent")]);
     found.finding("assume", "good", &["`role.parent` → ", &arn("child")]);
-    let signed_by = sts
-        .requests()
-        .last()
-        .and_then(|request| request.access_key_id.clone());
-    let parents = sts
-        .issued()
-        .first()
-        .map(|issued| issued.access_key_id.clone());
+    let signed_by = sts.requests().last().and_then(|request| request.access_key_id.clone());
+    let parents = sts.issued().first().map(|issued| issued.access_key_id.clone());
     assert_eq!(signed_by, parents);
 
     // Each hop once, though two roles have it in common.
@@ -259,18 +206,11 @@ fn sources_are_looked_at_one_by_one() {
     let sts = FakeSts::start();
     let daemon = with(&sts)
         .role("orders")
-        .role_with(
-            "billing",
-            "source = \"legacy\"\n[source.legacy]\nprofile = \"nobody\"",
-        )
+        .role_with("billing", "source = \"legacy\"\n[source.legacy]\nprofile = \"nobody\"")
         .prepare();
     let found = look(&daemon, &[]);
     found.finding("source", "good", &["source `default`"]);
-    found.finding(
-        "source",
-        "failed",
-        &["source `legacy`", "no base credentials"],
-    );
+    found.finding("source", "failed", &["source `legacy`", "no base credentials"]);
     found.finding("assume", "good", &[&arn("orders")]);
     assert_eq!(sts.count(&arn("billing")), 0);
 }
@@ -296,19 +236,12 @@ fn proxies_are_told_without_their_passwords() {
     let sts = FakeSts::start();
     let daemon = orders(&sts)
         .endpoint("https://sts.roletap.invalid")
-        .env(
-            "HTTPS_PROXY",
-            &sts.endpoint_url().replace("://", "://me:pa55word@"),
-        )
+        .env("HTTPS_PROXY", &sts.endpoint_url().replace("://", "://me:pa55word@"))
         .env("HTTP_PROXY", "http://me:pa55word@127.0.0.1:9")
         .prepare();
     sts.any().always(Fault::Page { status: 407 });
     let found = look(&daemon, &[]);
-    found.finding(
-        "proxy",
-        "note",
-        &["https://sts.roletap.invalid", "HTTPS_PROXY"],
-    );
+    found.finding("proxy", "note", &["https://sts.roletap.invalid", "HTTPS_PROXY"]);
     found.finding(
         "proxy-loopback",
         "warning",
@@ -352,10 +285,7 @@ fn what_is_on_this_host_is_asked_without_a_proxy() {
     found.finding("proxy-loopback", "warning", &["(HTTP_PROXY)"]);
     assert_eq!(found.code, Some(0), "{:#}", found.report);
     let seen = std::fs::read_to_string(&seen).expect("doctor's");
-    assert!(
-        !seen.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI="),
-        "{seen}"
-    );
+    assert!(!seen.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI="), "{seen}");
     let finished = daemon.run(&["policy", "orders"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert!(proxy.accept().is_err(), "something went to the proxy");
@@ -370,18 +300,11 @@ fn a_fifo_in_the_place_of_a_token_keeps_nobody_waiting() {
     nix::unistd::mkfifo(&token, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     let variables = write(
         &daemon.home().join("variables"),
-        &format!(
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={}\n",
-            token.display()
-        ),
+        &format!("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={}\n", token.display()),
     );
     let file = variables.display().to_string();
     let found = look(&daemon, &["orders", "--env-file", &file]);
-    assert!(
-        found.report.to_string().contains("no regular file"),
-        "{:#}",
-        found.report
-    );
+    assert!(found.report.to_string().contains("no regular file"), "{:#}", found.report);
 }
 
 // === the differential probe ===
@@ -413,10 +336,7 @@ fn a_role_that_does_not_demand_its_external_id_is_a_hole() {
     assert!(text(&hole["ask"]).contains("111122223333"), "{hole}");
     let sent = sts.take_requests();
     let probe = sent.last().expect("a request");
-    assert_eq!(
-        (probe.external_id.as_deref(), probe.duration_seconds),
-        (None, Some(900))
-    );
+    assert_eq!((probe.external_id.as_deref(), probe.duration_seconds), (None, Some(900)));
 
     sts.role(&arn("orders")).external_id(EXTERNAL_ID);
     let found = look(&daemon, &["--probe"]);
@@ -429,24 +349,19 @@ fn a_probe_finds_what_makes_the_difference() {
     let sts = FakeSts::start();
     // Refuses whoever has the wrong external id; the probe without it must fail, too.
     sts.role(&arn("orders")).external_id("another");
-    let daemon = with(&sts)
-        .role_with("orders", "external_id = \"mine\"\ntags = { A = \"1\" }")
-        .prepare();
+    let daemon =
+        with(&sts).role_with("orders", "external_id = \"mine\"\ntags = { A = \"1\" }").prepare();
     let found = look(&daemon, &["--probe"]);
     found.finding("assume", "failed", &[]);
     found.finding("probe", "note", &["nothing that is asked for"]);
 
     // The order of asking: as configured, without tags, without the external id.
     let denied = || Fault::access_denied();
-    for (second, third, check) in [
-        (Fault::None, denied(), "tags"),
-        (denied(), Fault::None, "external-id"),
-    ] {
+    for (second, third, check) in
+        [(Fault::None, denied(), "tags"), (denied(), Fault::None, "external-id")]
+    {
         let sts = FakeSts::start();
-        sts.role(&arn("orders"))
-            .once(denied())
-            .once(second)
-            .once(third);
+        sts.role(&arn("orders")).once(denied()).once(second).once(third);
         let daemon = with(&sts)
             .role_with("orders", "external_id = \"mine\"\ntags = { A = \"1\" }")
             .prepare();
@@ -455,10 +370,7 @@ fn a_probe_finds_what_makes_the_difference() {
     let sts = FakeSts::start();
     sts.role(&arn("orders")).once(denied());
     let daemon = with(&sts)
-        .role_with(
-            "orders",
-            "policy_arns = [\"arn:aws:iam::aws:policy/ReadOnlyAccess\"]",
-        )
+        .role_with("orders", "policy_arns = [\"arn:aws:iam::aws:policy/ReadOnlyAccess\"]")
         .prepare();
     look(&daemon, &["--probe"]).finding(
         "session-policy",
@@ -477,11 +389,7 @@ fn credentials_in_hand_that_are_not_refreshed_are_a_warning() {
     sts.role(&arn("orders")).deny();
     daemon.admin_with("POST", "/roles/orders/refresh");
     daemon.failed("orders", "denied");
-    look(&daemon, &[]).finding(
-        "daemon-role",
-        "warning",
-        &["fails to refresh", "AccessDenied"],
-    );
+    look(&daemon, &[]).finding("daemon-role", "warning", &["fails to refresh", "AccessDenied"]);
 }
 
 #[test]
@@ -490,9 +398,7 @@ fn a_configuration_that_the_daemon_has_not_read_is_noticed() {
     let mut daemon = orders(&sts).start();
     daemon.vended("orders");
     daemon.text.set_role("billing", "");
-    daemon
-        .text
-        .set_role("orders", &format!("role_arn = \"{}\"", arn("other")));
+    daemon.text.set_role("orders", &format!("role_arn = \"{}\"", arn("other")));
     daemon.write_config();
     let found = look(&daemon, &[]);
     found.finding("daemon-role", "failed", &["does not know this role"]);
@@ -511,16 +417,12 @@ fn whether_it_is_seen_who_is_calling() {
     let mut daemon = orders(&sts).start();
     daemon.vended("orders");
     look(&daemon, &[]).none("callers");
-    daemon
-        .text
-        .set_role("orders", &format!("allow_users = [\"{we}\"]"));
+    daemon.text.set_role("orders", &format!("allow_users = [\"{we}\"]"));
     daemon.reload();
     let found = look(&daemon, &[]);
     found.finding("callers", "good", &["who is calling"]);
     found.finding("endpoint", "good", &["/v1/credentials/orders"]);
-    daemon
-        .text
-        .set_role("orders", &format!("allow_users = [\"{other}\"]"));
+    daemon.text.set_role("orders", &format!("allow_users = [\"{other}\"]"));
     daemon.reload();
     let found = look(&daemon, &[]);
     assert_eq!(found.code, Some(0), "{:#}", found.report);
@@ -598,10 +500,7 @@ fn a_front_that_cannot_be_asked_from_here() {
     let nowhere = SocketAddr::from(([169, 254, 77, 77], 80));
     let here = Port::reserve();
     let mut daemon = orders(&sts)
-        .front(
-            "systemds",
-            &front(nowhere, "orders", "socket = \"systemd\""),
-        )
+        .front("systemds", &front(nowhere, "orders", "socket = \"systemd\""))
         .front("here", &front(here.address, "orders", ""))
         .prepare();
     let found = look(&daemon, &[]);
@@ -610,10 +509,8 @@ fn a_front_that_cannot_be_asked_from_here() {
     found.finding("front", "note", &["imds.here", "does not run"]);
     // Somebody else's.
     let stranger = front(sts.address(), "orders", "");
-    daemon.text.fronts = format!(
-        "[imds.taken]\n{stranger}\n[imds.ours]\n{}\n",
-        front(nowhere, "orders", "")
-    );
+    daemon.text.fronts =
+        format!("[imds.taken]\n{stranger}\n[imds.ours]\n{}\n", front(nowhere, "orders", ""));
     daemon.write_config();
     let found = look(&daemon, &[]);
     let taken = sts.address().to_string();
@@ -651,21 +548,13 @@ fn a_token_file_that_was_changed_or_is_open_to_all() {
 fn whether_a_user_may_read_the_token() {
     let sts = FakeSts::start();
     let daemon = orders(&sts).start();
-    let ours = nix::unistd::User::from_uid(Uid::effective())
-        .ok()
-        .flatten()
-        .expect("a user of our own");
+    let ours =
+        nix::unistd::User::from_uid(Uid::effective()).ok().flatten().expect("a user of our own");
     look(&daemon, &["--user", &ours.name]).finding("token-readable", "good", &["may read it"]);
     let found = look(&daemon, &["--user", "nobody"]);
-    let finding = found.finding(
-        "token-readable",
-        "failed",
-        &["user nobody may not read it", "has mode"],
-    );
-    assert!(
-        text(&finding["change"]).contains("token_group"),
-        "{finding}"
-    );
+    let finding =
+        found.finding("token-readable", "failed", &["user nobody may not read it", "has mode"]);
+    assert!(text(&finding["change"]).contains("token_group"), "{finding}");
     let finished = daemon.run(&["doctor", "--user", "nobody-of-this-name"]);
     assert_eq!(finished.code, Some(64), "{finished:?}");
 }
@@ -704,9 +593,7 @@ fn as_printed(daemon: &Daemon, role: &str) -> Vec<(String, String)> {
     let finished = daemon.run(&["env", role, "--format", "json"]);
     let settings: Value = serde_json::from_str(&finished.stdout).expect("JSON");
     let set = settings["set"].as_object().expect("an object");
-    set.iter()
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect()
+    set.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 fn with_changes<'a>(
@@ -717,13 +604,7 @@ fn with_changes<'a>(
         .iter()
         .filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name))
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    kept.chain(
-        changes
-            .iter()
-            .copied()
-            .filter(|(_, value)| !value.is_empty()),
-    )
-    .collect()
+    kept.chain(changes.iter().copied().filter(|(_, value)| !value.is_empty())).collect()
 }
 
 #[test]
@@ -767,26 +648,13 @@ fn each_mistake_of_a_process_is_found() {
     let wrong_role = format!("http://{vend}/v1/credentials/billing");
     let cases: &[Mistake<'_>] = &[
         (
-            &[
-                ("AWS_ACCESS_KEY_ID", "AKIAX"),
-                ("AWS_SECRET_ACCESS_KEY", BASE_SECRET),
-            ],
+            &[("AWS_ACCESS_KEY_ID", "AKIAX"), ("AWS_SECRET_ACCESS_KEY", BASE_SECRET)],
             "shadowed",
             "failed",
             "AWS_ACCESS_KEY_ID is set",
         ),
-        (
-            &[("AWS_PROFILE", "x")],
-            "shadowed",
-            "failed",
-            "AWS_PROFILE is set",
-        ),
-        (
-            &[("AWS_DEFAULT_PROFILE", "x")],
-            "shadowed",
-            "failed",
-            "AWS_DEFAULT_PROFILE is set",
-        ),
+        (&[("AWS_PROFILE", "x")], "shadowed", "failed", "AWS_PROFILE is set"),
+        (&[("AWS_DEFAULT_PROFILE", "x")], "shadowed", "failed", "AWS_DEFAULT_PROFILE is set"),
         (
             &[("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")],
             "shadowed",
@@ -799,64 +667,20 @@ fn each_mistake_of_a_process_is_found() {
             "failed",
             "DISABLE_DEFAULT_CREDENTIAL is set",
         ),
-        (
-            &[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x")],
-            "address",
-            "failed",
-            "is set beside",
-        ),
+        (&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x")], "address", "failed", "is set beside"),
         (&[(full, "")], "address", "failed", "is not set"),
-        (
-            &[(full, &wrong_port)],
-            "address",
-            "failed",
-            "names 127.0.0.1:1, and roletap listens at",
-        ),
+        (&[(full, &wrong_port)], "address", "failed", "names 127.0.0.1:1, and roletap listens at"),
         (&[(full, &by_name)], "address", "warning", "names localhost"),
-        (
-            &[(full, &wrong_role)],
-            "address",
-            "failed",
-            "names the role `billing`, not `orders`",
-        ),
-        (
-            &[(variable, &other), (file, "")],
-            "token",
-            "failed",
-            "is that of the role `billing`",
-        ),
-        (
-            &[(variable, "an-old-token")],
-            "token",
-            "failed",
-            "hold different tokens",
-        ),
+        (&[(full, &wrong_role)], "address", "failed", "names the role `billing`, not `orders`"),
+        (&[(variable, &other), (file, "")], "token", "failed", "is that of the role `billing`"),
+        (&[(variable, "an-old-token")], "token", "failed", "hold different tokens"),
         (&[(variable, ""), (file, "")], "token", "failed", "neither"),
-        (
-            &[(variable, "")],
-            "token",
-            "warning",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN is not set",
-        ),
-        (
-            &[(file, "")],
-            "token",
-            "warning",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is not set",
-        ),
-        (
-            &[(file, "/nowhere")],
-            "token",
-            "warning",
-            "cannot be read here",
-        ),
+        (&[(variable, "")], "token", "warning", "AWS_CONTAINER_AUTHORIZATION_TOKEN is not set"),
+        (&[(file, "")], "token", "warning", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is not set"),
+        (&[(file, "/nowhere")], "token", "warning", "cannot be read here"),
         (&[(file, &newline)], "token-newline", "failed", "newline"),
         (
-            &[
-                ("HTTP_PROXY", "http://proxy:3128"),
-                ("NO_PROXY", ""),
-                ("no_proxy", ""),
-            ],
+            &[("HTTP_PROXY", "http://proxy:3128"), ("NO_PROXY", ""), ("no_proxy", "")],
             "proxy-loopback",
             "failed",
             "http://proxy:3128",
@@ -897,10 +721,7 @@ fn a_process_that_is_not_there_or_not_ours() {
     let daemon = orders(&sts).prepare();
     let finished = daemon.run(&["doctor", "--pid", "4194305"]);
     assert_eq!(finished.code, Some(64), "{finished:?}");
-    assert!(
-        finished.stderr.contains("there is no process"),
-        "{finished:?}"
-    );
+    assert!(finished.stderr.contains("there is no process"), "{finished:?}");
     if Uid::effective().is_root() {
         for path in [daemon.home(), &daemon.config_path()] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
@@ -909,10 +730,7 @@ fn a_process_that_is_not_there_or_not_ours() {
         let workload = Workload::start(&[]);
         let finished = daemon.run_as(65534, &["doctor", "--pid", &workload.pid()]);
         assert_eq!(finished.code, Some(77), "{finished:?}");
-        assert!(
-            finished.stderr.contains("run doctor with sudo"),
-            "{finished:?}"
-        );
+        assert!(finished.stderr.contains("run doctor with sudo"), "{finished:?}");
     }
 }
 
@@ -939,30 +757,19 @@ fn a_unit_is_read_with_drop_ins_and_files() {
     found.finding("address", "failed", &["is not set"]);
 
     // What env prints for systemd, as a drop-in, mends it: also the profile, which it unsets.
-    write(
-        &home.join("sink.service.d/roletap.conf"),
-        &format!("[Service]\n{}", finished.stdout),
-    );
+    write(&home.join("sink.service.d/roletap.conf"), &format!("[Service]\n{}", finished.stdout));
     let found = look(&daemon, &["orders", "--unit", &path]);
     assert_eq!(found.code, Some(0), "{:#}", found.report);
 
     let keys = write(&home.join("keys.env"), "AWS_ACCESS_KEY_ID=AKIAX\n");
     write(
         &home.join("sink.service.d/zz.conf"),
-        &format!(
-            "[Service]\nUnsetEnvironment=\nEnvironmentFile={}\n",
-            keys.display()
-        ),
+        &format!("[Service]\nUnsetEnvironment=\nEnvironmentFile={}\n", keys.display()),
     );
     let docker = daemon.run(&["env", "orders", "--format", "docker"]);
-    let file = write(
-        &home.join("docker.env"),
-        &format!("{}AWS_ACCESS_KEY_ID=AKIAX\n", docker.stdout),
-    );
-    let found = look(
-        &daemon,
-        &["orders", "--env-file", &file.display().to_string()],
-    );
+    let file =
+        write(&home.join("docker.env"), &format!("{}AWS_ACCESS_KEY_ID=AKIAX\n", docker.stdout));
+    let found = look(&daemon, &["orders", "--env-file", &file.display().to_string()]);
     found.finding("shadowed", "failed", &["AWS_ACCESS_KEY_ID is set"]);
     found.finding("token", "good", &[]);
 
@@ -983,27 +790,14 @@ fn a_unit_is_asked_of_systemd() {
          echo 'Environment=AWS_ACCESS_KEY_ID=AKIAX \"OTHER=two words\"'\necho 'LoadState=loaded'\n",
     );
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a script");
-    let path = format!(
-        "{}:{}",
-        bin.display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let ask = |unit: &str| {
-        finish(
-            daemon
-                .command(&["doctor", "--json", "--unit", unit])
-                .env("PATH", &path),
-        )
+        finish(daemon.command(&["doctor", "--json", "--unit", unit]).env("PATH", &path))
     };
     Found::of(&ask("sink.service")).finding("shadowed", "failed", &["AWS_ACCESS_KEY_ID is set"]);
     let finished = ask("nobody.service");
     assert_eq!(finished.code, Some(64), "{finished:?}");
-    assert!(
-        finished
-            .stderr
-            .contains("give the path of the unit file instead"),
-        "{finished:?}"
-    );
+    assert!(finished.stderr.contains("give the path of the unit file instead"), "{finished:?}");
 }
 
 // === S3 ===
@@ -1017,13 +811,7 @@ fn error(status: u16, code: &str, message: &str) -> Reply {
 
 fn s3(daemon: &Daemon, s3: &FakeS3, more: &[&str]) -> Found {
     let url = s3.url();
-    let mut arguments = vec![
-        "orders",
-        "--s3",
-        "s3://sink-bucket/a b/c",
-        "--s3-endpoint",
-        &url,
-    ];
+    let mut arguments = vec!["orders", "--s3", "s3://sink-bucket/a b/c", "--s3-endpoint", &url];
     arguments.extend(more);
     look(daemon, &arguments)
 }
@@ -1037,38 +825,19 @@ fn s3_is_asked_with_what_the_daemon_vends() {
     let found = s3(&daemon, &store, &[]);
     assert_eq!(found.code, Some(0), "{:#}", found.report);
     found.finding("s3", "good", &["lists s3://sink-bucket/a b/c"]);
-    let [asked] = &store.asked()[..] else {
-        panic!("not one request")
-    };
+    let [asked] = &store.asked()[..] else { panic!("not one request") };
     assert_eq!(asked.method, "GET");
-    assert_eq!(
-        asked.target,
-        "/sink-bucket/?list-type=2&max-keys=1&prefix=a%20b%2Fc"
-    );
-    assert!(
-        asked.head.contains(&format!("Credential={key}/")),
-        "{}",
-        asked.head
-    );
-    assert!(
-        asked.head.contains("/eu-central-1/s3/aws4_request"),
-        "{}",
-        asked.head
-    );
-    assert!(
-        asked.head.contains("x-amz-security-token: "),
-        "{}",
-        asked.head
-    );
+    assert_eq!(asked.target, "/sink-bucket/?list-type=2&max-keys=1&prefix=a%20b%2Fc");
+    assert!(asked.head.contains(&format!("Credential={key}/")), "{}", asked.head);
+    assert!(asked.head.contains("/eu-central-1/s3/aws4_request"), "{}", asked.head);
+    assert!(asked.head.contains("x-amz-security-token: "), "{}", asked.head);
 
     let found = s3(&daemon, &store, &["--s3-write"]);
     found.finding("s3", "good", &["writes a probe object"]);
     found.finding("s3", "good", &["deletes the probe object"]);
     let asked = store.asked();
-    let last: Vec<(&str, &str)> = asked[2..]
-        .iter()
-        .map(|asked| (asked.method.as_str(), asked.target.as_str()))
-        .collect();
+    let last: Vec<(&str, &str)> =
+        asked[2..].iter().map(|asked| (asked.method.as_str(), asked.target.as_str())).collect();
     let object = "/sink-bucket/a%20b/c/.roletap-doctor";
     assert_eq!(last, [("PUT", object), ("DELETE", object)]);
 }
@@ -1086,31 +855,17 @@ fn assumed_and_denied_by_s3_names_the_action_that_is_missing() {
             "no identity-based policy allows s3:ListBucket on arn:aws:s3:::sink-bucket",
             "111122223333",
         ),
-        (
-            "Access Denied".to_owned(),
-            "s3:ListBucket is not allowed: most likely",
-            "111122223333",
-        ),
+        ("Access Denied".to_owned(), "s3:ListBucket is not allowed: most likely", "111122223333"),
     ] {
         let store = FakeS3::start(move |_| error(403, "AccessDenied", &message));
         let found = s3(&daemon, &store, &["--s3-write"]);
-        let finding = found.finding(
-            "s3",
-            "failed",
-            &["HTTP 403 AccessDenied", "request id S3REQ1"],
-        );
+        let finding =
+            found.finding("s3", "failed", &["HTTP 403 AccessDenied", "request id S3REQ1"]);
         assert!(text(&finding["meaning"]).contains(meaning), "{finding:#}");
         assert!(text(&finding["ask"]).contains(ask), "{finding:#}");
-        assert!(
-            text(&finding["change"]).contains("s3:ListBucket"),
-            "{finding:#}"
-        );
+        assert!(text(&finding["change"]).contains("s3:ListBucket"), "{finding:#}");
         found.finding("assume", "good", &[]);
-        assert_eq!(
-            store.asked().len(),
-            2,
-            "what was not written is not deleted"
-        );
+        assert_eq!(store.asked().len(), 2, "what was not written is not deleted");
     }
 }
 
@@ -1134,19 +889,10 @@ fn other_answers_of_s3_are_told_apart() {
     }
     let found = look(
         &daemon,
-        &[
-            "orders",
-            "--s3",
-            "s3://sink-bucket",
-            "--s3-endpoint",
-            "http://127.0.0.1:1",
-        ],
+        &["orders", "--s3", "s3://sink-bucket", "--s3-endpoint", "http://127.0.0.1:1"],
     );
     let finding = found.finding("s3", "failed", &["s3:ListBucket on s3://sink-bucket/"]);
-    assert!(
-        text(&finding["ask"]).contains("network team"),
-        "{finding:#}"
-    );
+    assert!(text(&finding["ask"]).contains("network team"), "{finding:#}");
 }
 
 #[test]
@@ -1158,11 +904,7 @@ fn a_bucket_of_another_region_is_followed_there() {
         if asked.head.contains("/us-west-2/s3/") {
             return (200, String::new(), String::new());
         }
-        (
-            301,
-            "x-amz-bucket-region: us-west-2\r\n".to_owned(),
-            String::new(),
-        )
+        (301, "x-amz-bucket-region: us-west-2\r\n".to_owned(), String::new())
     });
     s3(&daemon, &store, &[]).finding("s3", "good", &["lists"]);
     assert_eq!(store.asked().len(), 2);
@@ -1186,15 +928,9 @@ fn arguments_that_make_no_sense() {
     for (arguments, words) in [
         (&["doctor", "nobody"][..], "no role `nobody`"),
         (&["doctor", "--s3", "s3://sink-bucket"], "name it"),
-        (
-            &["doctor", "orders", "--s3", "sink-bucket"],
-            "expected s3://",
-        ),
+        (&["doctor", "orders", "--s3", "sink-bucket"], "expected s3://"),
         (&["doctor", "--s3-write"], "--s3"),
-        (
-            &["doctor", "--pid", "1", "--unit", "x"],
-            "cannot be used with",
-        ),
+        (&["doctor", "--pid", "1", "--unit", "x"], "cannot be used with"),
     ] {
         let finished = daemon.run(arguments);
         assert_eq!(finished.code, Some(64), "{finished:?}");
@@ -1210,10 +946,7 @@ fn a_bundle_holds_everything_but_secrets() {
     let sts = FakeSts::start();
     let keys = format!("external_id = \"{EXTERNAL_ID}\"");
     let daemon = with(&sts)
-        .env(
-            "AWS_SESSION_TOKEN",
-            "base-session-token-that-nobody-may-see",
-        )
+        .env("AWS_SESSION_TOKEN", "base-session-token-that-nobody-may-see")
         .role_with("orders", &keys)
         .role_with("filed", "external_id_file = \"id\"");
     std::fs::write(daemon.home().join("id"), "an-external-id-in-a-file").expect("to write");
@@ -1229,28 +962,15 @@ fn a_bundle_holds_everything_but_secrets() {
     let daemon = daemon.start();
     daemon.vended("orders");
     let workload = Workload::start(&[
-        (
-            "AWS_SECRET_ACCESS_KEY",
-            "another-secret-of-the-workload-1234567890",
-        ),
+        ("AWS_SECRET_ACCESS_KEY", "another-secret-of-the-workload-1234567890"),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", &daemon.token("filed")),
     ]);
     let bundle = daemon.home().join("bundle.txt");
     let path = bundle.display().to_string();
-    let arguments = [
-        "doctor",
-        "--probe",
-        "--pid",
-        &workload.pid(),
-        "--bundle",
-        &path,
-    ];
+    let arguments = ["doctor", "--probe", "--pid", &workload.pid(), "--bundle", &path];
     let finished = daemon.run(&arguments);
     assert_eq!(finished.code, Some(69), "{finished:?}");
-    let mode = std::fs::metadata(&bundle)
-        .expect("a bundle")
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(&bundle).expect("a bundle").permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     let written = std::fs::read_to_string(&bundle).expect("text");
     for part in [
@@ -1284,8 +1004,5 @@ fn a_bundle_holds_everything_but_secrets() {
     sts.forget_requests();
     let finished = daemon.run(&arguments);
     assert!(sts.requests().is_empty(), "nobody is asked for nothing");
-    assert!(
-        finished.stderr.contains("cannot write"),
-        "a bundle is not overwritten: {finished:?}"
-    );
+    assert!(finished.stderr.contains("cannot write"), "a bundle is not overwritten: {finished:?}");
 }

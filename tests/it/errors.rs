@@ -38,29 +38,14 @@ fn diagnosis(role: &Value) -> Diagnosis {
         ask: part("ask"),
         change: part("change"),
     };
-    let Diagnosis {
-        meaning,
-        ask,
-        change,
-        ..
-    } = &found;
-    assert_eq!(
-        part("advice"),
-        format!("{meaning}. Ask {ask}: {change}"),
-        "one line for logs"
-    );
+    let Diagnosis { meaning, ask, change, .. } = &found;
+    assert_eq!(part("advice"), format!("{meaning}. Ask {ask}: {change}"), "one line for logs");
     found
 }
 
 /// Code, status and words, as an operator finds them in a log.
 fn said(row: &CatalogueRow) -> String {
-    if let Fault::Error {
-        status,
-        code,
-        message,
-        ..
-    } = row.script.fault()
-    {
+    if let Fault::Error { status, code, message, .. } = row.script.fault() {
         let message = message
             .replace("{caller}", "arn:aws:iam::999988887777:user/roletap-base")
             .replace("{role}", &arn("orders"));
@@ -81,9 +66,8 @@ fn by_the_catalogue(walk: &mut Walk) {
         .filter(|row| !row.hangs && !matches!(row.class, "throttled" | "clock"))
         .collect();
     let sts = FakeSts::start();
-    let mut setup = with(&sts)
-        .log("audit = \"off\"")
-        .sts("max_in_flight = 32\nmax_requests_per_second = 600");
+    let mut setup =
+        with(&sts).log("audit = \"off\"").sts("max_in_flight = 32\nmax_requests_per_second = 600");
     for (at, row) in rows.iter().enumerate() {
         let name = format!("r{at}");
         sts.role(&arn(&name)).always(row.script.clone());
@@ -118,13 +102,8 @@ fn with_one_skew(meaning: &str) -> String {
         return meaning.to_owned();
     };
     let (seconds, after) = rest.split_once(" s").expect("a number of seconds");
-    let seconds: u64 = seconds
-        .trim_start_matches(['+', '-'])
-        .parse()
-        .expect("a number");
-    let is_scripted = [600, 1200, 3600]
-        .iter()
-        .any(|scripted| seconds.abs_diff(*scripted) <= 1);
+    let seconds: u64 = seconds.trim_start_matches(['+', '-']).parse().expect("a number");
+    let is_scripted = [600, 1200, 3600].iter().any(|scripted| seconds.abs_diff(*scripted) <= 1);
     assert!(is_scripted, "{meaning}");
     format!("{before}(by +600 s{after}")
 }
@@ -155,12 +134,7 @@ fn by_obstacles(walk: &mut Walk) {
         .env("HTTPS_PROXY", &sts.endpoint_url())
         .start();
     sts.any().always(Fault::Page { status: 407 });
-    alone(
-        walk,
-        "the proxy did not connect us to …",
-        "network",
-        &daemon,
-    );
+    alone(walk, "the proxy did not connect us to …", "network", &daemon);
     sts.any().clear();
     sts.any().always(Fault::Hang);
     let daemon = setup().start();
@@ -169,29 +143,15 @@ fn by_obstacles(walk: &mut Walk) {
     let silent = FullBacklog::new();
     let daemon = setup().endpoint(&silent.url("http")).start();
     alone(walk, "no connection to … in time", "network", &daemon);
-    let daemon = setup()
-        .without_env("AWS_ACCESS_KEY_ID")
-        .without_env("AWS_SECRET_ACCESS_KEY")
-        .start();
+    let daemon =
+        setup().without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY").start();
     alone(walk, "no base credentials", "source", &daemon);
 
     let authority = Authority::new();
     for (flaw, trusted, what) in [
-        (
-            Flaw::None,
-            false,
-            "the certificate of … is from an issuer that is not trusted here",
-        ),
-        (
-            Flaw::Expired,
-            true,
-            "the certificate of … has expired, or is not valid yet",
-        ),
-        (
-            Flaw::OtherName,
-            true,
-            "the certificate of … is for another name",
-        ),
+        (Flaw::None, false, "the certificate of … is from an issuer that is not trusted here"),
+        (Flaw::Expired, true, "the certificate of … has expired, or is not valid yet"),
+        (Flaw::OtherName, true, "the certificate of … is for another name"),
     ] {
         let front = TlsFront::start(&authority, flaw, sts.address());
         let mut setup = setup().endpoint(&front.url());
@@ -203,15 +163,9 @@ fn by_obstacles(walk: &mut Walk) {
         alone(walk, what, "network", &setup.start());
     }
     for (answer, what) in [
-        (
-            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
-            "… does not speak TLS",
-        ),
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "… does not speak TLS"),
         // An alert: no version or cipher in common.
-        (
-            b"\x15\x03\x03\x00\x02\x02\x28",
-            "the TLS handshake with … failed",
-        ),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "the TLS handshake with … failed"),
     ] {
         let daemon = setup().endpoint(&always_says(answer)).start();
         alone(walk, what, "network", &daemon);
@@ -228,15 +182,8 @@ fn by_obstacles(walk: &mut Walk) {
         [sso-session x]\nsso_region = eu-central-1\nsso_start_url = https://x.awsapps.com/start\n",
     )
     .expect("to write");
-    let daemon = setup
-        .env("AWS_CONFIG_FILE", &profile.display().to_string())
-        .start();
-    alone(
-        walk,
-        "no base credentials: a profile that needs a cargo feature",
-        "source",
-        &daemon,
-    );
+    let daemon = setup.env("AWS_CONFIG_FILE", &profile.display().to_string()).start();
+    alone(walk, "no base credentials: a profile that needs a cargo feature", "source", &daemon);
 }
 
 /// What is wrong with who signs.
@@ -271,10 +218,7 @@ fn by_sources(walk: &mut Walk) {
     alone(walk, what, "misconfigured", &daemon);
 
     sts.role(&arn("parent")).always(Fault::access_denied());
-    let daemon = with(&sts)
-        .role("parent")
-        .role_with("orders", "source = \"role.parent\"")
-        .start();
+    let daemon = with(&sts).role("parent").role_with("orders", "source = \"role.parent\"").start();
     let what = "the role … has nothing in hand: …";
     alone(walk, what, "source", &daemon);
 
@@ -294,10 +238,9 @@ fn refusals() -> [Vec<Answer>; 2] {
     sts.role(&arn("r3")).always(Fault::access_denied());
     let other = Uid::effective().as_raw() + 1;
     let front = Port::reserve();
-    let setup = with(&sts).sts("attempt_timeout = \"20s\"").front(
-        "sink",
-        &format!("listen = \"{}\"\nrole = \"orders\"", front.address),
-    );
+    let setup = with(&sts)
+        .sts("attempt_timeout = \"20s\"")
+        .front("sink", &format!("listen = \"{}\"\nrole = \"orders\"", front.address));
     let daemon = ["orders", "r1", "r2", "r3"]
         .into_iter()
         .fold(setup, Setup::role)
@@ -350,12 +293,7 @@ fn told(answers: &[Answer]) -> String {
         {
             message = format!("{before}who asked, user 1001 in cron.service: `allow_users`{after}");
         }
-        let _ = writeln!(
-            out,
-            "- {} `{}`: {message}",
-            answer.status,
-            text(&body["code"])
-        );
+        let _ = writeln!(out, "- {} `{}`: {message}", answer.status, text(&body["code"]));
     }
     out
 }
@@ -376,9 +314,7 @@ fn always_says(answer: &'static [u8]) -> String {
 
 /// Where the template stands in the table of its class.
 fn place(found: &Diagnosis) -> Option<(usize, usize)> {
-    let class = Class::ALL
-        .iter()
-        .position(|class| class.as_str() == found.class)?;
+    let class = Class::ALL.iter().position(|class| class.as_str() == found.class)?;
     let row = table::rows(Class::ALL[class]).iter().position(|row| {
         let meaning = match row.certainty {
             Certainty::Told => row.meaning.to_owned(),
@@ -399,11 +335,7 @@ fn made_of(template: &str, text: &str) -> bool {
     });
     let mut rest = text;
     for (at, words) in words.enumerate() {
-        let found = if at == 0 {
-            rest.starts_with(words).then_some(0)
-        } else {
-            rest.find(words)
-        };
+        let found = if at == 0 { rest.starts_with(words).then_some(0) } else { rest.find(words) };
         let Some(found) = found else {
             return false;
         };
@@ -416,12 +348,7 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
     let mut by_row: BTreeMap<(usize, usize), BTreeMap<&Diagnosis, Vec<&str>>> = BTreeMap::new();
     for (said, found) in walk {
         let row = place(found).unwrap_or_else(|| panic!("not in the table: {found:?}"));
-        by_row
-            .entry(row)
-            .or_default()
-            .entry(found)
-            .or_default()
-            .push(said);
+        by_row.entry(row).or_default().entry(found).or_default().push(said);
     }
     let mut out = String::from(
         "# Errors\n\n\
@@ -442,11 +369,8 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
         for (found, said) in diagnoses {
             let mut said: Vec<&str> = said;
             said.dedup();
-            let _ = writeln!(
-                out,
-                "\n**{}.** Ask {}: {}.\n",
-                found.meaning, found.ask, found.change
-            );
+            let _ =
+                writeln!(out, "\n**{}.** Ask {}: {}.\n", found.meaning, found.ask, found.change);
             for said in said {
                 let _ = writeln!(out, "- {}", said.replace('<', "\\<"));
             }
@@ -464,10 +388,7 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
 }
 
 /// What no test can bring about without a network of its own, or at all.
-const NOT_MET: [&str; 2] = [
-    "the kernel of this host knows no way there",
-    "STS cannot be reached",
-];
+const NOT_MET: [&str; 2] = ["the kernel of this host knows no way there", "STS cannot be reached"];
 
 #[test]
 fn the_page_of_errors_says_what_the_daemon_says() {
@@ -495,9 +416,5 @@ fn the_page_of_errors_says_what_the_daemon_says() {
             "docs/errors.md says\n{was}\nand the daemon\n{is}\nUPDATE_GOLDEN=1 writes the page anew"
         );
     }
-    assert_eq!(
-        before.len(),
-        page.len(),
-        "UPDATE_GOLDEN=1 writes docs/errors.md anew"
-    );
+    assert_eq!(before.len(), page.len(), "UPDATE_GOLDEN=1 writes docs/errors.md anew");
 }

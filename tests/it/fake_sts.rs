@@ -1,9 +1,6 @@
 //! FakeSts, as the real SDK sees it: each family of faults shows the face that the classifier was written against.
 
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "a test looks at the faults that it is about"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks at the faults that it is about")]
 
 use std::error::Error;
 use std::net::TcpStream;
@@ -34,23 +31,12 @@ type Outcome = Result<AssumeRoleOutput, SdkError<AssumeRoleError>>;
 
 #[tokio::test]
 async fn a_plain_request_earns_complete_credentials() {
-    let sts = FakeSts::start()
-        .with_base_key(BASE_KEY)
-        .with_region("eu-central-1");
-    let output = issued(
-        client(&sts)
-            .assume_role()
-            .role_arn(ROLE)
-            .role_session_name("orders-host1"),
-    );
+    let sts = FakeSts::start().with_base_key(BASE_KEY).with_region("eu-central-1");
+    let output =
+        issued(client(&sts).assume_role().role_arn(ROLE).role_session_name("orders-host1"));
     let output = output.await;
-    let credentials = output
-        .credentials
-        .as_ref()
-        .unwrap_or_else(|| panic!("no credentials"));
-    let [known] = &sts.issued()[..] else {
-        panic!("not one issue")
-    };
+    let credentials = output.credentials.as_ref().unwrap_or_else(|| panic!("no credentials"));
+    let [known] = &sts.issued()[..] else { panic!("not one issue") };
 
     assert_eq!(credentials.access_key_id, known.access_key_id);
     assert!(known.access_key_id.len() == 20 && known.access_key_id.starts_with("ASIA"));
@@ -61,31 +47,18 @@ async fn a_plain_request_earns_complete_credentials() {
     assert_eq!(credentials.expiration.secs(), known.expires_at.as_second());
     let left = known.expires_at.duration_since(sts.now()).as_secs();
     assert!((3590..=3600).contains(&left), "{left}");
-    let user = output
-        .assumed_role_user
-        .as_ref()
-        .map(|user| user.arn.as_str());
-    assert_eq!(
-        user,
-        Some("arn:aws:sts::111122223333:assumed-role/orders-sink/orders-host1")
-    );
+    let user = output.assumed_role_user.as_ref().map(|user| user.arn.as_str());
+    assert_eq!(user, Some("arn:aws:sts::111122223333:assumed-role/orders-sink/orders-host1"));
     assert_eq!(output.session_token_size, Some(900));
     assert!(output.request_id().is_some());
-    assert_eq!(
-        sts.secrets(),
-        [known.secret_access_key.clone(), known.session_token.clone()]
-    );
+    assert_eq!(sts.secrets(), [known.secret_access_key.clone(), known.session_token.clone()]);
 }
 
 #[tokio::test]
 async fn the_log_holds_everything_that_was_asked() {
     let sts = FakeSts::start();
     let tag = |key, value| {
-        Tag::builder()
-            .key(key)
-            .value(value)
-            .build()
-            .unwrap_or_else(|error| panic!("{error}"))
+        Tag::builder().key(key).value(value).build().unwrap_or_else(|error| panic!("{error}"))
     };
     issued(
         client(&sts)
@@ -101,9 +74,7 @@ async fn the_log_holds_everything_that_was_asked() {
             .source_identity("host1"),
     )
     .await;
-    let [seen] = &sts.requests()[..] else {
-        panic!("not one request")
-    };
+    let [seen] = &sts.requests()[..] else { panic!("not one request") };
     assert_eq!(seen.action, "AssumeRole");
     assert_eq!(seen.role_arn.as_deref(), Some(ROLE));
     assert_eq!(seen.session_name.as_deref(), Some("orders+1@host"));
@@ -111,10 +82,7 @@ async fn the_log_holds_everything_that_was_asked() {
     assert_eq!(seen.external_id.as_deref(), Some("ws:7f/3a"));
     assert_eq!(
         seen.tags,
-        [
-            ("CostCenter".to_owned(), "42".to_owned()),
-            ("Größe".to_owned(), "a b&c=d".to_owned())
-        ]
+        [("CostCenter".to_owned(), "42".to_owned()), ("Größe".to_owned(), "a b&c=d".to_owned())]
     );
     assert_eq!(seen.transitive_tag_keys, ["CostCenter"]);
     assert_eq!(seen.policy.as_deref(), Some("{\"Version\":\"2012-10-17\"}"));
@@ -124,15 +92,8 @@ async fn the_log_holds_everything_that_was_asked() {
         (seen.region.as_deref(), seen.service.as_deref()),
         (Some("eu-central-1"), Some("sts"))
     );
-    assert!(
-        seen.signed_date
-            .as_deref()
-            .is_some_and(|date| date.ends_with('Z'))
-    );
-    assert!(
-        seen.header("User-Agent")
-            .is_some_and(|agent| agent.contains("aws-sdk-rust"))
-    );
+    assert!(seen.signed_date.as_deref().is_some_and(|date| date.ends_with('Z')));
+    assert!(seen.header("User-Agent").is_some_and(|agent| agent.contains("aws-sdk-rust")));
     assert_eq!(seen.answered, "ok");
 }
 
@@ -142,10 +103,7 @@ async fn every_issue_is_another_and_equal_seeds_repeat_them() {
         for _ in 0..3 {
             issued(request(&client(sts))).await;
         }
-        sts.issued()
-            .into_iter()
-            .map(|issued| issued.session_token)
-            .collect::<Vec<_>>()
+        sts.issued().into_iter().map(|issued| issued.session_token).collect::<Vec<_>>()
     };
     let first = keys(&FakeSts::start().with_seed(7)).await;
     let again = keys(&FakeSts::start().with_seed(7)).await;
@@ -162,15 +120,9 @@ async fn oddities_are_issued() {
     for row in oddities() {
         sts.role(ROLE).once(row.script);
         let outcome = assume(&client).await;
-        let credentials = outcome
-            .as_ref()
-            .ok()
-            .and_then(|output| output.credentials());
+        let credentials = outcome.as_ref().ok().and_then(|output| output.credentials());
         let expires = credentials.map(|credentials| credentials.expiration().secs());
-        let expected = sts
-            .issued()
-            .last()
-            .map(|issued| issued.expires_at.as_second());
+        let expected = sts.issued().last().map(|issued| issued.expires_at.as_second());
         assert_eq!(expires, expected, "{}: {}", row.name, face(&outcome));
     }
 }
@@ -196,9 +148,7 @@ async fn connections_are_reused_until_a_client_says_close() {
 
 #[tokio::test]
 async fn web_identity_needs_no_signature() {
-    let sts = FakeSts::start()
-        .with_base_key("AKIANOBODYHASTHISKEY")
-        .with_region("eu-central-1");
+    let sts = FakeSts::start().with_base_key("AKIANOBODYHASTHISKEY").with_region("eu-central-1");
     let ask = |token: &str| {
         client(&sts)
             .assume_role_with_web_identity()
@@ -207,9 +157,7 @@ async fn web_identity_needs_no_signature() {
             .web_identity_token(token)
             .send()
     };
-    let output = ask("header.payload.signature")
-        .await
-        .unwrap_or_else(|error| panic!("{error}"));
+    let output = ask("header.payload.signature").await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         output.credentials.map(|given| given.access_key_id),
         sts.issued().pop().map(|known| known.access_key_id)
@@ -224,45 +172,25 @@ async fn an_identity_belongs_to_its_key_and_ends_with_it() {
     let sts = FakeSts::start().with_base_key(BASE_KEY);
     let identity = async |credentials: Credentials| {
         let client = client_with(&sts, credentials, "eu-central-1");
-        client
-            .get_caller_identity()
-            .send()
-            .await
-            .map(|output| output.arn.unwrap_or_default())
+        client.get_caller_identity().send().await.map(|output| output.arn.unwrap_or_default())
     };
-    let base = identity(base_credentials())
-        .await
-        .unwrap_or_else(|error| panic!("{error}"));
+    let base = identity(base_credentials()).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(base, "arn:aws:iam::999988887777:user/roletap-base");
 
     issued(request(&client(&sts))).await;
-    let session = identity(session_credentials(&sts))
-        .await
-        .unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(
-        session,
-        "arn:aws:sts::111122223333:assumed-role/orders-sink/orders-host1"
-    );
+    let session =
+        identity(session_credentials(&sts)).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(session, "arn:aws:sts::111122223333:assumed-role/orders-sink/orders-host1");
 
     sts.role(ROLE).once(Fault::Expires(Expiry::In(-1)));
     issued(request(&client(&sts))).await;
     let expired = identity(session_credentials(&sts)).await;
     assert_eq!(code(&expired), (403, Some("ExpiredToken")));
 
-    let stranger = identity(Credentials::new(
-        "AKIASTRANGER",
-        "secret",
-        None,
-        None,
-        "test",
-    ))
-    .await;
+    let stranger = identity(Credentials::new("AKIASTRANGER", "secret", None, None, "test")).await;
     assert_eq!(code(&stranger), (403, Some("InvalidClientTokenId")));
     let mangled = Credentials::new(&sts.issued()[0].access_key_id, "secret", None, None, "test");
-    assert_eq!(
-        code(&identity(mangled).await),
-        (403, Some("InvalidClientTokenId"))
-    );
+    assert_eq!(code(&identity(mangled).await), (403, Some("InvalidClientTokenId")));
 }
 
 #[tokio::test]
@@ -274,19 +202,13 @@ async fn the_wrong_region_is_the_wrong_scope() {
         &sts,
         "POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 24\r\n\r\nAction=GetCallerIdentity",
     );
-    assert!(
-        unsigned.contains("<Code>MissingAuthenticationToken</Code>"),
-        "{unsigned}"
-    );
+    assert!(unsigned.contains("<Code>MissingAuthenticationToken</Code>"), "{unsigned}");
 }
 
 #[tokio::test]
 async fn a_service_with_another_clock_refuses_the_signature_and_says_its_date() {
     let sts = FakeSts::start().with_region("eu-central-1");
-    for (shift, text) in [
-        (1800, "Signature expired: "),
-        (-1800, "Signature not yet current: "),
-    ] {
+    for (shift, text) in [(1800, "Signature expired: "), (-1800, "Signature not yet current: ")] {
         sts.shift_clock(shift);
         let outcome = assume(&client(&sts)).await;
         assert_eq!(code(&outcome), (403, Some("SignatureDoesNotMatch")));
@@ -311,10 +233,7 @@ async fn trust_asks_for_the_external_id_and_for_a_known_role() {
         ),
     );
     issued(request(&client).external_id("ws-7f3a")).await;
-    let unknown = request(&client)
-        .role_arn("arn:aws:iam::111122223333:role/nobody")
-        .send()
-        .await;
+    let unknown = request(&client).role_arn("arn:aws:iam::111122223333:role/nobody").send().await;
     assert_eq!(code(&unknown), (403, Some("AccessDenied")));
     sts.role(ROLE).deny();
     assert_eq!(
@@ -338,11 +257,7 @@ async fn durations_have_limits() {
     let chained = client_with(&sts, session_credentials(&sts), "eu-central-1");
     issued(request(&chained).duration_seconds(3600)).await;
     let outcome = request(&chained).duration_seconds(3601).send().await;
-    assert!(
-        message(&outcome).contains("role chaining"),
-        "{}",
-        message(&outcome)
-    );
+    assert!(message(&outcome).contains("role chaining"), "{}", message(&outcome));
 }
 
 // === transport ===
@@ -355,11 +270,7 @@ async fn a_stopped_service_refuses_and_comes_back_on_its_port() {
     sts.stop();
     // The first may still find the dead connection in the pool, which is a dispatch failure but no I/O error.
     let first = assume(&client).await;
-    assert!(
-        matches!(first, Err(SdkError::DispatchFailure(_))),
-        "{}",
-        face(&first)
-    );
+    assert!(matches!(first, Err(SdkError::DispatchFailure(_))), "{}", face(&first));
     let outcome = assume(&client).await;
     assert!(is_io(&outcome), "{}", face(&outcome));
     assert!(chain(&outcome).contains("refused"), "{}", chain(&outcome));
@@ -398,13 +309,9 @@ async fn an_outage_ends_by_itself_or_early() {
 async fn broken_connections_are_dispatch_failures() {
     let sts = FakeSts::start();
     let client = client(&sts);
-    for fault in [
-        Fault::ResetOnAccept,
-        Fault::Reset,
-        Fault::Close,
-        Fault::CloseMidHead,
-        Fault::Garbage,
-    ] {
+    for fault in
+        [Fault::ResetOnAccept, Fault::Reset, Fault::Close, Fault::CloseMidHead, Fault::Garbage]
+    {
         sts.any().once(fault.clone());
         let outcome = assume(&client).await;
         assert!(
@@ -420,11 +327,7 @@ async fn broken_connections_are_dispatch_failures() {
 async fn a_body_that_breaks_off_is_a_response_error() {
     let sts = FakeSts::start();
     let client = client(&sts);
-    for fault in [
-        Fault::CloseMidBody,
-        Fault::ResetMidBody,
-        Fault::ContentLengthOff(100),
-    ] {
+    for fault in [Fault::CloseMidBody, Fault::ResetMidBody, Fault::ContentLengthOff(100)] {
         sts.role(ROLE).once(fault.clone());
         let outcome = assume(&client).await;
         assert!(
@@ -444,11 +347,7 @@ async fn silence_lasts_until_the_attempt_times_out() {
         Fault::Hang.into(),
         Fault::HangMidHead.into(),
         Fault::HangMidBody.into(),
-        Fault::SlowBody {
-            chunk: 1,
-            every: Duration::from_millis(50),
-        }
-        .into(),
+        Fault::SlowBody { chunk: 1, every: Duration::from_millis(50) }.into(),
         Script::ok().after(Duration::from_secs(60)),
     ];
     for script in faults {
@@ -472,14 +371,8 @@ async fn a_truncated_document_passes_for_a_success() {
     for (mark, key_survives) in [("<SessionToken>", true), ("<AccessKeyId>", false)] {
         sts.role(ROLE).once(Fault::TruncatedBefore(mark));
         let output = issued(request(&client)).await;
-        let credentials = output
-            .credentials
-            .unwrap_or_else(|| panic!("{mark}: no credentials"));
-        assert_eq!(
-            !credentials.access_key_id.is_empty(),
-            key_survives,
-            "{mark}"
-        );
+        let credentials = output.credentials.unwrap_or_else(|| panic!("{mark}: no credentials"));
+        assert_eq!(!credentials.access_key_id.is_empty(), key_survives, "{mark}");
         assert_eq!(credentials.session_token, "");
         assert_eq!(credentials.expiration.secs(), 0);
     }
@@ -489,17 +382,12 @@ async fn a_truncated_document_passes_for_a_success() {
 async fn missing_and_empty_fields_pass_for_a_success() {
     let sts = FakeSts::start();
     let client = client(&sts);
-    for field in [
-        Field::AccessKeyId,
-        Field::SecretAccessKey,
-        Field::SessionToken,
-    ] {
+    for field in [Field::AccessKeyId, Field::SecretAccessKey, Field::SessionToken] {
         for fault in [Fault::Missing(field), Fault::Empty(field)] {
             sts.role(ROLE).once(fault.clone());
             let output = issued(request(&client)).await;
-            let credentials = output
-                .credentials
-                .unwrap_or_else(|| panic!("{fault:?}: no credentials"));
+            let credentials =
+                output.credentials.unwrap_or_else(|| panic!("{fault:?}: no credentials"));
             let value = match field {
                 Field::AccessKeyId => credentials.access_key_id,
                 Field::SecretAccessKey => credentials.secret_access_key,
@@ -510,12 +398,7 @@ async fn missing_and_empty_fields_pass_for_a_success() {
     }
     sts.role(ROLE).once(Fault::Missing(Field::Expiration));
     let output = issued(request(&client)).await;
-    assert_eq!(
-        output
-            .credentials
-            .map(|credentials| credentials.expiration.secs()),
-        Some(0)
-    );
+    assert_eq!(output.credentials.map(|credentials| credentials.expiration.secs()), Some(0));
 }
 
 #[tokio::test]
@@ -546,9 +429,7 @@ async fn no_size_and_no_date_is_too_much_for_the_sdk() {
     let sts = FakeSts::start();
     let client = client(&sts);
     let ten_years = 10 * 365 * 24 * 3600;
-    sts.role(ROLE)
-        .once(Fault::TokenOfBytes(12_000))
-        .once(Fault::Expires(Expiry::In(ten_years)));
+    sts.role(ROLE).once(Fault::TokenOfBytes(12_000)).once(Fault::Expires(Expiry::In(ten_years)));
     let given = issued(request(&client)).await.credentials;
     assert_eq!(given.map(|given| given.session_token.len()), Some(12_000));
     let given = issued(request(&client)).await.credentials;
@@ -566,21 +447,11 @@ async fn codes_are_found_in_the_form_of_aws_alone() {
         .once(Fault::access_denied())
         .once(Fault::error_in(ErrorForm::Bare, 404, "NoSuchEntity", ""))
         .once(Fault::error_in(ErrorForm::Json, 400, "Throttling", "slow"))
-        .once(Fault::error(
-            400,
-            "PackedPolicyTooLarge",
-            "too <large> & more",
-        ));
+        .once(Fault::error(400, "PackedPolicyTooLarge", "too <large> & more"));
 
     let namespaced = assume(&client).await;
     assert_eq!(code(&namespaced), (403, Some("AccessDenied")));
-    assert!(
-        namespaced
-            .as_ref()
-            .err()
-            .and_then(RequestId::request_id)
-            .is_some()
-    );
+    assert!(namespaced.as_ref().err().and_then(RequestId::request_id).is_some());
     let bare = assume(&client).await;
     assert_eq!(code(&bare), (404, None));
     assert!(body(&bare).contains("<Code>NoSuchEntity</Code>"));
@@ -588,17 +459,14 @@ async fn codes_are_found_in_the_form_of_aws_alone() {
     let modelled = assume(&client).await;
     assert_eq!(message(&modelled), "too <large> & more");
     assert!(modelled.is_err_and(|error| {
-        error
-            .as_service_error()
-            .is_some_and(AssumeRoleError::is_packed_policy_too_large_exception)
+        error.as_service_error().is_some_and(AssumeRoleError::is_packed_policy_too_large_exception)
     }));
 }
 
 #[tokio::test]
 async fn headers_go_along_with_an_error() {
     let sts = FakeSts::start();
-    sts.role(ROLE)
-        .once(Fault::throttled().header("Retry-After", "7").dated(-3600));
+    sts.role(ROLE).once(Fault::throttled().header("Retry-After", "7").dated(-3600));
     let outcome = assume(&client(&sts)).await;
     assert_eq!(code(&outcome), (400, Some("Throttling")));
     assert_eq!(header(&outcome, "retry-after").as_deref(), Some("7"));
@@ -611,15 +479,8 @@ async fn a_token_bucket_throttles_what_is_over_it() {
     let sts = FakeSts::start();
     sts.limit_rate(0.0, 2.0);
     let client = client(&sts);
-    let outcomes = [
-        assume(&client).await,
-        assume(&client).await,
-        assume(&client).await,
-    ];
-    assert_eq!(
-        outcomes.each_ref().map(|outcome| outcome.is_ok()),
-        [true, true, false]
-    );
+    let outcomes = [assume(&client).await, assume(&client).await, assume(&client).await];
+    assert_eq!(outcomes.each_ref().map(|outcome| outcome.is_ok()), [true, true, false]);
     assert_eq!(code(&outcomes[2]), (400, Some("Throttling")));
     sts.unlimit_rate();
     issued(request(&client)).await;
@@ -630,14 +491,7 @@ async fn every_row_of_the_catalogue_is_produced() {
     let sts = FakeSts::start();
     let (patient, impatient) = (client(&sts), impatient_client(&sts));
     let mut names = std::collections::HashSet::new();
-    let classes = [
-        "network",
-        "throttled",
-        "source",
-        "denied",
-        "misconfigured",
-        "clock",
-    ];
+    let classes = ["network", "throttled", "source", "denied", "misconfigured", "clock"];
     for row in catalogue() {
         assert!(names.insert(row.name.clone()), "twice: {}", row.name);
         assert!(classes.contains(&row.class), "{}: {}", row.name, row.class);
@@ -648,10 +502,7 @@ async fn every_row_of_the_catalogue_is_produced() {
         if let Some(expected) = code_of(row.script.fault()) {
             assert_eq!(code(&outcome), expected, "{}", row.name);
         } else {
-            let credentials = outcome
-                .as_ref()
-                .ok()
-                .and_then(|output| output.credentials());
+            let credentials = outcome.as_ref().ok().and_then(|output| output.credentials());
             let usable = credentials.is_some_and(|credentials| {
                 !credentials.access_key_id.is_empty()
                     && !credentials.secret_access_key.is_empty()
@@ -671,15 +522,11 @@ async fn the_narrow_goes_before_the_wide_and_the_passing_before_the_lasting() {
     let sts = FakeSts::start();
     let client = client(&sts);
     let numbered = |n: &str| Fault::error(400, n, "");
-    sts.any()
-        .always(numbered("any-always"))
-        .once(numbered("any-once"));
+    sts.any().always(numbered("any-always")).once(numbered("any-once"));
     sts.operation("AssumeRole")
         .always(numbered("operation-always"))
         .once(numbered("operation-once"));
-    sts.role(ROLE)
-        .always(numbered("role-always"))
-        .times(2, numbered("role-once"));
+    sts.role(ROLE).always(numbered("role-always")).times(2, numbered("role-once"));
     sts.any().window(SOON * 10, numbered("window"));
     let mut seen = Vec::new();
     for n in 0..7 {
@@ -705,10 +552,7 @@ async fn the_narrow_goes_before_the_wide_and_the_passing_before_the_lasting() {
     sts.operation("AssumeRole").clear();
     issued(request(&client)).await;
     assert_eq!(
-        sts.requests()
-            .last()
-            .map(|request| request.answered.clone())
-            .as_deref(),
+        sts.requests().last().map(|request| request.answered.clone()).as_deref(),
         Some("ok")
     );
 }
@@ -763,12 +607,7 @@ fn client_with(sts: &FakeSts, credentials: Credentials, region: &'static str) ->
 
 /// For what hangs. Long enough for a busy machine to answer what does not.
 fn impatient_client(sts: &FakeSts) -> Client {
-    client_within(
-        sts,
-        base_credentials(),
-        "eu-central-1",
-        Duration::from_millis(700),
-    )
+    client_within(sts, base_credentials(), "eu-central-1", Duration::from_millis(700))
 }
 
 fn client_within(
@@ -777,10 +616,8 @@ fn client_within(
     region: &'static str,
     patience: Duration,
 ) -> Client {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(SOON)
-        .operation_attempt_timeout(patience)
-        .build();
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(SOON).operation_attempt_timeout(patience).build();
     let config = Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region))
@@ -798,10 +635,7 @@ fn base_credentials() -> Credentials {
 
 /// What was issued last.
 fn session_credentials(sts: &FakeSts) -> Credentials {
-    let issued = sts
-        .issued()
-        .pop()
-        .unwrap_or_else(|| panic!("nothing was issued"));
+    let issued = sts.issued().pop().unwrap_or_else(|| panic!("nothing was issued"));
     Credentials::new(
         issued.access_key_id,
         issued.secret_access_key,
@@ -814,10 +648,7 @@ fn session_credentials(sts: &FakeSts) -> Credentials {
 type AssumeRole = aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 
 fn request(client: &Client) -> AssumeRole {
-    client
-        .assume_role()
-        .role_arn(ROLE)
-        .role_session_name("orders-host1")
+    client.assume_role().role_arn(ROLE).role_session_name("orders-host1")
 }
 
 async fn assume(client: &Client) -> Outcome {
@@ -849,11 +680,7 @@ fn raw(sts: &FakeSts, request: &str) -> String {
 fn face<T, E: ProvideErrorMetadata>(outcome: &Result<T, SdkError<E>>) -> String {
     match outcome {
         Ok(_) => "success".to_owned(),
-        Err(error) => format!(
-            "{error}, code {:?}, message {:?}",
-            error.code(),
-            error.message()
-        ),
+        Err(error) => format!("{error}, code {:?}, message {:?}", error.code(), error.message()),
     }
 }
 
@@ -861,38 +688,26 @@ fn face<T, E: ProvideErrorMetadata>(outcome: &Result<T, SdkError<E>>) -> String 
 fn code<T, E: ProvideErrorMetadata>(outcome: &Result<T, SdkError<E>>) -> (u16, Option<&str>) {
     match outcome {
         Ok(_) => (200, Some("success")),
-        Err(error) => (
-            error.raw_response().map_or(0, |raw| raw.status().as_u16()),
-            error.code(),
-        ),
+        Err(error) => (error.raw_response().map_or(0, |raw| raw.status().as_u16()), error.code()),
     }
 }
 
 /// What the SDK must find of a scripted error, where it can find anything.
 fn code_of(fault: &Fault) -> Option<(u16, Option<&str>)> {
     match fault {
-        Fault::Error {
-            status,
-            code,
-            form: ErrorForm::Namespaced,
-            ..
-        } if *status != 200 => Some((*status, Some(code))),
-        Fault::Error {
-            status,
-            form: ErrorForm::Bare | ErrorForm::Json,
-            ..
-        } => Some((*status, None)),
+        Fault::Error { status, code, form: ErrorForm::Namespaced, .. } if *status != 200 => {
+            Some((*status, Some(code)))
+        }
+        Fault::Error { status, form: ErrorForm::Bare | ErrorForm::Json, .. } => {
+            Some((*status, None))
+        }
         Fault::Page { status } | Fault::Body { status, .. } => Some((*status, None)),
         _ => None,
     }
 }
 
 fn message(outcome: &Outcome) -> &str {
-    outcome
-        .as_ref()
-        .err()
-        .and_then(ProvideErrorMetadata::message)
-        .unwrap_or_default()
+    outcome.as_ref().err().and_then(ProvideErrorMetadata::message).unwrap_or_default()
 }
 
 fn body(outcome: &Outcome) -> String {
@@ -923,8 +738,6 @@ fn chain(outcome: &Outcome) -> String {
 fn date_skew_seconds(outcome: &Outcome) -> i64 {
     let date = header(outcome, "date").unwrap_or_default();
     let date = jiff::fmt::rfc2822::parse(&date).unwrap_or_else(|error| panic!("{date}: {error}"));
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     date.timestamp().as_second() - now.as_secs() as i64
 }

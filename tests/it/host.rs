@@ -29,11 +29,7 @@ fn launch_after(daemon: &mut Daemon, first: &str) {
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
-        .envs(
-            command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     daemon.spawn_as(limited);
     daemon.wait_until_serving();
 }
@@ -41,10 +37,7 @@ fn launch_after(daemon: &mut Daemon, first: &str) {
 /// The soft and the hard limit of this name in `/proc`.
 fn limit(pid: i32, name: &str) -> (String, String) {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .expect("a limit");
+    let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("a limit");
     let mut words = line.split_whitespace().map(str::to_owned);
     let mut word = || words.next().expect("a limit");
     (word(), word())
@@ -57,24 +50,14 @@ fn descriptors_are_raised_to_what_clients_need() {
     launch_limited(&mut daemon, "-Sn 256; ulimit -Hn 4096");
     daemon.vended("orders");
     let soft = 1024 + 128;
-    assert_eq!(
-        limit(daemon.pid(), "Max open files"),
-        (soft.to_string(), "4096".into())
-    );
-    assert!(
-        !daemon.log().contains("file descriptors"),
-        "{}",
-        daemon.log()
-    );
+    assert_eq!(limit(daemon.pid(), "Max open files"), (soft.to_string(), "4096".into()));
+    assert!(!daemon.log().contains("file descriptors"), "{}", daemon.log());
 }
 
 #[test]
 fn descriptors_that_do_not_suffice_are_named_with_numbers() {
     let sts = FakeSts::start();
-    let mut daemon = with(&sts)
-        .role("orders")
-        .server("max_connections = 2000")
-        .prepare();
+    let mut daemon = with(&sts).role("orders").server("max_connections = 2000").prepare();
     launch_limited(&mut daemon, "-n 160");
     daemon.vended("orders");
     let line = daemon.logged("only 160 file descriptors are allowed");
@@ -86,9 +69,7 @@ fn descriptors_that_do_not_suffice_are_named_with_numbers() {
     let held: Vec<Connection> = (0..32).map(|_| Connection::to(address)).collect();
     daemon.wait_until("all are taken", |daemon| {
         let open = daemon.metric("roletap_connections", &[("listener", "credentials")]);
-        (open == Some(32.0))
-            .then_some(())
-            .ok_or(format!("{open:?}"))
+        (open == Some(32.0)).then_some(()).ok_or(format!("{open:?}"))
     });
     let calls = sts.requests().len();
     daemon.admin_with("POST", "/roles/orders/refresh");
@@ -111,12 +92,9 @@ fn descriptors_that_do_not_suffice_are_shared_with_the_fronts() {
     daemon.vended("orders");
     // 100 are left, for 1024 and twice 128.
     let line = daemon.logged("only 244 file descriptors are allowed");
-    for part in [
-        "at most 80 connections",
-        "not 1024",
-        "10 to each front, not 128",
-        "LimitNOFILE=1424",
-    ] {
+    for part in
+        ["at most 80 connections", "not 1024", "10 to each front, not 128", "LimitNOFILE=1424"]
+    {
         assert!(line.contains(part), "{line}");
     }
     let hold = |address: SocketAddr, places: u16| -> Vec<Connection> {
@@ -128,9 +106,7 @@ fn descriptors_that_do_not_suffice_are_shared_with_the_fronts() {
     for (listener, places) in [("credentials", 80.0), ("imds", 20.0)] {
         daemon.wait_until("all places are taken, and no more", |daemon| {
             let open = daemon.metric("roletap_connections", &[("listener", listener)]);
-            (open == Some(places))
-                .then_some(())
-                .ok_or(format!("{listener}: {open:?}"))
+            (open == Some(places)).then_some(()).ok_or(format!("{listener}: {open:?}"))
         });
     }
     let calls = sts.requests().len();
@@ -152,9 +128,7 @@ fn a_lack_of_descriptors_is_said_and_not_repeated_and_passes() {
     admin.send(get);
     assert_eq!(admin.answer().status, 200);
     let before = prlimit(pid, Resource::Nofile, few(12)).expect("to limit our own child");
-    let held: Vec<Connection> = (0..20)
-        .map(|_| Connection::to(daemon.vend_address()))
-        .collect();
+    let held: Vec<Connection> = (0..20).map(|_| Connection::to(daemon.vend_address())).collect();
     daemon.logged("connections could not be accepted");
     // Twenty failures a second, and one line: the second one is ten seconds away.
     crate::support::harness::pause(Duration::from_millis(500));
@@ -170,10 +144,7 @@ fn a_lack_of_descriptors_is_said_and_not_repeated_and_passes() {
 }
 
 fn few(descriptors: u64) -> Rlimit {
-    Rlimit {
-        current: Some(descriptors),
-        maximum: Some(20_000),
-    }
+    Rlimit { current: Some(descriptors), maximum: Some(20_000) }
 }
 
 #[test]
@@ -182,19 +153,13 @@ fn there_are_no_core_dumps_and_others_cannot_look_in() {
     let mut daemon = with(&sts).role("orders").prepare();
     launch_limited(&mut daemon, "-Sc unlimited");
     daemon.vended("orders");
-    assert_eq!(
-        limit(daemon.pid(), "Max core file size"),
-        ("0".into(), "0".into())
-    );
+    assert_eq!(limit(daemon.pid(), "Max core file size"), ("0".into(), "0".into()));
     if nix::unistd::Uid::effective().is_root() {
         // A process that may be dumped belongs to its user; one that may not, to root.
         let mut daemon = with(&sts).role("orders").prepare();
         let home = daemon.home().to_owned();
         let mut open = Command::new("chown");
-        assert_eq!(
-            finish(open.args(["-R", "65534:65534"]).arg(&home)).code,
-            Some(0)
-        );
+        assert_eq!(finish(open.args(["-R", "65534:65534"]).arg(&home)).code, Some(0));
         let mut command = daemon.command(&["run"]);
         std::os::unix::process::CommandExt::uid(&mut command, 65_534);
         std::os::unix::process::CommandExt::gid(&mut command, 65_534);
@@ -224,11 +189,7 @@ fn a_host_without_ipv6_is_a_warning() {
         .args(["-c", start, "sh"])
         .arg(command.get_program())
         .args(command.get_args())
-        .envs(
-            command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let Some(mut command) = unshared(&["--net"], script, &inside) else {
         return;
     };
@@ -265,14 +226,9 @@ fn as_the_first_process_it_takes_signals_and_buries_orphans() {
     let mut chmod = Command::new("chmod");
     assert_eq!(finish(chmod.arg("755").arg(&helper)).code, Some(0));
     let profile = setup.home().join("aws");
-    std::fs::write(
-        &profile,
-        format!("[default]\ncredential_process = {}\n", helper.display()),
-    )
-    .expect("to write");
-    let mut daemon = setup
-        .env("AWS_CONFIG_FILE", &profile.display().to_string())
-        .prepare();
+    std::fs::write(&profile, format!("[default]\ncredential_process = {}\n", helper.display()))
+        .expect("to write");
+    let mut daemon = setup.env("AWS_CONFIG_FILE", &profile.display().to_string()).prepare();
     let namespaces = ["--pid", "--fork", "--mount-proc"];
     let Some(command) = unshared(&namespaces, "true", &daemon.command(&["run"])) else {
         return;
@@ -289,9 +245,7 @@ fn as_the_first_process_it_takes_signals_and_buries_orphans() {
     };
     let first = children(daemon.pid())[0];
     let status = std::fs::read_to_string(format!("/proc/{first}/status")).expect("a status");
-    let is_first = status
-        .lines()
-        .any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"));
+    let is_first = status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"));
     assert!(is_first, "{status}");
     wait_for("the orphan has fallen to it", || {
         let all = children(first);

@@ -16,13 +16,10 @@ fn settings(endpoint: &str, keys: &str) -> Sts {
         "sts = {{ region = \"eu-central-1\", endpoint_url = \"{endpoint}\", {keys} }}\n\
          [role.orders]\nrole_arn = \"arn:aws:iam::111122223333:role/orders\"\n"
     );
-    Config::parse(
-        vec![Source::text("roletap.toml", &text)],
-        &FixedHost::default(),
-    )
-    .unwrap_or_else(|report| panic!("{}", report.render("", false)))
-    .config
-    .sts
+    Config::parse(vec![Source::text("roletap.toml", &text)], &FixedHost::default())
+        .unwrap_or_else(|report| panic!("{}", report.render("", false)))
+        .config
+        .sts
 }
 
 fn ask(sts: &Sts) -> Result<CallerIdentity, IdentityError> {
@@ -37,10 +34,7 @@ fn ask(sts: &Sts) -> Result<CallerIdentity, IdentityError> {
 
 #[test]
 fn sts_says_who_we_are() {
-    let sts = FakeSts::start()
-        .with_base_key(KEY)
-        .with_region("eu-central-1")
-        .with_base_arn(USER);
+    let sts = FakeSts::start().with_base_key(KEY).with_region("eu-central-1").with_base_arn(USER);
     let identity = ask(&settings(&sts.endpoint_url(), "")).unwrap();
     assert_eq!(identity.arn(), USER);
     assert_eq!(identity.account_id(), "444455556666");
@@ -55,24 +49,17 @@ fn sts_says_who_we_are() {
 fn a_role_of_ours_is_trusted_by_its_own_arn() {
     let sts = FakeSts::start().with_base_arn("arn:aws:sts::444455556666:assumed-role/Sinks/i-0abc");
     let identity = ask(&settings(&sts.endpoint_url(), "")).unwrap();
-    assert_eq!(
-        identity.principal().arn(),
-        "arn:aws:iam::444455556666:role/Sinks"
-    );
+    assert_eq!(identity.principal().arn(), "arn:aws:iam::444455556666:role/Sinks");
     assert!(identity.is_role_session());
 }
 
 #[test]
 fn another_region_is_asked_only_where_home_is_silent() {
     let sts = FakeSts::start().with_base_arn(USER);
-    let settings = settings(
-        &sts.regional_endpoint_url(),
-        "fallback_regions = [\"eu-west-1\"]",
-    );
+    let settings = settings(&sts.regional_endpoint_url(), "fallback_regions = [\"eu-west-1\"]");
     sts.region("eu-central-1").always(Fault::Reset);
     assert_eq!(ask(&settings).unwrap().arn(), USER);
-    sts.region("eu-central-1")
-        .always(Fault::error(403, "InvalidClientTokenId", "no such key"));
+    sts.region("eu-central-1").always(Fault::error(403, "InvalidClientTokenId", "no such key"));
     let error = ask(&settings).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("InvalidClientTokenId"));
     assert!(error.request_id.is_some());
@@ -87,11 +74,7 @@ fn another_region_is_asked_only_where_home_is_silent() {
 fn who_does_not_know_the_operation_says_so_in_words() {
     let sts = FakeSts::start();
     for (fault, status, what) in [
-        (
-            Fault::error(405, "MethodNotAllowed", "no\nsuch"),
-            405,
-            "answered MethodNotAllowed: no",
-        ),
+        (Fault::error(405, "MethodNotAllowed", "no\nsuch"), 405, "answered MethodNotAllowed: no"),
         (Fault::status(404), 404, "answered HTTP 404"),
     ] {
         sts.any().always(fault);
@@ -102,8 +85,5 @@ fn who_does_not_know_the_operation_says_so_in_words() {
     }
     let sts = FakeSts::start().with_base_arn("nonsense");
     let error = ask(&settings(&sts.endpoint_url(), "")).unwrap_err();
-    assert!(
-        error.what.contains("is not the ARN of a principal"),
-        "{error}"
-    );
+    assert!(error.what.contains("is not the ARN of a principal"), "{error}");
 }

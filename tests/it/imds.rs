@@ -90,11 +90,7 @@ fn a_session_token_opens_the_role_and_its_credentials() {
     assert_eq!(session.header("cache-control"), Some("no-store"));
     let session = session.text();
     // With the slash that belongs there, without, and with the two that a configured endpoint makes of it.
-    for path in [
-        LIST.to_owned(),
-        LIST.trim_end_matches('/').to_owned(),
-        format!("/{LIST}"),
-    ] {
+    for path in [LIST.to_owned(), LIST.trim_end_matches('/').to_owned(), format!("/{LIST}")] {
         assert_eq!(front.get(&path, &session).text(), "orders", "{path}");
     }
     let answer = front.credentials("orders", &session);
@@ -106,10 +102,7 @@ fn a_session_token_opens_the_role_and_its_credentials() {
         ("Code", "Success"),
         ("Type", "AWS-HMAC"),
         ("AccessKeyId", &front.daemon.key("orders")),
-        (
-            "SecretAccessKey",
-            &issued_of(&sts, "orders").secret_access_key,
-        ),
+        ("SecretAccessKey", &issued_of(&sts, "orders").secret_access_key),
         ("Token", &issued_of(&sts, "orders").session_token),
     ] {
         assert_eq!(document[key], value, "{key}");
@@ -118,18 +111,14 @@ fn a_session_token_opens_the_role_and_its_credentials() {
     assert_eq!(ends.as_second(), issued.expires_at.as_second());
     // Another role's credentials are nobody's business here.
     assert_refused(&front.credentials("other", &session), 404, "NotFound");
-    let vended = front.daemon.metric(
-        "roletap_vend_requests_total",
-        &[("role", "orders"), ("result", "vended")],
-    );
+    let vended = front
+        .daemon
+        .metric("roletap_vend_requests_total", &[("role", "orders"), ("result", "vended")]);
     assert_eq!(vended, Some(3.0), "two by the token, one by the front");
 }
 
 fn issued_of(sts: &FakeSts, role: &str) -> crate::support::sts::Issued {
-    let found = sts
-        .issued()
-        .into_iter()
-        .find(|issued| issued.role_arn == arn(role));
+    let found = sts.issued().into_iter().find(|issued| issued.role_arn == arn(role));
     found.expect("an issue")
 }
 
@@ -148,10 +137,7 @@ fn where_the_clients_are_and_in_which_account_is_told_where_it_is_configured() {
     front.daemon.text.set_role("orders", "account_id = true");
     front.reload("orders", "region = \"eu-west-1\"");
     assert_eq!(front.get(REGION, &session).text(), "eu-west-1");
-    assert_eq!(
-        front.get(IDENTITY, &session).json(),
-        json!({"region": "eu-west-1"})
-    );
+    assert_eq!(front.get(IDENTITY, &session).json(), json!({"region": "eu-west-1"}));
     assert_eq!(front.get(&extended, &session).text(), "orders");
     let document = front.get(&format!("{extended}orders"), &session).json();
     assert_eq!(document["AccountId"], "111122223333");
@@ -181,15 +167,8 @@ fn each_fault_of_a_request_has_its_status() {
     let nowhere = front.get("/latest/meta-data/instance-id", &session);
     assert_refused(&nowhere, 404, "NotFound");
     let message = text(&nowhere.json()["Message"]);
-    assert!(
-        message.contains("roletap env orders --front imds"),
-        "{message}"
-    );
-    assert_refused(
-        &front.get("/v1/credentials/orders", &session),
-        404,
-        "NotFound",
-    );
+    assert!(message.contains("roletap env orders --front imds"), "{message}");
+    assert_refused(&front.get("/v1/credentials/orders", &session), 404, "NotFound");
     let not_put = front.ask("GET", TOKEN, &[(SESSION, &session)]);
     assert_refused(&not_put, 405, "MethodNotAllowed");
     assert_eq!(not_put.header("allow"), Some("PUT"));
@@ -245,9 +224,8 @@ fn version_1_is_answered_only_where_it_is_allowed() {
 fn a_pending_role_is_503_and_then_there() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Hang);
-    let setup = with(&sts)
-        .role("orders")
-        .sts("connect_timeout = \"500ms\"\nattempt_timeout = \"500ms\"");
+    let setup =
+        with(&sts).role("orders").sts("connect_timeout = \"500ms\"\nattempt_timeout = \"500ms\"");
     let front = fronted(setup, "");
     let session = front.session();
     let answer = front.credentials("orders", &session);
@@ -263,8 +241,7 @@ fn a_pending_role_is_503_and_then_there() {
 #[test]
 fn a_request_waits_for_a_role_that_is_about_to_be_there() {
     let sts = FakeSts::start();
-    sts.any()
-        .always(Fault::None.after(Duration::from_millis(300)));
+    sts.any().always(Fault::None.after(Duration::from_millis(300)));
     let setup = with(&sts).role("orders").server("pending_wait = \"1s\"");
     let front = fronted(setup, "http_tokens = \"optional\"");
     // Asked once: only the wait makes this a 200.
@@ -280,10 +257,7 @@ fn a_denied_role_is_403() {
     let answer = front.credentials("orders", &front.session());
     assert_refused(&answer, 403, "AssumeRoleFailed");
     let message = text(&answer.json()["Message"]);
-    assert!(
-        message.contains("orders") && message.contains("roletap status"),
-        "{message}"
-    );
+    assert!(message.contains("orders") && message.contains("roletap status"), "{message}");
 }
 
 #[test]
@@ -303,11 +277,7 @@ fn what_has_expired_is_never_served() {
         assert!(asked < ends, "{asked}: {answer:?}");
         Err(format!("{}", answer.status))
     });
-    assert_refused(
-        &front.credentials("orders", &session),
-        503,
-        "CredentialsUnavailable",
-    );
+    assert_refused(&front.credentials("orders", &session), 503, "CredentialsUnavailable");
 }
 
 #[test]
@@ -315,22 +285,15 @@ fn a_role_of_others_is_not_had_by_this_door_either() {
     let (we, other) = (Uid::effective().as_raw(), Uid::effective().as_raw() + 1);
     let sts = FakeSts::start();
     let allow = |uid: u32| format!("allow_users = [\"{uid}\"]");
-    let mut front = fronted(
-        with(&sts).role_with("orders", &allow(other)),
-        "http_tokens = \"optional\"",
-    );
-    front
-        .daemon
-        .role_when("orders", "is there", |role| role["phase"] == "fresh");
+    let mut front =
+        fronted(with(&sts).role_with("orders", &allow(other)), "http_tokens = \"optional\"");
+    front.daemon.role_when("orders", "is there", |role| role["phase"] == "fresh");
     let session = front.session();
     let orders = format!("{LIST}orders");
     for answer in [front.get(&orders, &session), front.ask("GET", &orders, &[])] {
         assert_refused(&answer, 403, "CallerNotAllowed");
         let message = text(&answer.json()["Message"]);
-        assert!(
-            message.contains(&format!("user {we}")) || message.contains("root"),
-            "{message}"
-        );
+        assert!(message.contains(&format!("user {we}")) || message.contains("root"), "{message}");
     }
     let refused = front.daemon.metric(
         "roletap_vend_requests_total",
@@ -348,9 +311,7 @@ fn a_role_of_others_is_not_had_by_this_door_either() {
 fn session_tokens_survive_a_restart_and_open_no_other_front() {
     let sts = FakeSts::start();
     let second = Port::reserve();
-    let setup = with(&sts)
-        .role("orders")
-        .front("other", &keys(&second, "orders", ""));
+    let setup = with(&sts).role("orders").front("other", &keys(&second, "orders", ""));
     let mut front = fronted(setup, "");
     front.daemon.vended("orders");
     let session = front.session();
@@ -392,9 +353,7 @@ fn where_a_front_listens_needs_a_restart() {
     front.daemon.text.fronts.clear();
     front.daemon.write_config();
     front.daemon.reload_as_it_is("refused");
-    front
-        .daemon
-        .logged("`imds.sink.listen` cannot change while roletap runs");
+    front.daemon.logged("`imds.sink.listen` cannot change while roletap runs");
     assert_eq!(front.credentials("orders", &front.session()).status, 200);
 }
 
@@ -432,10 +391,7 @@ fn an_address_that_is_not_there_keeps_it_from_starting_and_says_what_to_do() {
 fn systemd_may_hold_its_socket() {
     let sts = FakeSts::start();
     let port = Port::reserve();
-    let mut held = with(&sts)
-        .role("orders")
-        .front("sink", &keys(&port, "orders", ""))
-        .notified();
+    let mut held = with(&sts).role("orders").front("sink", &keys(&port, "orders", "")).notified();
     held.supervisor.listen("imds.sink", port.address);
     held.launch();
     let line = held.daemon.logged("listening for imds");
@@ -457,11 +413,7 @@ fn a_socket_that_only_systemd_may_open_is_not_opened_here() {
         held.daemon.spawn_as(command);
         assert_eq!(held.daemon.exit(), Some(69), "{}", held.daemon.log());
         let listen = format!("ListenStream={}", port.address);
-        for part in [
-            "`imds.sink.socket`",
-            &listen,
-            "FileDescriptorName=imds.sink",
-        ] {
+        for part in ["`imds.sink.socket`", &listen, "FileDescriptorName=imds.sink"] {
             held.daemon.logged(part);
         }
     }
@@ -475,8 +427,7 @@ fn a_socket_that_only_systemd_may_open_is_not_opened_here() {
     held.daemon.text.fronts = format!("[imds.sink]\n{}\n", keys(&port, "orders", ""));
     held.daemon.write_config();
     held.daemon.reload_as_it_is("refused");
-    held.daemon
-        .logged("`imds.sink.socket` cannot change while roletap runs");
+    held.daemon.logged("`imds.sink.socket` cannot change while roletap runs");
 }
 
 #[test]
@@ -487,10 +438,7 @@ fn whoever_comes_by_a_socket_of_another_network_namespace_is_unknown_and_one_of_
     let mut held = with(&sts)
         .role_with("orders", &format!("allow_users = [\"{we}\"]"))
         .front("here", &keys(&here, "orders", "http_tokens = \"optional\""))
-        .front(
-            "there",
-            &keys(&there, "orders", "http_tokens = \"optional\""),
-        )
+        .front("there", &keys(&there, "orders", "http_tokens = \"optional\""))
         .notified();
     held.supervisor.listen("imds.here", here.address);
     let Some(elsewhere) = Namespace::new() else {
@@ -499,8 +447,7 @@ fn whoever_comes_by_a_socket_of_another_network_namespace_is_unknown_and_one_of_
     let listener = elsewhere.inside(|| TcpListener::bind(there.address).expect("to listen"));
     held.supervisor.hand_over("imds.there", listener.into());
     held.launch();
-    held.daemon
-        .role_when("orders", "is there", |role| role["phase"] == "fresh");
+    held.daemon.role_when("orders", "is there", |role| role["phase"] == "fresh");
     let line = held.daemon.logged("another network namespace");
     assert!(line.contains(&there.address.to_string()), "{line}");
     let ask = |at| request(at, "GET", &format!("{LIST}orders"), &[]);
@@ -527,9 +474,7 @@ fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend() {
     let missing = front.daemon.run(&["env", "none", "--front", "imds"]);
     assert_eq!(missing.code, Some(78), "{missing:?}");
     assert!(missing.stderr.contains("[imds.NAME]"), "{missing:?}");
-    let settings = front
-        .daemon
-        .run(&["env", "orders", "--front", "imds", "--format", "json"]);
+    let settings = front.daemon.run(&["env", "orders", "--front", "imds", "--format", "json"]);
     let settings: Value = serde_json::from_str(&settings.stdout).expect("JSON");
     assert_eq!(
         settings["set"]["AWS_EC2_METADATA_SERVICE_ENDPOINT"],
@@ -537,10 +482,7 @@ fn the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend() {
     );
     assert_eq!(settings["set"]["AWS_EC2_METADATA_DISABLED"], "false");
     let unset = settings["unset"].as_array().expect("a list");
-    assert!(
-        unset.contains(&json!("AWS_CONTAINER_CREDENTIALS_FULL_URI")),
-        "{unset:?}"
-    );
+    assert!(unset.contains(&json!("AWS_CONTAINER_CREDENTIALS_FULL_URI")), "{unset:?}");
     let said = credentials_found_by(
         "imds::the_sdk_of_rust_is_led_here_by_env_and_reads_what_we_vend",
         &variables(&settings),

@@ -1,8 +1,5 @@
 //! What is sent to STS, and what is made of every answer it is known to give: through the real binary.
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "a test looks at the faults that it is about"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks at the faults that it is about")]
 
 use std::time::Duration;
 
@@ -13,21 +10,12 @@ use crate::support::harness::{Daemon, Setup, arn, metric_in, request, text, with
 use crate::support::patience::wait_for;
 use crate::support::sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
 
-const OUTCOMES: [&str; 7] = [
-    "issued",
-    "clock",
-    "denied",
-    "misconfigured",
-    "network",
-    "source",
-    "throttled",
-];
+const OUTCOMES: [&str; 7] =
+    ["issued", "clock", "denied", "misconfigured", "network", "source", "throttled"];
 
 /// A budget under which a hundred roles take the time of a few.
 fn wide(sts: &FakeSts) -> Setup {
-    with(sts)
-        .log("audit = \"off\"")
-        .sts("max_in_flight = 32\nmax_requests_per_second = 600")
+    with(sts).log("audit = \"off\"").sts("max_in_flight = 32\nmax_requests_per_second = 600")
 }
 
 /// For answers that never come.
@@ -52,10 +40,7 @@ fn scripted(mut setup: Setup, sts: &FakeSts, rows: &[CatalogueRow], late: Durati
 /// The code that STS said, where the row has one. In JSON it is not looked for: the status decides.
 fn code_of(row: &CatalogueRow) -> Option<&str> {
     match row.script.fault() {
-        Fault::Error {
-            form: ErrorForm::Json,
-            ..
-        } => None,
+        Fault::Error { form: ErrorForm::Json, .. } => None,
         Fault::Error { code, .. } => Some(code),
         _ => None,
     }
@@ -72,11 +57,7 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
             .filter(|role| role["phase"] == "pending")
             .map(|role| text(&role["name"]))
             .collect();
-        if pending.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{pending:?}"))
-        }
+        if pending.is_empty() { Ok(()) } else { Err(format!("{pending:?}")) }
     });
     let page = daemon.admin("/metrics").text();
     let overview = daemon.overview();
@@ -98,10 +79,7 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
             let labels = [("role", name.as_str()), ("outcome", outcome)];
             let count = metric_in(&page, "roletap_refresh_attempts_total", &labels);
             if (count.unwrap_or_default() > 0.0) != (outcome == row.class) || count.is_none() {
-                misses.push(format!(
-                    "{}: {count:?} attempts ended as {outcome}",
-                    row.name
-                ));
+                misses.push(format!("{}: {count:?} attempts ended as {outcome}", row.name));
             }
         }
         let advice = error["advice"].as_str().unwrap_or_default();
@@ -116,17 +94,11 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
         let log = daemon.wait_until("every failure is logged", |daemon| {
             let log = daemon.log();
             let lines = log.lines().filter(|line| line.contains(" ERROR ")).count();
-            (lines >= rows.len())
-                .then_some(log)
-                .ok_or_else(|| format!("{lines} lines"))
+            (lines >= rows.len()).then_some(log).ok_or_else(|| format!("{lines} lines"))
         });
         let logged = log.lines().filter(|found| found.contains(&line));
         let logged: Vec<&str> = logged.filter(|found| found.contains(" ERROR ")).collect();
-        if logged.len() != 1
-            || !logged
-                .iter()
-                .all(|line| line.contains(&text(&error["message"])))
-        {
+        if logged.len() != 1 || !logged.iter().all(|line| line.contains(&text(&error["message"]))) {
             misses.push(format!("{}: logged as {logged:#?}", row.name));
         }
         let answer = daemon.get(&name);
@@ -158,19 +130,11 @@ fn schedule_miss(row: &CatalogueRow, role: &Value, now: &Value) -> Option<String
     let wait = at(&role["next_attempt_at"]).as_millisecond() - at(now).as_millisecond();
     // What was due a moment ago is at work; times are told in whole seconds.
     let kept = wait.max(0) >= *due.start() && wait <= due.end() + 1_000;
-    (!kept).then(|| {
-        format!(
-            "{}: {failed} failed, next after {wait} ms: {role}",
-            row.name
-        )
-    })
+    (!kept).then(|| format!("{}: {failed} failed, next after {wait} ms: {role}", row.name))
 }
 
 fn rows_of(wanted: impl Fn(&str) -> bool) -> Vec<CatalogueRow> {
-    catalogue()
-        .into_iter()
-        .filter(|row| wanted(row.class))
-        .collect()
+    catalogue().into_iter().filter(|row| wanted(row.class)).collect()
 }
 
 #[test]
@@ -230,10 +194,7 @@ fn strange_answers_that_are_good_are_vended() {
         let name = format!("r{at}");
         let given = daemon.vended(&name);
         let issued = sts.issued();
-        let issued = issued
-            .iter()
-            .find(|issued| issued.role_arn == arn(&name))
-            .expect("an issue");
+        let issued = issued.iter().find(|issued| issued.role_arn == arn(&name)).expect("an issue");
         assert_eq!(given["AccessKeyId"], issued.access_key_id, "{}", row.name);
         assert_eq!(given["Token"], issued.session_token, "{}", row.name);
         let expiration = issued.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -280,17 +241,13 @@ source_identity = "host1"
 "#,
         arn("team/orders-sink")
     );
-    let daemon = with(&sts)
-        .role_with("orders", &orders)
-        .role("plain")
-        .start();
+    let daemon = with(&sts).role_with("orders", &orders).role("plain").start();
     daemon.vended("orders");
     daemon.vended("plain");
     let requests = sts.requests();
     let request = |role: &str| {
-        let mut of_role = requests
-            .iter()
-            .filter(|request| request.role_arn.as_deref() == Some(&arn(role)));
+        let mut of_role =
+            requests.iter().filter(|request| request.role_arn.as_deref() == Some(&arn(role)));
         let request = of_role.next().expect("a request");
         assert!(of_role.next().is_none(), "one is enough");
         request.clone()
@@ -308,10 +265,7 @@ source_identity = "host1"
     );
     assert_eq!(
         sent.policy_arns,
-        [
-            "arn:aws:iam::aws:policy/ReadOnlyAccess",
-            "arn:aws:iam::111122223333:policy/x/y"
-        ]
+        ["arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::111122223333:policy/x/y"]
     );
     let mut tags = sent.tags.clone();
     tags.sort();
@@ -323,10 +277,7 @@ source_identity = "host1"
         (sent.region.as_deref(), sent.service.as_deref()),
         (Some("eu-central-1"), Some("sts"))
     );
-    assert_eq!(
-        sent.access_key_id.as_deref(),
-        Some(crate::support::harness::BASE_KEY)
-    );
+    assert_eq!(sent.access_key_id.as_deref(), Some(crate::support::harness::BASE_KEY));
     assert_eq!(sent.security_token, None);
 
     let plain = request("plain");
@@ -340,10 +291,7 @@ source_identity = "host1"
         "{plain:?}"
     );
     assert_eq!(plain.duration_seconds, Some(3600));
-    assert_eq!(
-        (plain.external_id, plain.policy, plain.source_identity),
-        (None, None, None)
-    );
+    assert_eq!((plain.external_id, plain.policy, plain.source_identity), (None, None, None));
     assert!(plain.tags.is_empty() && plain.policy_arns.is_empty());
     assert!(plain.transitive_tag_keys.is_empty());
 }
@@ -352,10 +300,8 @@ source_identity = "host1"
 fn secrets_and_policies_in_files_are_read() {
     let sts = FakeSts::start();
     sts.role(&arn("orders")).external_id("from/a:file");
-    let setup = with(&sts).role_with(
-        "orders",
-        "external_id_file = \"id\"\npolicy_file = \"policy.json\"",
-    );
+    let setup =
+        with(&sts).role_with("orders", "external_id_file = \"id\"\npolicy_file = \"policy.json\"");
     std::fs::write(setup.home().join("id"), "from/a:file\n").expect("to write");
     std::fs::write(
         setup.home().join("policy.json"),
@@ -364,9 +310,7 @@ fn secrets_and_policies_in_files_are_read() {
     .expect("to write");
     let daemon = setup.start();
     daemon.vended("orders");
-    let [sent] = &sts.requests()[..] else {
-        panic!("not one request")
-    };
+    let [sent] = &sts.requests()[..] else { panic!("not one request") };
     assert_eq!(
         sent.policy.as_deref(),
         Some(
@@ -378,18 +322,11 @@ fn secrets_and_policies_in_files_are_read() {
 #[test]
 fn a_session_token_of_the_base_identity_is_sent_along() {
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .env("AWS_SESSION_TOKEN", "the-base-session-token")
-        .role("orders")
-        .start();
+    let daemon =
+        with(&sts).env("AWS_SESSION_TOKEN", "the-base-session-token").role("orders").start();
     daemon.vended("orders");
-    let [sent] = &sts.requests()[..] else {
-        panic!("not one request")
-    };
-    assert_eq!(
-        sent.security_token.as_deref(),
-        Some("the-base-session-token")
-    );
+    let [sent] = &sts.requests()[..] else { panic!("not one request") };
+    assert_eq!(sent.security_token.as_deref(), Some("the-base-session-token"));
 }
 
 #[test]
@@ -406,10 +343,7 @@ fn a_shared_credentials_file_is_a_source_and_is_read_again_after_a_refusal() {
         std::fs::write(&credentials, text).expect("to write");
     };
     write("AKIAOLDKEYOLDKEYOLD2");
-    let setup = setup.env(
-        "AWS_SHARED_CREDENTIALS_FILE",
-        &credentials.display().to_string(),
-    );
+    let setup = setup.env("AWS_SHARED_CREDENTIALS_FILE", &credentials.display().to_string());
     let daemon = setup.start();
     let role = daemon.failed("orders", "source");
     assert_eq!(role["last_error"]["code"], "InvalidClientTokenId");
@@ -445,9 +379,7 @@ fn a_clock_that_is_off_is_measured() {
     let daemon = with(&sts).role("orders").start();
     // The SDK corrects for the skew that it sees in the answer; until then the class says what is wrong.
     let skew = daemon.wait_until("the skew is measured", |daemon| {
-        daemon
-            .metric("roletap_clock_skew_seconds", &[])
-            .ok_or("nothing".to_owned())
+        daemon.metric("roletap_clock_skew_seconds", &[]).ok_or("nothing".to_owned())
     });
     assert!((590.0..610.0).contains(&skew), "{skew}");
     let labels = [("role", "orders"), ("outcome", "clock")];
@@ -509,23 +441,14 @@ fn every_metric_of_a_role_is_born_at_zero() {
         let labels = [("role", "orders"), ("outcome", outcome)];
         let count = metric_in(&page, "roletap_refresh_attempts_total", &labels);
         assert_eq!(count, Some(0.0), "{outcome}");
-        let labels = [
-            ("operation", "AssumeRole"),
-            ("region", "eu-central-1"),
-            ("outcome", outcome),
-        ];
+        let labels =
+            [("operation", "AssumeRole"), ("region", "eu-central-1"), ("outcome", outcome)];
         let count = metric_in(&page, "roletap_sts_requests_total", &labels);
         assert_eq!(count, Some(0.0), "{outcome}");
     }
     let labels = [("phase", "pending")];
     assert_eq!(metric_in(&page, "roletap_roles", &labels), Some(1.0));
     let labels = [("role", "orders")];
-    assert_eq!(
-        metric_in(&page, "roletap_token_previous_uses_total", &labels),
-        Some(0.0)
-    );
-    assert_eq!(
-        metric_in(&page, "roletap_stale_consumers", &labels),
-        Some(0.0)
-    );
+    assert_eq!(metric_in(&page, "roletap_token_previous_uses_total", &labels), Some(0.0));
+    assert_eq!(metric_in(&page, "roletap_stale_consumers", &labels), Some(0.0));
 }

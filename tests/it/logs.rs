@@ -74,9 +74,7 @@ fn parse(mut datagram: &[u8]) -> Entry {
         };
         assert!(
             name.starts_with(|c: char| c.is_ascii_uppercase())
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'),
+                && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'),
             "{name:?}"
         );
         entry.insert(name.to_owned(), value);
@@ -103,10 +101,8 @@ fn launch(daemon: &mut Daemon, dir: &Path) -> bool {
 fn journald_gets_fields_that_a_role_can_be_found_by() {
     let sts = FakeSts::start();
     sts.role(&arn("ledger")).deny();
-    let setup = with(&sts)
-        .role("orders")
-        .role("ledger")
-        .log("format = \"journald\"\naudit = \"journald\"");
+    let setup =
+        with(&sts).role("orders").role("ledger").log("format = \"journald\"\naudit = \"journald\"");
     let journald = Journald::start(setup.home().join("journal"));
     let mut daemon = setup.prepare();
     if !launch(&mut daemon, &journald.dir) {
@@ -125,15 +121,9 @@ fn journald_gets_fields_that_a_role_can_be_found_by() {
     for (name, value) in [("CLASS", "denied"), ("CODE", "AccessDenied")] {
         assert_eq!(failed[name], value);
     }
-    assert!(
-        failed["ADVICE"].contains("account 111122223333"),
-        "{failed:?}"
-    );
+    assert!(failed["ADVICE"].contains("account 111122223333"), "{failed:?}");
     let audit = journald.entry(&[("AUDIT", "vend"), ("RESULT", "vended")]);
-    assert_eq!(
-        (audit["ROLE"].as_str(), &audit["ACCESS_KEY_ID"]),
-        ("orders", &key)
-    );
+    assert_eq!((audit["ROLE"].as_str(), &audit["ACCESS_KEY_ID"]), ("orders", &key));
     assert!(audit["PEER"].starts_with("127.0.0.1:"), "{audit:?}");
     // A report of several lines is one entry.
     std::fs::write(daemon.config_path(), "nonsense").expect("to write");
@@ -145,12 +135,7 @@ fn journald_gets_fields_that_a_role_can_be_found_by() {
     journald.entry(&[("MESSAGE", "drained")]);
     assert_eq!(daemon.log(), "", "nothing on standard error");
     let all = format!("{:?}", journald.entries());
-    for secret in sts
-        .secrets()
-        .iter()
-        .map(String::as_str)
-        .chain([BASE_SECRET, &token])
-    {
+    for secret in sts.secrets().iter().map(String::as_str).chain([BASE_SECRET, &token]) {
         assert!(!all.contains(secret));
     }
 }
@@ -171,10 +156,7 @@ fn a_journald_that_reads_nothing_keeps_nobody_waiting() {
     for _ in 0..300 {
         // Each of them is worth a line of the log, and there is room for few.
         assert_eq!(daemon.get_with("orders", "wrong").status, 401);
-        assert_eq!(
-            daemon.admin_with("POST", "/roles/orders/refresh").status,
-            202
-        );
+        assert_eq!(daemon.admin_with("POST", "/roles/orders/refresh").status, 202);
     }
     assert_eq!(daemon.get("orders").status, 200);
 }
@@ -182,10 +164,9 @@ fn a_journald_that_reads_nothing_keeps_nobody_waiting() {
 #[test]
 fn without_journald_the_start_says_so() {
     let sts = FakeSts::start();
-    for (keys, setting) in [
-        ("format = \"journald\"", "log.format"),
-        ("audit = \"journald\"", "log.audit"),
-    ] {
+    for (keys, setting) in
+        [("format = \"journald\"", "log.format"), ("audit = \"journald\"", "log.audit")]
+    {
         let setup = with(&sts).role("orders").log(keys);
         let dir = setup.home().join("journal");
         std::fs::create_dir_all(&dir).expect("a directory");

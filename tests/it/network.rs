@@ -34,9 +34,7 @@ const NOISE: [&str; 16] = [
 
 /// With a second of patience.
 fn setup(sts: &FakeSts) -> Setup {
-    with(sts)
-        .sts("attempt_timeout = \"1s\"\nconnect_timeout = \"500ms\"")
-        .role("orders")
+    with(sts).sts("attempt_timeout = \"1s\"\nconnect_timeout = \"500ms\"").role("orders")
 }
 
 /// What a failure has to look like: the words of its message, and of the advice.
@@ -54,10 +52,7 @@ fn assert_told(daemon: &Daemon, what: &[&str], advice: &[&str]) {
     for noise in NOISE {
         assert!(!message.contains(noise), "{noise:?} is in {message:?}");
     }
-    assert!(
-        message.starts_with(|first: char| first.is_lowercase()),
-        "{message:?}"
-    );
+    assert!(message.starts_with(|first: char| first.is_lowercase()), "{message:?}");
     let parts: Vec<&str> = message.split(": ").collect();
     for (at, part) in parts.iter().enumerate() {
         assert!(!parts[..at].contains(part), "{part:?} twice in {message:?}");
@@ -67,23 +62,14 @@ fn assert_told(daemon: &Daemon, what: &[&str], advice: &[&str]) {
     let labels = [("role", "orders"), ("outcome", "network")];
     daemon.wait_until("three attempts have failed", |daemon| {
         let count = daemon.metric("roletap_refresh_attempts_total", &labels);
-        if count >= Some(3.0) {
-            Ok(())
-        } else {
-            Err(format!("{count:?}"))
-        }
+        if count >= Some(3.0) { Ok(()) } else { Err(format!("{count:?}")) }
     });
     let labels = [("region", "eu-central-1"), ("outcome", "network")];
     let requests = daemon.metric("roletap_sts_requests_total", &labels);
     assert!(requests >= Some(3.0), "{requests:?}");
     let log = daemon.log();
-    let lines: Vec<&str> = log
-        .lines()
-        .filter(|line| line.contains(" ERROR "))
-        .collect();
-    let [line] = &lines[..] else {
-        panic!("not one line: {lines:#?}")
-    };
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(" ERROR ")).collect();
+    let [line] = &lines[..] else { panic!("not one line: {lines:#?}") };
     assert!(line.contains(&message) && line.contains(&found), "{line}");
     assert!(line.contains("class=\"network\""), "{line}");
     assert_eq!(daemon.get("orders").status, 503);
@@ -91,9 +77,7 @@ fn assert_told(daemon: &Daemon, what: &[&str], advice: &[&str]) {
 
 /// The next attempt is due within what the class allows after so many failures: 250 ms × 2, at most 30 s.
 fn assert_scheduled(role: &Value) {
-    let failed = role["last_error"]["failed_attempts"]
-        .as_u64()
-        .expect("a count");
+    let failed = role["last_error"]["failed_attempts"].as_u64().expect("a count");
     let millis = 250 << u32::try_from(failed - 1).unwrap_or(7).min(7);
     let due: Timestamp = text(&role["next_attempt_at"]).parse().expect("a time");
     let latest = Timestamp::now() + SignedDuration::from_millis(millis.min(30_000));
@@ -178,10 +162,7 @@ fn a_certificate_of_an_unknown_issuer_until_ssl_cert_file_names_it() {
     let path = bundle.home().join("ca.pem");
     authority.write_to(&path);
     let path = path.display().to_string();
-    for daemon in [
-        over_tls().start(),
-        over_tls().env("AWS_CA_BUNDLE", &path).start(),
-    ] {
+    for daemon in [over_tls().start(), over_tls().env("AWS_CA_BUNDLE", &path).start()] {
         assert_told(
             &daemon,
             &["certificate", "issuer that is not trusted here"],
@@ -205,9 +186,7 @@ fn a_certificate_that_has_expired_or_is_anothers() {
         let setup = setup(&sts).endpoint(&front.url());
         let path = setup.home().join("ca.pem");
         authority.write_to(&path);
-        let daemon = setup
-            .env("SSL_CERT_FILE", &path.display().to_string())
-            .start();
+        let daemon = setup.env("SSL_CERT_FILE", &path.display().to_string()).start();
         assert_told(&daemon, &["certificate", what], &[advice]);
     }
     assert!(sts.requests().is_empty(), "nothing is said to a stranger");
@@ -231,11 +210,7 @@ fn a_plain_server_behind_https() {
     let sts = FakeSts::start();
     let url = format!("https://{address}");
     let daemon = setup(&sts).endpoint(&url).start();
-    assert_told(
-        &daemon,
-        &[&url, "does not speak TLS"],
-        &["`sts.endpoint_url`", "HTTPS_PROXY"],
-    );
+    assert_told(&daemon, &[&url, "does not speak TLS"], &["`sts.endpoint_url`", "HTTPS_PROXY"]);
 }
 
 // === silence, at each stage ===
@@ -248,10 +223,7 @@ fn silence_at_every_stage() {
             Fault::Hang,
             Fault::HangMidHead,
             Fault::HangMidBody,
-            Fault::SlowBody {
-                chunk: 1,
-                every: Duration::from_secs(1),
-            },
+            Fault::SlowBody { chunk: 1, every: Duration::from_secs(1) },
         ] {
             scope.spawn(move || {
                 assert_fault_is_told(

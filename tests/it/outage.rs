@@ -31,19 +31,14 @@ fn assert_vended_until_the_end(seen: &[Seen], role: &str, code: &str) {
         refused.answered,
         last.key.as_deref().unwrap_or_default(),
     );
-    assert!(
-        last.asked >= expires - SLACK,
-        "{role}: a gap before {expires}"
-    );
+    assert!(last.asked >= expires - SLACK, "{role}: a gap before {expires}");
     assert_eq!(refused.code.as_deref(), Some(code), "{role}: {refused:?}");
 }
 
 fn wait_for_refusal(daemon: &Daemon, role: &str) {
-    daemon.wait_until(&format!("{role} has ended"), |daemon| {
-        match daemon.get(role).status {
-            200 => Err("200".to_owned()),
-            _ => Ok(()),
-        }
+    daemon.wait_until(&format!("{role} has ended"), |daemon| match daemon.get(role).status {
+        200 => Err("200".to_owned()),
+        _ => Ok(()),
     });
 }
 
@@ -53,32 +48,12 @@ fn whatever_goes_wrong_credentials_are_vended_until_they_end_and_never_after() {
         ("hang", Fault::Hang.into(), "CredentialsUnavailable"),
         ("reset", Fault::Reset.into(), "CredentialsUnavailable"),
         ("garbage", Fault::Garbage.into(), "CredentialsUnavailable"),
-        (
-            "portal",
-            Fault::Page { status: 200 }.into(),
-            "CredentialsUnavailable",
-        ),
+        ("portal", Fault::Page { status: 200 }.into(), "CredentialsUnavailable"),
         ("down", Fault::status(503).into(), "CredentialsUnavailable"),
-        (
-            "halftoken",
-            Fault::TruncatedWithin(Field::SessionToken).into(),
-            "CredentialsUnavailable",
-        ),
-        (
-            "nosecret",
-            Fault::Missing(Field::SecretAccessKey).into(),
-            "CredentialsUnavailable",
-        ),
-        (
-            "noexpiry",
-            Fault::Missing(Field::Expiration).into(),
-            "CredentialsUnavailable",
-        ),
-        (
-            "dead",
-            Fault::Expires(Expiry::In(-60)).into(),
-            "CredentialsUnavailable",
-        ),
+        ("halftoken", Fault::TruncatedWithin(Field::SessionToken).into(), "CredentialsUnavailable"),
+        ("nosecret", Fault::Missing(Field::SecretAccessKey).into(), "CredentialsUnavailable"),
+        ("noexpiry", Fault::Missing(Field::Expiration).into(), "CredentialsUnavailable"),
+        ("dead", Fault::Expires(Expiry::In(-60)).into(), "CredentialsUnavailable"),
         (
             "nokey",
             Fault::error(403, "InvalidClientTokenId", "gone").into(),
@@ -90,11 +65,7 @@ fn whatever_goes_wrong_credentials_are_vended_until_they_end_and_never_after() {
             "CredentialsUnavailable",
         ),
         ("denied", Fault::access_denied().into(), "AssumeRoleFailed"),
-        (
-            "policy",
-            Fault::error(400, "MalformedPolicyDocument", "x").into(),
-            "AssumeRoleFailed",
-        ),
+        ("policy", Fault::error(400, "MalformedPolicyDocument", "x").into(), "AssumeRoleFailed"),
     ];
     let names: Vec<&str> = faults.iter().map(|(name, ..)| *name).collect();
     let sts = FakeSts::start();
@@ -139,8 +110,7 @@ fn a_refusal_with_a_date_that_is_off_takes_nothing_away_and_keeps_nothing_alive(
         let daemon = with(&sts).sessions_of(5).role("orders").start();
         daemon.vended("orders");
         let witness = Witness::of(&daemon, &["orders"]);
-        sts.any()
-            .always(Fault::error(403, "SignatureDoesNotMatch", "x").dated(shift));
+        sts.any().always(Fault::error(403, "SignatureDoesNotMatch", "x").dated(shift));
         daemon.failed("orders", "clock");
         wait_for_refusal(&daemon, "orders");
         let seen = witness.testify(&sts);
@@ -183,16 +153,12 @@ fn an_sts_that_fails_three_times_in_four_is_never_noticed() {
     }
     let witness = Witness::of(&daemon, &["orders"]);
     let enough = |daemon: &Daemon| {
-        daemon.metric(
-            "roletap_refresh_attempts_total",
-            &[("role", "orders"), ("outcome", "issued")],
-        )
+        daemon
+            .metric("roletap_refresh_attempts_total", &[("role", "orders"), ("outcome", "issued")])
     };
-    daemon.wait_until("three refreshes got through", |daemon| {
-        match enough(daemon) {
-            Some(count) if count >= 4.0 => Ok(()),
-            count => Err(format!("{count:?}")),
-        }
+    daemon.wait_until("three refreshes got through", |daemon| match enough(daemon) {
+        Some(count) if count >= 4.0 => Ok(()),
+        count => Err(format!("{count:?}")),
     });
     let seen = witness.testify(&sts);
     assert!(
@@ -299,11 +265,7 @@ fn a_role_that_hangs_delays_no_other() {
         let last = keys.last().cloned();
         keys.push(daemon.wait_until("a new key", |daemon| {
             let key = daemon.key("orders");
-            if Some(&key) == last.as_ref() {
-                Err(key)
-            } else {
-                Ok(key)
-            }
+            if Some(&key) == last.as_ref() { Err(key) } else { Ok(key) }
         }));
     }
     let seen = witness.testify(&sts);
@@ -327,28 +289,22 @@ fn refreshes_come_ahead_of_expiry_and_nobody_sees_the_seam() {
         let expires = seen.expires.expect("a 200");
         assert!(expires >= newest, "an older one came back");
         newest = expires;
-        assert!(
-            expires - SignedDuration::from_secs(1) > seen.asked,
-            "{seen:?}"
-        );
+        assert!(expires - SignedDuration::from_secs(1) > seen.asked, "{seen:?}");
     }
 }
 
 #[test]
 fn a_throttled_answer_pauses_the_whole_host() {
     let sts = FakeSts::start();
-    sts.any()
-        .always(Fault::throttled().header("Retry-After", "100"));
+    sts.any().always(Fault::throttled().header("Retry-After", "100"));
     let mut setup = with(&sts).sts("max_in_flight = 1");
     for n in 0..20 {
         setup = setup.role(&format!("r{n}"));
     }
     let daemon = setup.start();
-    daemon.wait_until("the host pauses", |daemon| {
-        match daemon.metric("roletap_sts_paused", &[]) {
-            Some(1.0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+    daemon.wait_until("the host pauses", |daemon| match daemon.metric("roletap_sts_paused", &[]) {
+        Some(1.0) => Ok(()),
+        other => Err(format!("{other:?}")),
     });
     assert_eq!(daemon.overview()["sts_paused"], true);
     // The one place where time must pass: nothing more is sent.
@@ -356,10 +312,7 @@ fn a_throttled_answer_pauses_the_whole_host() {
     assert_eq!(sts.requests().len(), 1, "one answer speaks for all");
     assert_eq!(daemon.metric("roletap_sts_queue_depth", &[]), Some(19.0));
     let throttled = [("outcome", "throttled")];
-    assert_eq!(
-        daemon.metric("roletap_sts_requests_total", &throttled),
-        Some(1.0)
-    );
+    assert_eq!(daemon.metric("roletap_sts_requests_total", &throttled), Some(1.0));
     // Asking by hand does not break the pause.
     assert_eq!(daemon.run(&["refresh", "r0"]).code, Some(0));
     pause(Duration::from_millis(300));
@@ -369,8 +322,7 @@ fn a_throttled_answer_pauses_the_whole_host() {
 #[test]
 fn a_pause_ends_and_every_role_is_issued_with_no_call_wasted() {
     let sts = FakeSts::start();
-    sts.any()
-        .once(Fault::throttled().header("x-amz-retry-after", "300"));
+    sts.any().once(Fault::throttled().header("x-amz-retry-after", "300"));
     let mut setup = with(&sts).sts("max_in_flight = 1\nmax_requests_per_second = 100");
     for n in 0..20 {
         setup = setup.role(&format!("r{n}"));
@@ -407,8 +359,7 @@ fn the_rate_of_calls_stays_within_the_budget() {
 #[test]
 fn roles_that_are_asked_for_come_first() {
     let sts = FakeSts::start();
-    sts.any()
-        .once(Fault::throttled().header("x-amz-retry-after", "1500"));
+    sts.any().once(Fault::throttled().header("x-amz-retry-after", "1500"));
     let mut setup = with(&sts)
         .server("pending_wait = \"0s\"")
         .sts("max_in_flight = 1\nmax_requests_per_second = 100");
@@ -416,18 +367,14 @@ fn roles_that_are_asked_for_come_first() {
         setup = setup.role(&format!("r{n}"));
     }
     let daemon = setup.start();
-    daemon.wait_until("the host pauses", |daemon| {
-        match daemon.metric("roletap_sts_paused", &[]) {
-            Some(1.0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+    daemon.wait_until("the host pauses", |daemon| match daemon.metric("roletap_sts_paused", &[]) {
+        Some(1.0) => Ok(()),
+        other => Err(format!("{other:?}")),
     });
     // Whichever was not the one that was throttled.
     let throttled = sts.requests()[0].role_arn.clone();
-    let wanted = ["r7", "r8"]
-        .into_iter()
-        .find(|role| throttled != Some(arn(role)))
-        .expect("one of two");
+    let wanted =
+        ["r7", "r8"].into_iter().find(|role| throttled != Some(arn(role))).expect("one of two");
     assert_eq!(daemon.get(wanted).status, 503);
     let requests = sts.wait_for(|log| log.len() >= 4, Duration::from_secs(20));
     assert_eq!(requests[1].role_arn, Some(arn(wanted)));

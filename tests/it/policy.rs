@@ -33,19 +33,9 @@ const GOLDEN: &[(&str, &str, &[&str])] = &[
     (
         "trust-without-external-id",
         "roletap.toml",
-        &[
-            "billing",
-            "--principal",
-            SESSION,
-            "--session-name",
-            "orders-*",
-        ],
+        &["billing", "--principal", SESSION, "--session-name", "orders-*"],
     ),
-    (
-        "trust-in-one-account",
-        "roletap.toml",
-        &["1.ours", "--principal", USER],
-    ),
+    ("trust-in-one-account", "roletap.toml", &["1.ours", "--principal", USER]),
     (
         "trust-of-an-account",
         "roletap.toml",
@@ -54,24 +44,12 @@ const GOLDEN: &[(&str, &str, &[&str])] = &[
     (
         "trust-in-china",
         "china.toml",
-        &[
-            "orders",
-            "--principal",
-            "arn:aws-cn:iam::777788889999:user/sinks",
-        ],
+        &["orders", "--principal", "arn:aws-cn:iam::777788889999:user/sinks"],
     ),
     ("caller", "roletap.toml", &["orders", "--kind", "caller"]),
-    (
-        "caller-of-all",
-        "roletap.toml",
-        &["--all", "--kind", "caller", "--principal", USER],
-    ),
+    ("caller-of-all", "roletap.toml", &["--all", "--kind", "caller", "--principal", USER]),
     ("trust-in-a-chain", "chain.toml", &["leaf"]),
-    (
-        "caller-in-a-chain",
-        "chain.toml",
-        &["leaf", "--kind", "caller"],
-    ),
+    ("caller-in-a-chain", "chain.toml", &["leaf", "--kind", "caller"]),
     (
         "caller-of-all-that-we-sign-for",
         "chain.toml",
@@ -80,15 +58,7 @@ const GOLDEN: &[(&str, &str, &[&str])] = &[
     (
         "s3",
         "roletap.toml",
-        &[
-            "orders",
-            "--kind",
-            "s3",
-            "--bucket",
-            "acme-exports",
-            "--prefix",
-            "sinks/orders/",
-        ],
+        &["orders", "--kind", "s3", "--bucket", "acme-exports", "--prefix", "sinks/orders/"],
     ),
     (
         "s3-with-a-key",
@@ -108,14 +78,7 @@ const GOLDEN: &[(&str, &str, &[&str])] = &[
     (
         "s3-read-only-in-gov",
         "gov.toml",
-        &[
-            "orders",
-            "--kind",
-            "s3",
-            "--bucket",
-            "acme-exports",
-            "--read-only",
-        ],
+        &["orders", "--kind", "s3", "--bucket", "acme-exports", "--read-only"],
     ),
     (
         "s3-in-china",
@@ -165,11 +128,9 @@ fn every_policy_is_as_it_was() {
     };
     for (name, config, arguments) in GOLDEN {
         let mut words = String::new();
-        for (format, extension) in [
-            ("json", "json"),
-            ("terraform", "tf"),
-            ("cloudformation", "yaml"),
-        ] {
+        for (format, extension) in
+            [("json", "json"), ("terraform", "tf"), ("cloudformation", "yaml")]
+        {
             let done = policy(config, &[arguments, &["--format", format][..]].concat());
             assert_eq!(done.code, Some(0), "{name}: {}", done.stderr);
             check(format!("{name}.{extension}"), &done.stdout);
@@ -190,10 +151,7 @@ fn json_is_the_default_and_stands_alone() {
     assert_eq!(document["Version"], "2012-10-17");
     let statement = &document["Statement"][0];
     assert_eq!(statement["Principal"]["AWS"], USER);
-    assert_eq!(
-        statement["Condition"]["StringEquals"]["sts:ExternalId"],
-        "ws-7f3a"
-    );
+    assert_eq!(statement["Condition"]["StringEquals"]["sts:ExternalId"], "ws-7f3a");
 }
 
 #[test]
@@ -221,10 +179,7 @@ fn whoever_does_not_say_who_we_are_is_not_needed() {
     for (script, says) in [
         (Fault::status(405), "HTTP 405"),
         (Fault::Reset, "cut the connection off"),
-        (
-            Fault::error(403, "InvalidClientTokenId", "no such key"),
-            "InvalidClientTokenId",
-        ),
+        (Fault::error(403, "InvalidClientTokenId", "no such key"), "InvalidClientTokenId"),
     ] {
         sts.any().always(script);
         let done = daemon.run(&["policy", "orders"]);
@@ -238,11 +193,7 @@ fn whoever_does_not_say_who_we_are_is_not_needed() {
     }
     let done = policy("roletap.toml", &["orders"]);
     assert_eq!(done.code, Some(69));
-    assert!(
-        done.stderr.contains("no base credentials"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("no base credentials"), "{}", done.stderr);
     assert!(done.stderr.contains("pass --principal"), "{}", done.stderr);
 }
 
@@ -252,10 +203,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_printed() {
         (&["nobody"][..], "no role `nobody`"),
         (&[][..], "required"),
         (&["--all"][..], "--all is for --kind caller"),
-        (
-            &["orders", "--bucket", "b"][..],
-            "--bucket is for --kind s3",
-        ),
+        (&["orders", "--bucket", "b"][..], "--bucket is for --kind s3"),
         (
             &["orders", "--kind", "caller", "--session-name", "x*"][..],
             "--session-name is for --kind trust",
@@ -265,42 +213,19 @@ fn what_cannot_be_meant_is_refused_before_anything_is_printed() {
             "--principal is for --kind trust or caller",
         ),
         (&["orders", "--kind", "s3"][..], "needs --bucket"),
+        (&["orders", "--principal", "*"][..], "--principal is everybody in the world"),
+        (&["orders", "--principal", "777788889999"][..], "--principal is a whole account"),
         (
-            &["orders", "--principal", "*"][..],
-            "--principal is everybody in the world",
-        ),
-        (
-            &["orders", "--principal", "777788889999"][..],
-            "--principal is a whole account",
-        ),
-        (
-            &[
-                "orders",
-                "--principal",
-                "arn:aws-cn:iam::777788889999:user/x",
-            ][..],
+            &["orders", "--principal", "arn:aws-cn:iam::777788889999:user/x"][..],
             "no session crosses partitions",
         ),
+        (&["orders", "--kind", "s3", "--bucket", "s3://acme/sinks"][..], "--bucket acme"),
         (
-            &["orders", "--kind", "s3", "--bucket", "s3://acme/sinks"][..],
-            "--bucket acme",
-        ),
-        (
-            &[
-                "orders", "--kind", "s3", "--bucket", "acme", "--prefix", "a*",
-            ][..],
+            &["orders", "--kind", "s3", "--bucket", "acme", "--prefix", "a*"][..],
             "--prefix holds '*'",
         ),
         (
-            &[
-                "orders",
-                "--kind",
-                "s3",
-                "--bucket",
-                "acme",
-                "--kms-key",
-                "alias/x",
-            ][..],
+            &["orders", "--kind", "s3", "--bucket", "acme", "--kms-key", "alias/x"][..],
             "--kms-key is not the ARN",
         ),
     ] {
@@ -338,16 +263,12 @@ fn the_base_identity_gets_only_roles_that_it_signs_for() {
     assert_eq!(done.code, Some(64), "{}", done.stderr);
     assert_eq!(done.stdout, "");
     assert!(
-        done.stderr
-            .contains("role shown is assumed with a token of an identity provider"),
+        done.stderr.contains("role shown is assumed with a token of an identity provider"),
         "{}",
         done.stderr
     );
 
-    let done = policy(
-        "chain.toml",
-        &["leaf", "--kind", "caller", "--principal", USER],
-    );
+    let done = policy("chain.toml", &["leaf", "--kind", "caller", "--principal", USER]);
     assert_eq!(done.code, Some(64), "{}", done.stderr);
     assert!(done.stderr.contains("role.spoke"), "{}", done.stderr);
 }
@@ -367,10 +288,7 @@ fn of_several_sources_one_has_to_be_named() {
     for (source, role, left_out) in [("default", "one", "two"), ("other", "two", "one")] {
         let done = written(text, &[all, &["--source", source][..]].concat());
         assert_eq!(done.code, Some(0), "{}", done.stderr);
-        assert_eq!(
-            assumed(&done),
-            format!("arn:aws:iam::111122223333:role/{role}")
-        );
+        assert_eq!(assumed(&done), format!("arn:aws:iam::111122223333:role/{role}"));
         let says = format!("Left out: {left_out}");
         assert!(done.stderr.contains(&says), "{}", done.stderr);
     }
@@ -410,11 +328,7 @@ fn what_a_shell_would_run_stands_in_quotes() {
     let text = PLAIN.replace("role/a", "role/it's;`id`/a");
     let done = written(&text, &["a", "--principal", USER]);
     assert_eq!(done.code, Some(0), "{}", done.stderr);
-    let line = done
-        .stderr
-        .lines()
-        .find(|line| line.contains("create-role"))
-        .unwrap();
+    let line = done.stderr.lines().find(|line| line.contains("create-role")).unwrap();
     let command = line.replacen("  aws", "printf '%s\\n'", 1);
     let shell = finish(Command::new("/bin/sh").arg("-c").arg(command));
     assert!(shell.stdout.contains("\n/it's;`id`/\n"), "{}", shell.stdout);
@@ -424,10 +338,8 @@ fn what_a_shell_would_run_stands_in_quotes() {
 #[test]
 fn the_commands_of_the_document_work() {
     let document = include_str!("../../docs/policies.md");
-    let commands: Vec<&str> = document
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("roletap policy "))
-        .collect();
+    let commands: Vec<&str> =
+        document.lines().filter_map(|line| line.trim().strip_prefix("roletap policy ")).collect();
     assert!(commands.len() >= 6, "the document has changed");
     for command in commands {
         let command = command.split(" > ").next().unwrap();
@@ -444,20 +356,14 @@ fn the_commands_of_the_document_work() {
 #[test]
 fn the_configuration_of_the_document_can_be_used() {
     let document = include_str!("../../docs/policies.md");
-    let blocks: Vec<&str> = document
-        .split("```toml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
+    let blocks: Vec<&str> =
+        document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("roletap.toml");
     for text in [blocks[0].to_owned(), blocks.concat()] {
         fs::write(&path, text).unwrap();
         let done = finish(
-            Command::new(env!("CARGO_BIN_EXE_roletap"))
-                .arg("check")
-                .arg("--config")
-                .arg(&path),
+            Command::new(env!("CARGO_BIN_EXE_roletap")).arg("check").arg("--config").arg(&path),
         );
         assert_eq!(done.code, Some(0), "{}", done.stderr);
         assert!(!done.stdout.contains("warning"), "{}", done.stdout);
@@ -477,9 +383,5 @@ fn what_is_too_large_for_iam_says_so() {
     fs::write(&path, text).unwrap();
     let done = policy(path.to_str().unwrap(), &["--all", "--kind", "caller"]);
     assert_eq!(done.code, Some(0));
-    assert!(
-        done.stderr.contains("IAM takes 6144 characters"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("IAM takes 6144 characters"), "{}", done.stderr);
 }

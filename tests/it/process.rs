@@ -39,10 +39,7 @@ fn assert_failed(finished: &Finished, code: i32, says: &[&str]) {
     assert_eq!(finished.code, Some(code), "{finished:?}");
     assert!(finished.stdout.is_empty(), "{finished:?}");
     for part in says {
-        assert!(
-            finished.stderr.contains(part),
-            "no {part:?} in {finished:?}"
-        );
+        assert!(finished.stderr.contains(part), "no {part:?} in {finished:?}");
     }
     assert!(!finished.stderr.contains("panicked"), "{finished:?}");
 }
@@ -81,10 +78,7 @@ fn a_configuration_that_cannot_be_used_is_exit_78() {
                 "no {says:?} in {finished:?}"
             );
             assert!(finished.stderr.contains("roletap.toml"), "{finished:?}");
-            assert!(
-                finished.stderr.contains("nothing was started"),
-                "{finished:?}"
-            );
+            assert!(finished.stderr.contains("nothing was started"), "{finished:?}");
         }
     }
     std::fs::remove_file(&path).expect("to remove");
@@ -108,10 +102,9 @@ fn a_configuration_that_may_not_be_read_is_exit_78() {
 fn a_port_that_is_taken_is_exit_69_and_nothing_is_issued() {
     let sts = FakeSts::start();
     let daemon = one_role(&sts).prepare();
-    for (address, key) in [
-        (daemon.vend_address(), "server.listen"),
-        (daemon.admin_address(), "admin.listen"),
-    ] {
+    for (address, key) in
+        [(daemon.vend_address(), "server.listen"), (daemon.admin_address(), "admin.listen")]
+    {
         let taken = TcpListener::bind(address).expect("to take it");
         let says = ["error: ", &address.to_string(), key, "in use"];
         assert_failed(&daemon.run(&["run"]), 69, &says);
@@ -130,20 +123,14 @@ fn a_token_directory_that_may_not_be_written_is_exit_77() {
     let finished = run_as_nobody(&daemon, &["run"]);
     set_mode(daemon.home(), 0o755);
     // Both roles in one report.
-    assert_failed(
-        &finished,
-        77,
-        &["token", "`orders`", "`ledger`", "ermission"],
-    );
+    assert_failed(&finished, 77, &["token", "`orders`", "`ledger`", "ermission"]);
     assert!(sts.requests().is_empty());
 }
 
 #[test]
 fn a_token_group_that_we_are_not_in_is_told_with_the_command_that_mends_it() {
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .role_with("orders", "token_group = \"daemon\"")
-        .prepare();
+    let daemon = with(&sts).role_with("orders", "token_group = \"daemon\"").prepare();
     set_mode(&daemon.config_path(), 0o644);
     set_mode(daemon.home(), 0o777);
     let finished = run_as_nobody(&daemon, &["run"]);
@@ -219,27 +206,14 @@ fn our_own_container_variables_are_removed_and_never_fetched_from() {
 fn sigterm_answers_what_was_asked_and_exits_0() {
     let sts = FakeSts::start();
     sts.role(&arn("slow")).always(Fault::Hang);
-    let mut daemon = one_role(&sts)
-        .role("slow")
-        .server("pending_wait = \"1s\"")
-        .start();
+    let mut daemon = one_role(&sts).role("slow").server("pending_wait = \"1s\"").start();
     daemon.vended("orders");
     let token = daemon.token("orders");
     let headers = [("Authorization", token.as_str())];
-    let get = request(
-        daemon.vend_address(),
-        "GET",
-        "/v1/credentials/orders",
-        &headers,
-    );
+    let get = request(daemon.vend_address(), "GET", "/v1/credentials/orders", &headers);
     let slow_token = daemon.token("slow");
     let headers = [("Authorization", slow_token.as_str())];
-    let slow = request(
-        daemon.vend_address(),
-        "GET",
-        "/v1/credentials/slow",
-        &headers,
-    );
+    let slow = request(daemon.vend_address(), "GET", "/v1/credentials/slow", &headers);
 
     let mut idle = daemon.connect();
     idle.send(get.as_bytes());
@@ -264,28 +238,17 @@ fn sigterm_answers_what_was_asked_and_exits_0() {
 fn sigterm_turns_readiness_off_and_closes_the_listener_first() {
     let sts = FakeSts::start();
     sts.role(&arn("slow")).always(Fault::Hang);
-    let mut daemon = with(&sts)
-        .role_with("slow", "required = false")
-        .server("pending_wait = \"1s\"")
-        .start();
-    daemon.wait_until("it is ready", |daemon| {
-        match daemon.admin("/readyz").status {
-            200 => Ok(()),
-            status => Err(status.to_string()),
-        }
+    let mut daemon =
+        with(&sts).role_with("slow", "required = false").server("pending_wait = \"1s\"").start();
+    daemon.wait_until("it is ready", |daemon| match daemon.admin("/readyz").status {
+        200 => Ok(()),
+        status => Err(status.to_string()),
     });
     let token = daemon.token("slow");
     let headers = [("Authorization", token.as_str())];
     let mut pending = daemon.connect();
-    pending.send(
-        request(
-            daemon.vend_address(),
-            "GET",
-            "/v1/credentials/slow",
-            &headers,
-        )
-        .as_bytes(),
-    );
+    pending
+        .send(request(daemon.vend_address(), "GET", "/v1/credentials/slow", &headers).as_bytes());
     daemon.wait_until("the request is in", |daemon| {
         let open = daemon.metric("roletap_connections", &[("listener", "credentials")]);
         (open == Some(1.0)).then_some(()).ok_or(format!("{open:?}"))
@@ -321,17 +284,11 @@ fn sigterm_does_not_wait_for_sts() {
 fn a_caller_who_never_finishes_is_cut_off_after_the_grace() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Hang);
-    let mut daemon = one_role(&sts)
-        .server("pending_wait = \"1s\"\nshutdown_grace = \"300ms\"")
-        .start();
+    let mut daemon =
+        one_role(&sts).server("pending_wait = \"1s\"\nshutdown_grace = \"300ms\"").start();
     let token = daemon.token("orders");
     let headers = [("Authorization", token.as_str())];
-    let get = request(
-        daemon.vend_address(),
-        "GET",
-        "/v1/credentials/orders",
-        &headers,
-    );
+    let get = request(daemon.vend_address(), "GET", "/v1/credentials/orders", &headers);
     let mut waiting = daemon.connect();
     waiting.send(get.as_bytes());
     daemon.wait_until("the request is in", |daemon| {
@@ -348,17 +305,11 @@ fn a_caller_who_never_finishes_is_cut_off_after_the_grace() {
 fn a_second_sigterm_exits_at_once_with_1() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Hang);
-    let mut daemon = one_role(&sts)
-        .server("pending_wait = \"1s\"\nshutdown_grace = \"60s\"")
-        .start();
+    let mut daemon =
+        one_role(&sts).server("pending_wait = \"1s\"\nshutdown_grace = \"60s\"").start();
     let token = daemon.token("orders");
     let headers = [("Authorization", token.as_str())];
-    let get = request(
-        daemon.vend_address(),
-        "GET",
-        "/v1/credentials/orders",
-        &headers,
-    );
+    let get = request(daemon.vend_address(), "GET", "/v1/credentials/orders", &headers);
     // Each of them holds the drain for a second.
     let mut waiting = daemon.connect();
     waiting.send(get.repeat(20).as_bytes());
@@ -406,9 +357,7 @@ fn tokens_are_stable_over_restarts_and_written_as_clients_need_them() {
     let token = daemon.token("orders");
     assert_eq!(token.len(), 43, "32 bytes");
     assert!(
-        token
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+        token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
         "no newline, nothing to escape"
     );
     assert_ne!(token, daemon.token("ledger"));
@@ -468,10 +417,7 @@ fn a_link_in_place_of_a_token_file_is_not_followed() {
     let finished = daemon.run(&["run"]);
     assert_eq!(finished.code, Some(69), "{finished:?}");
     assert!(finished.stderr.contains("not a plain file"), "{finished:?}");
-    assert_eq!(
-        std::fs::read(&target).expect("to read"),
-        "x".repeat(43).as_bytes()
-    );
+    assert_eq!(std::fs::read(&target).expect("to read"), "x".repeat(43).as_bytes());
 }
 
 #[test]
@@ -482,16 +428,11 @@ fn a_token_that_is_brought_is_used_and_never_written() {
     let token = "brought-by-the-operator-0123456789abcdef";
     std::fs::write(&path, format!("{token}\n")).expect("to write");
     let daemon = setup.start();
-    daemon.wait_until("it is vended", |daemon| {
-        match daemon.get_with("orders", token).status {
-            200 => Ok(()),
-            status => Err(status.to_string()),
-        }
+    daemon.wait_until("it is vended", |daemon| match daemon.get_with("orders", token).status {
+        200 => Ok(()),
+        status => Err(status.to_string()),
     });
-    assert_eq!(
-        std::fs::read_to_string(&path).expect("to read"),
-        format!("{token}\n")
-    );
+    assert_eq!(std::fs::read_to_string(&path).expect("to read"), format!("{token}\n"));
     assert!(!daemon.token_path("orders").exists());
     std::fs::write(&path, "short").expect("to write");
     daemon.reload_as_it_is("refused");
@@ -591,8 +532,7 @@ fn env_writes_for_systemd_docker_and_programs_too() {
 #[test]
 fn exec_becomes_the_command_once_credentials_are_there() {
     let sts = FakeSts::start();
-    sts.any()
-        .once(Fault::None.after(Duration::from_millis(700)));
+    sts.any().once(Fault::None.after(Duration::from_millis(700)));
     let daemon = one_role(&sts).start();
     let said = succeeded(daemon.run(&["exec", "orders", "--", "echo", "a b", "--config"]));
     assert_eq!(said, "a b --config\n");
@@ -631,10 +571,7 @@ fn status_shows_what_the_daemon_holds() {
     let table = succeeded(daemon.run(&["status"]));
     assert!(table.contains("orders") && table.contains(&key), "{table}");
     assert!(table.contains("AccessDenied"), "{table}");
-    assert!(
-        table.contains("ask:    the owner of account 111122223333"),
-        "{table}"
-    );
+    assert!(table.contains("ask:    the owner of account 111122223333"), "{table}");
     let json = succeeded(daemon.run(&["status", "--json"]));
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["ready"], true);
@@ -643,18 +580,10 @@ fn status_shows_what_the_daemon_holds() {
     assert_eq!(json["roles"][0]["last_error"]["class"], "denied");
     assert_eq!(succeeded(daemon.run(&["status", "--ready"])), "");
     assert_eq!(daemon.stop(), Some(0));
-    for arguments in [
-        &["status"][..],
-        &["status", "--json"],
-        &["status", "--ready"],
-    ] {
+    for arguments in [&["status"][..], &["status", "--json"], &["status", "--ready"]] {
         assert_failed(&daemon.run(arguments), 69, &["is the daemon running"]);
     }
-    assert_failed(
-        &daemon.run(&["refresh", "orders"]),
-        69,
-        &["is the daemon running"],
-    );
+    assert_failed(&daemon.run(&["refresh", "orders"]), 69, &["is the daemon running"]);
 }
 
 #[test]
@@ -672,11 +601,9 @@ fn readiness_waits_for_required_roles_only() {
     assert_eq!(daemon.admin("/readyz/nobody").status, 404);
     assert!(daemon.admin("/readyz").text().contains("orders pending"));
     let only = with(&sts).role_with("later", "required = false").start();
-    only.wait_until("it is ready", |daemon| {
-        match daemon.admin("/readyz").status {
-            200 => Ok(()),
-            status => Err(status.to_string()),
-        }
+    only.wait_until("it is ready", |daemon| match daemon.admin("/readyz").status {
+        200 => Ok(()),
+        status => Err(status.to_string()),
     });
 }
 
@@ -720,9 +647,7 @@ fn check_is_offline_and_forecasts() {
     let (one, ten) = (json("1"), json("10"));
     assert_ne!(one, ten);
     let calls = |said: &Value| said["forecast"]["calls_per_hour_per_host"].as_f64();
-    let often = one_role(&sts)
-        .role_with("ledger", "min_remaining = \"45m\"")
-        .prepare();
+    let often = one_role(&sts).role_with("ledger", "min_remaining = \"45m\"").prepare();
     let often = succeeded(often.run(&["check", "--format", "json"]));
     let often = serde_json::from_str(&often).expect("JSON");
     assert!(calls(&often) > calls(&one), "{often}");
@@ -786,14 +711,8 @@ fn the_admin_endpoint_serves_no_browser_and_no_credentials() {
     }
     assert_eq!(daemon.admin_with("DELETE", "/roles").status, 405);
     assert_eq!(daemon.admin("/roles/orders/refresh").status, 405);
-    assert_eq!(
-        daemon.admin_with("POST", "/roles/nobody/refresh").status,
-        404
-    );
-    assert_eq!(
-        daemon.admin_with("POST", "/roles/orders/refresh").status,
-        202
-    );
+    assert_eq!(daemon.admin_with("POST", "/roles/nobody/refresh").status, 404);
+    assert_eq!(daemon.admin_with("POST", "/roles/orders/refresh").status, 202);
     for header in [
         ("Origin", "http://x"),
         ("Sec-Fetch-Site", "none"),
@@ -801,12 +720,7 @@ fn the_admin_endpoint_serves_no_browser_and_no_credentials() {
         ("X-Forwarded-For", "10.0.0.1"),
     ] {
         let mut connection = crate::support::harness::Connection::to(daemon.admin_address());
-        let post = request(
-            daemon.admin_address(),
-            "POST",
-            "/roles/orders/refresh",
-            &[header],
-        );
+        let post = request(daemon.admin_address(), "POST", "/roles/orders/refresh", &[header]);
         connection.send(post.as_bytes());
         assert_eq!(connection.answer().status, 403, "{header:?}");
     }

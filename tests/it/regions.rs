@@ -26,9 +26,7 @@ fn asked_in(sts: &FakeSts, region: &str) -> usize {
 }
 
 fn of<'a>(requests: &'a [Received], region: &str) -> impl Iterator<Item = &'a Received> {
-    requests
-        .iter()
-        .filter(move |request| request.region.as_deref() == Some(region))
+    requests.iter().filter(move |request| request.region.as_deref() == Some(region))
 }
 
 fn counted(daemon: &Daemon, region: &str, outcome: &str) -> Option<f64> {
@@ -41,27 +39,17 @@ fn assert_active(daemon: &Daemon, active: &str) {
     daemon.wait_until(&format!("STS is asked in {active}"), |daemon| {
         let overview = daemon.overview();
         let said = overview["sts_region"].as_str().unwrap_or_default();
-        (said == active)
-            .then_some(())
-            .ok_or_else(|| said.to_owned())
+        (said == active).then_some(()).ok_or_else(|| said.to_owned())
     });
     for region in [HOME, AWAY] {
         let labels = [("region", region)];
         let gauge = daemon.metric("roletap_sts_region_active", &labels);
-        assert_eq!(
-            gauge,
-            Some(f64::from(u8::from(region == active))),
-            "{region}"
-        );
+        assert_eq!(gauge, Some(f64::from(u8::from(region == active))), "{region}");
     }
 }
 
 fn lines(daemon: &Daemon, text: &str) -> usize {
-    daemon
-        .log()
-        .lines()
-        .filter(|line| line.contains(text))
-        .count()
+    daemon.log().lines().filter(|line| line.contains(text)).count()
 }
 
 #[test]
@@ -74,19 +62,14 @@ fn every_region_is_born_at_zero_and_home_is_asked() {
     for outcome in ["issued", "network", "denied"] {
         assert_eq!(counted(&daemon, AWAY, outcome), Some(0.0), "{outcome}");
     }
-    let [request] = &sts.requests()[..] else {
-        panic!("not one request")
-    };
+    let [request] = &sts.requests()[..] else { panic!("not one request") };
     assert!(request.path.starts_with(&format!("/{HOME}")), "{request:?}");
 }
 
 #[test]
 fn the_place_of_the_region_is_filled_in_without_fallbacks_too() {
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .endpoint(&sts.regional_endpoint_url())
-        .role("orders")
-        .start();
+    let daemon = with(&sts).endpoint(&sts.regional_endpoint_url()).role("orders").start();
     daemon.vended("orders");
     assert!(sts.requests()[0].path.starts_with(&format!("/{HOME}")));
 }
@@ -116,9 +99,7 @@ fn home_dies_and_comes_back(fault: Fault) {
     assert_active(&daemon, AWAY);
     daemon.wait_until("it has issued there", |daemon| {
         let issued = counted(daemon, AWAY, "issued");
-        (issued >= Some(1.0))
-            .then_some(())
-            .ok_or(format!("{issued:?}"))
+        (issued >= Some(1.0)).then_some(()).ok_or(format!("{issued:?}"))
     });
     daemon.vended("orders");
     assert_eq!(counted(&daemon, AWAY, "network"), Some(0.0));
@@ -130,10 +111,7 @@ fn home_dies_and_comes_back(fault: Fault) {
     // One attempt goes home after 5 s, a fifth more or less, and not before.
     let seen = sts.wait_for(|log| of(log, HOME).count() >= 6, PATIENCE);
     let away = of(&seen, HOME).last().expect("a request").at - left_at;
-    assert!(
-        away >= Duration::from_millis(3900),
-        "{fault:?}: back after {away:?}"
-    );
+    assert!(away >= Duration::from_millis(3900), "{fault:?}: back after {away:?}");
     daemon.logged("back home");
     assert_active(&daemon, HOME);
     let before = (asked_in(&sts, HOME), asked_in(&sts, AWAY));
@@ -153,18 +131,12 @@ fn a_probe_that_finds_home_silent_is_one_attempt_and_we_stay_away() {
     let witness = Witness::of(&daemon, &["orders"]);
     let seen = sts.wait_for(|log| of(log, HOME).count() >= 6, PATIENCE);
     let probe = of(&seen, HOME).last().expect("a request").at;
-    sts.wait_for(
-        |log| of(log, AWAY).filter(|seen| seen.at > probe).count() >= 3,
-        PATIENCE,
-    );
+    sts.wait_for(|log| of(log, AWAY).filter(|seen| seen.at > probe).count() >= 3, PATIENCE);
     assert_eq!(asked_in(&sts, HOME), 6);
     assert_active(&daemon, AWAY);
     assert_eq!(lines(&daemon, "STS does not answer in"), 1);
     let unbroken = witness.testify(&sts);
-    assert!(
-        unbroken.iter().all(|seen| seen.status == 200),
-        "a probe is no workload's business"
-    );
+    assert!(unbroken.iter().all(|seen| seen.status == 200), "a probe is no workload's business");
 }
 
 #[test]
@@ -174,10 +146,7 @@ fn no_answer_that_is_one_ever_fails_over() {
         ("throttled", Fault::throttled()),
         ("source", Fault::error(403, "InvalidClientTokenId", "x")),
         ("clock", Fault::error(403, "RequestTimeTooSkewed", "x")),
-        (
-            "misconfigured",
-            Fault::error(403, "RegionDisabledException", "x"),
-        ),
+        ("misconfigured", Fault::error(403, "RegionDisabledException", "x")),
     ];
     let sts = FakeSts::start();
     let daemons: Vec<Daemon> = answers
@@ -220,18 +189,14 @@ fn an_answer_to_one_role_says_that_the_region_answers_all() {
         sts.wait_for(
             |log| {
                 let denied = arn("denied");
-                let of_role = log
-                    .iter()
-                    .filter(|seen| seen.role_arn.as_deref() == Some(&denied));
+                let of_role = log.iter().filter(|seen| seen.role_arn.as_deref() == Some(&denied));
                 of_role.count() > before
             },
             PATIENCE,
         );
         daemon.admin_with("POST", "/roles/broken/refresh");
         daemon.role_when("broken", "fails again", |role| {
-            role["last_error"]["failed_attempts"]
-                .as_u64()
-                .is_some_and(|count| count >= errors)
+            role["last_error"]["failed_attempts"].as_u64().is_some_and(|count| count >= errors)
         });
     }
     assert_eq!(asked_in(&sts, AWAY), 0);
@@ -251,10 +216,7 @@ fn with_all_regions_down_each_is_tried_in_turn_and_the_contract_is_kept() {
     sts.forget_requests();
     sts.any().always(Fault::Reset);
     let all = [HOME, AWAY, "eu-north-1"];
-    sts.wait_for(
-        |log| all.iter().all(|region| of(log, region).count() >= 5),
-        PATIENCE,
-    );
+    sts.wait_for(|log| all.iter().all(|region| of(log, region).count() >= 5), PATIENCE);
     daemon.logged("STS answers in no region");
     for name in names {
         daemon.wait_until("what was in hand has ended", |daemon| {
@@ -281,10 +243,7 @@ fn a_region_that_stands_in_measures_the_skew_too() {
     daemon.vended("orders");
     assert_active(&daemon, AWAY);
     let skew = daemon.metric("roletap_clock_skew_seconds", &[]);
-    assert!(
-        skew.is_some_and(|skew| (95.0..105.0).contains(&skew)),
-        "{skew:?}"
-    );
+    assert!(skew.is_some_and(|skew| (95.0..105.0).contains(&skew)), "{skew:?}");
     let status = daemon.run(&["status"]);
     assert!(status.stdout.contains(AWAY), "{}", status.stdout);
 }

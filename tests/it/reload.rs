@@ -29,10 +29,7 @@ fn a_reload_keeps_starts_and_stops_exactly_what_it_should() {
     assert_eq!(sts.count(&arn("added")), 1);
     // Its token opens nothing any more; with another's it looks like a role that never was.
     assert_eq!(vended_by(&daemon, "removed", &removed_token), 401);
-    assert_eq!(
-        daemon.get_with("removed", &daemon.token("kept")).status,
-        404
-    );
+    assert_eq!(daemon.get_with("removed", &daemon.token("kept")).status, 404);
     assert!(daemon.role("removed").is_null());
     let labels = [("role", "removed")];
     let gone = daemon.metric("roletap_refresh_attempts_total", &labels);
@@ -50,10 +47,7 @@ fn a_reload_keeps_starts_and_stops_exactly_what_it_should() {
 #[test]
 fn the_same_file_twice_changes_nothing() {
     let sts = FakeSts::start();
-    let daemon = with(&sts)
-        .role("orders")
-        .role_with("ledger", "external_id = \"x-1\"")
-        .start();
+    let daemon = with(&sts).role("orders").role_with("ledger", "external_id = \"x-1\"").start();
     let keys = ["orders", "ledger"].map(|role| daemon.key(role));
     let tokens = ["orders", "ledger"].map(|role| daemon.token(role));
     let loaded = daemon.metric("roletap_config_loaded_timestamp_seconds", &[]);
@@ -110,9 +104,7 @@ fn another_request_means_other_credentials_and_the_old_ones_are_never_vended_und
 #[test]
 fn another_duration_keeps_the_credentials_and_counts_from_the_next() {
     let sts = FakeSts::start();
-    let mut daemon = with(&sts)
-        .role_with("orders", "duration_seconds = 3600")
-        .start();
+    let mut daemon = with(&sts).role_with("orders", "duration_seconds = 3600").start();
     let key = daemon.key("orders");
     daemon.text.set_role("orders", "duration_seconds = 1800");
     daemon.reload();
@@ -129,10 +121,9 @@ fn another_presentation_shows_in_the_body_of_the_same_credentials() {
     let mut daemon = with(&sts).role("orders").start();
     let key = daemon.key("orders");
     let plain = daemon.get("orders").text();
-    for (keys, account) in [
-        ("account_id = true", Some("111122223333")),
-        ("account_id = false", None),
-    ] {
+    for (keys, account) in
+        [("account_id = true", Some("111122223333")), ("account_id = false", None)]
+    {
         daemon.text.set_role("orders", keys);
         daemon.reload();
         let body = daemon.vended("orders");
@@ -156,9 +147,7 @@ fn another_sts_keeps_the_credentials_and_is_asked_next() {
     new.wait_for(|log| log.len() == 1, Duration::from_secs(10));
     assert_eq!(old.requests().len(), 1);
     let newest = new.issued()[0].access_key_id.clone();
-    daemon.role_when("orders", "has the new key", |role| {
-        role["access_key_id"] == newest.as_str()
-    });
+    daemon.role_when("orders", "has the new key", |role| role["access_key_id"] == newest.as_str());
 }
 
 #[test]
@@ -172,17 +161,11 @@ fn a_broken_file_changes_nothing_and_says_where_it_is_broken() {
     let line = |text: &str| text.lines().count();
     let broken: [(&[u8], String); 6] = [
         (half.as_bytes(), format!("roletap.toml:{}:", line(half))),
-        (
-            unknown.as_bytes(),
-            format!("roletap.toml:{}:1", line(&unknown)),
-        ),
+        (unknown.as_bytes(), format!("roletap.toml:{}:1", line(&unknown))),
         (b"\xff\xfe[server]\n", "roletap.toml".to_owned()),
         (b"", "roletap.toml".to_owned()),
         (b"[server]\n\0\0\0\0\0\0\0\0", "roletap.toml".to_owned()),
-        (
-            b"[sts]\nregion = \"eu-central-1\"\n[role.orders]\n",
-            "roletap.toml:3:".to_owned(),
-        ),
+        (b"[sts]\nregion = \"eu-central-1\"\n[role.orders]\n", "roletap.toml:3:".to_owned()),
     ];
     for (at, (text, place)) in broken.iter().enumerate() {
         let before = daemon.log().len();
@@ -227,9 +210,7 @@ fn a_reload_is_never_partial() {
     assert_eq!(sts.count(&arn("added")), 0);
     // A token that cannot be made ready refuses the whole reload too.
     daemon.text.server.clear();
-    daemon
-        .text
-        .set_role("grouped", "token_group = \"no-such-group-here\"");
+    daemon.text.set_role("grouped", "token_group = \"no-such-group-here\"");
     daemon.write_config();
     daemon.reload_as_it_is("refused");
     daemon.logged("no-such-group-here");
@@ -249,10 +230,7 @@ fn a_refused_reload_leaves_every_token_as_it_was() {
     std::fs::remove_file(daemon.token_path("ledger")).expect("to remove");
     std::fs::create_dir(daemon.token_path("ledger")).expect("something in the way");
     daemon.reload_as_it_is("refused");
-    assert!(
-        !daemon.token_path("orders").exists(),
-        "a token was written that opens nothing"
-    );
+    assert!(!daemon.token_path("orders").exists(), "a token was written that opens nothing");
 }
 
 #[test]
@@ -261,9 +239,7 @@ fn a_pipe_in_place_of_a_file_keeps_nobody_waiting() {
     let daemon = with(&sts).role("orders").start();
     let key = daemon.key("orders");
     std::fs::remove_file(daemon.config_path()).expect("to remove");
-    let made = std::process::Command::new("mkfifo")
-        .arg(daemon.config_path())
-        .status();
+    let made = std::process::Command::new("mkfifo").arg(daemon.config_path()).status();
     assert!(made.expect("mkfifo").success());
     daemon.reload_as_it_is("refused");
     daemon.logged("it is a pipe or a socket");
@@ -276,11 +252,7 @@ fn a_listen_address_cannot_be_reloaded_and_says_so() {
     let daemon = with(&sts).role("orders").start();
     let key = daemon.key("orders");
     let text = daemon.rendered();
-    let line = text
-        .lines()
-        .position(|line| line.starts_with("listen"))
-        .expect("a line")
-        + 1;
+    let line = text.lines().position(|line| line.starts_with("listen")).expect("a line") + 1;
     let moved = text.replacen(&daemon.vend_address().to_string(), "127.0.0.1:1025", 1);
     std::fs::write(daemon.config_path(), moved).expect("to write");
     daemon.reload_as_it_is("refused");
@@ -351,11 +323,7 @@ fn a_replaced_token_works_beside_its_successor_also_after_a_restart() {
 #[test]
 fn no_request_is_lost_over_fifty_reloads() {
     let sts = FakeSts::start();
-    let mut daemon = with(&sts)
-        .sessions_of(5)
-        .role("orders")
-        .role("ledger")
-        .start();
+    let mut daemon = with(&sts).sessions_of(5).role("orders").role("ledger").start();
     daemon.vended("orders");
     daemon.vended("ledger");
     let witness = Witness::of(&daemon, &["orders", "ledger"]);
@@ -410,11 +378,7 @@ fn a_file_that_hangs_holds_up_nothing_but_the_reload() {
     // And it keeps nobody from going home.
     daemon.signal(Signal::SIGHUP);
     daemon.wait_until("it reads again", |daemon| {
-        match daemon
-            .log()
-            .matches("reading the configuration again")
-            .count()
-        {
+        match daemon.log().matches("reading the configuration again").count() {
             3 => Ok(()),
             count => Err(count.to_string()),
         }

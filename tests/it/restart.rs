@@ -47,11 +47,7 @@ impl Consumer {
                 wrong
             })
         };
-        Self {
-            stop,
-            answers,
-            thread,
-        }
+        Self { stop, answers, thread }
     }
 
     /// Waits for some more answers.
@@ -59,9 +55,7 @@ impl Consumer {
         let before = self.answers.load(Ordering::Relaxed);
         crate::support::harness::wait_for("the consumer has answers", || {
             let now = self.answers.load(Ordering::Relaxed);
-            (now >= before + more)
-                .then_some(())
-                .ok_or_else(|| format!("{} more", now - before))
+            (now >= before + more).then_some(()).ok_or_else(|| format!("{} more", now - before))
         });
     }
 
@@ -79,9 +73,7 @@ fn fetch(address: std::net::SocketAddr, get: &str) -> Result<String, String> {
         .set_read_timeout(Some(crate::support::harness::PATIENCE))
         .map_err(|error| error.to_string())?;
     let get = get.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    stream
-        .write_all(get.as_bytes())
-        .map_err(|error| format!("sending: {error}"))?;
+    stream.write_all(get.as_bytes()).map_err(|error| format!("sending: {error}"))?;
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut stream, &mut answer)
         .map_err(|error| format!("receiving: {error}"))?;
@@ -126,13 +118,9 @@ fn restarts_and_kills_cost_no_call_to_sts_and_no_consumer_an_answer() {
         .map(|role| Consumer::start(&supervised, role, &between))
         .collect();
     let tokens = ["orders", "ledger"].map(|role| supervised.daemon.token(role));
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGKILL,
-        Signal::SIGTERM,
-        Signal::SIGKILL,
-        Signal::SIGINT,
-    ] {
+    for signal in
+        [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL, Signal::SIGINT]
+    {
         for consumer in &consumers {
             consumer.answered(5);
         }
@@ -171,12 +159,7 @@ fn whoever_connects_between_two_processes_is_answered_by_the_next() {
     let token = supervised.daemon.token("orders");
     assert_eq!(supervised.daemon.stop(), Some(0));
     let headers = [("Authorization", token.as_str())];
-    let get = request(
-        supervised.daemon.vend_address(),
-        "GET",
-        "/v1/credentials/orders",
-        &headers,
-    );
+    let get = request(supervised.daemon.vend_address(), "GET", "/v1/credentials/orders", &headers);
     let mut waiting: Vec<Connection> = (0..50)
         .map(|_| {
             let mut connection = supervised.daemon.connect();
@@ -226,20 +209,15 @@ fn a_failure_goes_on_where_it_was() {
     let mut supervised = running(two_roles(&sts));
     let key = supervised.daemon.key("orders");
     sts.role(&arn("orders")).always(Fault::status(503));
-    supervised
-        .daemon
-        .admin_with("POST", "/roles/orders/refresh");
-    let before = supervised
-        .daemon
-        .role_when("orders", "has failed often", |role| {
-            role["last_error"]["failed_attempts"].as_u64() >= Some(3)
-        });
+    supervised.daemon.admin_with("POST", "/roles/orders/refresh");
+    let before = supervised.daemon.role_when("orders", "has failed often", |role| {
+        role["last_error"]["failed_attempts"].as_u64() >= Some(3)
+    });
     assert_eq!(supervised.daemon.stop(), Some(0));
     supervised.launch();
     assert_eq!(supervised.daemon.key("orders"), key);
-    let after = supervised
-        .daemon
-        .role_when("orders", "fails on", |role| !role["last_error"].is_null());
+    let after =
+        supervised.daemon.role_when("orders", "fails on", |role| !role["last_error"].is_null());
     assert_eq!(after["last_error"]["since"], before["last_error"]["since"]);
     let count = |role: &Value| role["last_error"]["failed_attempts"].as_u64();
     assert!(count(&after) >= count(&before), "{after}");
@@ -256,9 +234,7 @@ fn a_role_that_waits_for_a_person_is_tried_at_once_after_a_restart() {
     let mut supervised = running(two_roles(&sts));
     let key = supervised.daemon.key("orders");
     sts.role(&arn("orders")).deny();
-    supervised
-        .daemon
-        .admin_with("POST", "/roles/orders/refresh");
+    supervised.daemon.admin_with("POST", "/roles/orders/refresh");
     supervised.daemon.failed("orders", "denied");
     assert_eq!(supervised.daemon.stop(), Some(0));
     sts.role(&arn("orders")).allow();
@@ -272,16 +248,12 @@ fn a_role_that_waits_for_a_person_is_tried_at_once_after_a_restart() {
 #[test]
 fn what_was_dropped_does_not_come_back() {
     let sts = FakeSts::start();
-    let mut supervised = with(&sts)
-        .role_with("orders", "on_denied = \"drop\"")
-        .supervised();
+    let mut supervised = with(&sts).role_with("orders", "on_denied = \"drop\"").supervised();
     supervised.launch();
     let key = supervised.daemon.key("orders");
     supervised.supervisor.wait_until_stored(key.as_bytes());
     sts.role(&arn("orders")).deny();
-    supervised
-        .daemon
-        .admin_with("POST", "/roles/orders/refresh");
+    supervised.daemon.admin_with("POST", "/roles/orders/refresh");
     supervised.daemon.failed("orders", "denied");
     let supervisor = &supervised.supervisor;
     crate::support::harness::wait_for("it has left the store", || {
@@ -331,13 +303,9 @@ fn a_process_that_dies_between_storing_and_letting_go_leaves_the_later_image() {
     let sts = FakeSts::start();
     let mut supervised = running(two_roles(&sts));
     let (name, old) = supervised.supervisor.take();
-    supervised
-        .supervisor
-        .put(&name, old.try_clone().expect("a descriptor"));
+    supervised.supervisor.put(&name, old.try_clone().expect("a descriptor"));
     let first = supervised.daemon.key("orders");
-    supervised
-        .daemon
-        .admin_with("POST", "/roles/orders/refresh");
+    supervised.daemon.admin_with("POST", "/roles/orders/refresh");
     supervised.daemon.wait_until("it is issued anew", |daemon| {
         let now = daemon.key("orders");
         (now != first).then_some(()).ok_or(now)
@@ -346,11 +314,7 @@ fn a_process_that_dies_between_storing_and_letting_go_leaves_the_later_image() {
     supervised.supervisor.wait_until_stored(key.as_bytes());
     assert_eq!(supervised.daemon.stop(), Some(0));
     let (later, new) = supervised.supervisor.take();
-    let earlier = if later == "state-1" {
-        "state-2"
-    } else {
-        "state-1"
-    };
+    let earlier = if later == "state-1" { "state-2" } else { "state-1" };
     for first_is_new in [true, false] {
         let (new, old) = (new.try_clone(), old.try_clone());
         let (new, old) = (new.expect("a descriptor"), old.expect("a descriptor"));
@@ -403,55 +367,30 @@ fn a_damaged_image_is_ignored_with_a_reason_and_everything_is_issued_anew() {
     let checksum = "its checksum does not match";
     let mut damaged: Vec<(OwnedFd, &str)> = vec![
         (flipped(0), "not an image of roletap"),
-        (
-            flipped(8),
-            "it has format 34, and this roletap reads format 2",
-        ),
+        (flipped(8), "it has format 34, and this roletap reads format 2"),
         (flipped(12), "bytes"),
         (flipped(20), checksum),
         (flipped(51), checksum),
         (sealed(b"", all_seals()), "it ends early, after 0 bytes"),
-        (
-            sealed(&image[..40], all_seals()),
-            "it ends early, after 40 bytes",
-        ),
-        (
-            sealed(&image[..image.len() - 1], all_seals()),
-            "it ends early",
-        ),
-        (
-            sealed(&[&image[..], b"x"].concat(), all_seals()),
-            "too many",
-        ),
+        (sealed(&image[..40], all_seals()), "it ends early, after 40 bytes"),
+        (sealed(&image[..image.len() - 1], all_seals()), "it ends early"),
+        (sealed(&[&image[..], b"x"].concat(), all_seals()), "too many"),
         (sealed(&vec![0; (64 << 20) + 1], all_seals()), "too many"),
-        (
-            sealed(&image, SealFlag::empty()),
-            "not a sealed memory file",
-        ),
+        (sealed(&image, SealFlag::empty()), "not a sealed memory file"),
         (
             sealed(&image, SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK),
             "not a sealed memory file",
         ),
         (
-            File::open(supervised.daemon.config_path())
-                .expect("a file")
-                .into(),
+            File::open(supervised.daemon.config_path()).expect("a file").into(),
             "not a sealed memory file",
         ),
+        (File::open("/dev/zero").expect("a device").into(), "not a sealed memory file"),
         (
-            File::open("/dev/zero").expect("a device").into(),
+            std::os::unix::net::UnixDatagram::unbound().expect("a socket").into(),
             "not a sealed memory file",
         ),
-        (
-            std::os::unix::net::UnixDatagram::unbound()
-                .expect("a socket")
-                .into(),
-            "not a sealed memory file",
-        ),
-        (
-            std::io::pipe().expect("a pipe").0.into(),
-            "not a sealed memory file",
-        ),
+        (std::io::pipe().expect("a pipe").0.into(), "not a sealed memory file"),
     ];
     for part in 1..8 {
         damaged.push((flipped(52 + part * (image.len() - 53) / 8), checksum));
@@ -459,20 +398,14 @@ fn a_damaged_image_is_ignored_with_a_reason_and_everything_is_issued_anew() {
     for (descriptor, reason) in damaged {
         supervised.supervisor.empty_store();
         supervised.supervisor.put("state-1", descriptor);
-        let (calls, lines) = (
-            sts.requests().len(),
-            supervised.daemon.log().lines().count(),
-        );
+        let (calls, lines) = (sts.requests().len(), supervised.daemon.log().lines().count());
         supervised.launch();
         for role in ["orders", "ledger"] {
             supervised.daemon.vended(role);
         }
         let log = supervised.daemon.log();
-        let said: Vec<&str> = log
-            .lines()
-            .skip(lines)
-            .filter(|line| line.contains(" WARN "))
-            .collect();
+        let said: Vec<&str> =
+            log.lines().skip(lines).filter(|line| line.contains(" WARN ")).collect();
         assert!(
             said.len() == 1 && said[0].contains(reason) && said[0].contains("not used"),
             "no {reason:?} in {said:?}"
@@ -493,17 +426,11 @@ fn a_role_that_asks_for_something_else_starts_anew_and_the_others_go_on() {
     let sts = FakeSts::start();
     let mut supervised = running(two_roles(&sts).role("gone"));
     supervised.daemon.vended("gone");
-    let (orders, ledger) = (
-        supervised.daemon.key("orders"),
-        supervised.daemon.key("ledger"),
-    );
+    let (orders, ledger) = (supervised.daemon.key("orders"), supervised.daemon.key("ledger"));
     assert_eq!(supervised.daemon.stop(), Some(0));
     let changes = "external_id = \"ws-1\"";
     supervised.daemon.text.set_role("orders", changes);
-    supervised
-        .daemon
-        .text
-        .set_role("ledger", "account_id = true");
+    supervised.daemon.text.set_role("ledger", "account_id = true");
     supervised.daemon.text.remove_role("gone");
     supervised.daemon.text.set_role("new", "");
     supervised.daemon.write_config();
@@ -515,10 +442,7 @@ fn a_role_that_asks_for_something_else_starts_anew_and_the_others_go_on() {
     assert_eq!(shown["AccountId"], "111122223333");
     supervised.daemon.vended("new");
     assert_eq!(sts.requests().len(), calls + 2);
-    assert_in_log(
-        &supervised,
-        "roles=1 changed=1 expired=0 unusable=0 removed=1",
-    );
+    assert_in_log(&supervised, "roles=1 changed=1 expired=0 unusable=0 removed=1");
     // What is gone is gone from the store too.
     assert_eq!(supervised.daemon.stop(), Some(0));
     let bytes = supervised.supervisor.bytes();
@@ -599,11 +523,7 @@ fn where_systemd_keeps_nothing_every_role_is_assumed_anew() {
     supervised.launch();
     assert_ne!(supervised.daemon.key("orders"), key);
     let log = supervised.daemon.log();
-    assert_eq!(
-        log.matches("does not say that it keeps").count(),
-        2,
-        "{log}"
-    );
+    assert_eq!(log.matches("does not say that it keeps").count(), 2, "{log}");
     assert!(!log.contains(" WARN "), "{log}");
 }
 
@@ -618,9 +538,5 @@ fn a_systemd_that_is_silent_about_its_store_is_used_all_the_same() {
     supervised.launch();
     assert_eq!(supervised.daemon.key("orders"), key);
     let log = supervised.daemon.log();
-    assert_eq!(
-        log.matches("does not say that it keeps").count(),
-        1,
-        "{log}"
-    );
+    assert_eq!(log.matches("does not say that it keeps").count(), 1, "{log}");
 }

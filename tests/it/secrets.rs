@@ -28,12 +28,9 @@ fn look_around(daemon: &Daemon, said: &mut Said) {
     for path in ["/metrics", "/roles", "/readyz", "/livez", "/nothing"] {
         note(said, path, &format!("{:?}", daemon.admin(path)));
     }
-    for arguments in [
-        &["status"][..],
-        &["status", "--json"],
-        &["check"],
-        &["check", "--format", "json"],
-    ] {
+    for arguments in
+        [&["status"][..], &["status", "--json"], &["check"], &["check", "--format", "json"]]
+    {
         let finished = daemon.run(arguments);
         note(said, &arguments.join(" "), &finished.stdout);
         note(said, &arguments.join(" "), &finished.stderr);
@@ -47,24 +44,12 @@ fn be_refused(daemon: &Daemon, said: &mut Said) {
     let requests: [(&str, String, Headers<'_>); 9] = [
         ("GET", orders.to_owned(), vec![]),
         ("GET", orders.to_owned(), vec![("Authorization", GUESS)]),
-        (
-            "GET",
-            "/v1/credentials/nobody".to_owned(),
-            vec![("Authorization", &token)],
-        ),
+        ("GET", "/v1/credentials/nobody".to_owned(), vec![("Authorization", &token)]),
         ("POST", orders.to_owned(), vec![("Authorization", &token)]),
         ("GET", format!("/{token}"), vec![("Authorization", &token)]),
         ("GET", format!("{orders}?token={token}"), vec![]),
-        (
-            "GET",
-            orders.to_owned(),
-            vec![("Authorization", &token), ("Origin", "http://x")],
-        ),
-        (
-            "GET",
-            orders.to_owned(),
-            vec![("Authorization", &token), ("Host", "evil.example")],
-        ),
+        ("GET", orders.to_owned(), vec![("Authorization", &token), ("Origin", "http://x")]),
+        ("GET", orders.to_owned(), vec![("Authorization", &token), ("Host", "evil.example")]),
         (
             "GET",
             "/v1/credentials/broken".to_owned(),
@@ -77,11 +62,7 @@ fn be_refused(daemon: &Daemon, said: &mut Said) {
         note(said, "refusals", &format!("{answer:?}"));
     }
     let garbage = format!("GET {orders} HTTP/1.1\r\nAuthorization {token}\r\n\r\n");
-    note(
-        said,
-        "refusals",
-        &format!("{:?}", daemon.raw(garbage.as_bytes())),
-    );
+    note(said, "refusals", &format!("{:?}", daemon.raw(garbage.as_bytes())));
     let big = "x".repeat(20_000);
     let headers = [("Authorization", token.as_str()), ("X", &big)];
     let mut connection = daemon.connect();
@@ -111,15 +92,8 @@ fn found<'s>(text: &str, secrets: &[(&'s str, String)]) -> Vec<(&'s str, usize)>
 
 #[test]
 fn the_search_for_secrets_finds_them() {
-    let secrets = [
-        ("a", "abc".to_owned()),
-        ("b", "bcd".to_owned()),
-        ("c", "xyz".to_owned()),
-    ];
-    assert_eq!(
-        found("..abcd.abc", &secrets),
-        [("a", 2), ("b", 3), ("a", 7)]
-    );
+    let secrets = [("a", "abc".to_owned()), ("b", "bcd".to_owned()), ("c", "xyz".to_owned())];
+    assert_eq!(found("..abcd.abc", &secrets), [("a", 2), ("b", 3), ("a", 7)]);
 }
 
 #[test]
@@ -148,13 +122,10 @@ fn no_secret_is_said_in_a_whole_life_at_trace() {
     for (at, row) in rows.iter().enumerate() {
         let name = format!("r{at}");
         // First a good answer, then this one in its place: what is in hand must not be said either.
-        sts.role(&arn(&name))
-            .once(Fault::None)
-            .always(row.script.clone());
+        sts.role(&arn(&name)).once(Fault::None).always(row.script.clone());
         setup = setup.role_with(&name, &format!("external_id = \"{EXTERNAL_ID}-{at}\""));
     }
-    sts.role(&arn("broken"))
-        .always(Fault::Missing(Field::Expiration));
+    sts.role(&arn("broken")).always(Fault::Missing(Field::Expiration));
     let mut daemon = setup.start();
     let mut said = Said::new();
     daemon.vended("orders");
@@ -178,9 +149,7 @@ fn no_secret_is_said_in_a_whole_life_at_trace() {
     // A reload that is applied, one that is refused with secrets in the file, and a new token.
     let old_token = daemon.token("orders");
     std::fs::remove_file(daemon.token_path("orders")).expect("to remove");
-    daemon
-        .text
-        .set_role("orders", &format!("external_id = \"{OTHER_EXTERNAL_ID}\""));
+    daemon.text.set_role("orders", &format!("external_id = \"{OTHER_EXTERNAL_ID}\""));
     daemon.reload();
     daemon.vended("orders");
     let good = daemon.rendered();
@@ -212,13 +181,8 @@ fn no_secret_is_said_in_a_whole_life_at_trace() {
     look_around(&daemon, &mut said);
     be_refused(&daemon, &mut said);
 
-    let tokens: Vec<String> = daemon
-        .text
-        .roles
-        .iter()
-        .map(|(name, _)| daemon.token(name))
-        .chain([old_token])
-        .collect();
+    let tokens: Vec<String> =
+        daemon.text.roles.iter().map(|(name, _)| daemon.token(name)).chain([old_token]).collect();
     assert_eq!(daemon.stop(), Some(0));
     note(&mut said, "standard error", &daemon.log());
     let audited = std::fs::read_to_string(&audit).expect("an audit log");

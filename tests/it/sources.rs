@@ -36,9 +36,7 @@ fn sent(sts: &FakeSts, role: &str) -> Received {
         .into_iter()
         .filter(|request| request.role_arn.as_deref() == Some(&arn(role)))
         .collect();
-    let [request] = &of_role[..] else {
-        panic!("{} requests for {role}", of_role.len())
-    };
+    let [request] = &of_role[..] else { panic!("{} requests for {role}", of_role.len()) };
     request.clone()
 }
 
@@ -87,14 +85,8 @@ fn a_profile_in_files_of_its_own() {
             "profile = \"legacy\"\nconfig_file = \"config\"\nshared_credentials_file = \"credentials\"",
         )
         .role_with("orders", "source = \"legacy\"");
-    write(
-        &setup.home().join("config"),
-        "[profile legacy]\nregion = eu-west-1\n",
-    );
-    write(
-        &setup.home().join("credentials"),
-        &profile_text(KEY, SECRET),
-    );
+    write(&setup.home().join("config"), "[profile legacy]\nregion = eu-west-1\n");
+    write(&setup.home().join("credentials"), &profile_text(KEY, SECRET));
     let daemon = setup.start();
     daemon.vended("orders");
     assert_signed(&sent(&sts, "orders"), KEY, SECRET, None);
@@ -124,10 +116,7 @@ fn a_profile_that_assumes_a_role_first() {
     let line = daemon.logged("itself an assumed role");
     assert!(line.contains("7200"), "{line}");
     let source = &daemon.overview()["sources"][0];
-    assert!(
-        text(&source["identity"]).contains(":assumed-role/hop/"),
-        "{source}"
-    );
+    assert!(text(&source["identity"]).contains(":assumed-role/hop/"), "{source}");
 }
 
 #[test]
@@ -135,21 +124,15 @@ fn a_profile_that_runs_a_command_and_one_behind_another_that_may_not() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .env("AWS_ENDPOINT_URL_STS", &sts.endpoint_url())
-        .env(
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            "http://127.0.0.1:1/loop",
-        )
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/loop")
         .source("direct", "profile = \"direct\"\nconfig_file = \"config\"")
         .source("behind", "profile = \"behind\"\nconfig_file = \"config\"")
         .role_with("orders", "source = \"direct\"")
         .role_with("ledger", "source = \"behind\"");
     let seen = setup.home().join("seen");
     let helper = setup.home().join("helper");
-    let script = format!(
-        "#!/bin/sh\nenv >> {}\necho '{}'\n",
-        seen.display(),
-        printed(KEY, SECRET, "")
-    );
+    let script =
+        format!("#!/bin/sh\nenv >> {}\necho '{}'\n", seen.display(), printed(KEY, SECRET, ""));
     std::fs::write(&helper, script).expect("to write");
     std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).expect("to set");
     let config = format!(
@@ -176,34 +159,22 @@ fn a_container_endpoint_is_never_asked() {
     // Whoever listens here would be ourselves.
     let trap = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     trap.set_nonblocking(true).expect("to set");
-    let uri = format!(
-        "http://{}/v1/credentials/orders",
-        trap.local_addr().expect("an address")
-    );
+    let uri = format!("http://{}/v1/credentials/orders", trap.local_addr().expect("an address"));
     let setup = setup(&sts)
         .without_base()
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
         .source("loop", "profile = \"loop\"\nconfig_file = \"config\"")
         .role_with("orders", "source = \"loop\"")
         .role("plain");
-    let config = format!(
-        "[profile loop]\nrole_arn = {}\ncredential_source = EcsContainer\n",
-        arn("x")
-    );
+    let config =
+        format!("[profile loop]\nrole_arn = {}\ncredential_source = EcsContainer\n", arn("x"));
     write(&setup.home().join("config"), &config);
     let daemon = setup.start();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(
-        message.contains("never asks a container endpoint"),
-        "{message}"
-    );
+    assert!(message.contains("never asks a container endpoint"), "{message}");
     daemon.failed("plain", "source");
-    assert!(
-        daemon
-            .log()
-            .contains("removed AWS_CONTAINER_CREDENTIALS_FULL_URI")
-    );
+    assert!(daemon.log().contains("removed AWS_CONTAINER_CREDENTIALS_FULL_URI"));
     assert!(trap.accept().is_err(), "somebody came");
     assert!(sts.requests().is_empty());
 }
@@ -239,34 +210,16 @@ fn a_web_identity_token_is_traded_trimmed_and_read_anew() {
     assert_eq!(trade.access_key_id, None, "nobody signs it");
     let issued = &sts.issued()[0];
     let token = Some(issued.session_token.as_str());
-    assert_signed(
-        &sent(&sts, "orders"),
-        &issued.access_key_id,
-        &issued.secret_access_key,
-        token,
-    );
-    let labels = [
-        ("operation", "AssumeRoleWithWebIdentity"),
-        ("outcome", "issued"),
-    ];
-    assert_eq!(
-        daemon.metric("roletap_sts_requests_total", &labels),
-        Some(1.0)
-    );
+    assert_signed(&sent(&sts, "orders"), &issued.access_key_id, &issued.secret_access_key, token);
+    let labels = [("operation", "AssumeRoleWithWebIdentity"), ("outcome", "issued")];
+    assert_eq!(daemon.metric("roletap_sts_requests_total", &labels), Some(1.0));
     let labels = [("source", "cluster")];
-    assert!(
-        daemon
-            .metric("roletap_source_expiry_timestamp_seconds", &labels)
-            .is_some()
-    );
+    assert!(daemon.metric("roletap_source_expiry_timestamp_seconds", &labels).is_some());
     // Whoever rotates the token is noticed.
     write(&path, &jwt("two"));
     assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
     sts.wait_for(
-        |log| {
-            log.iter()
-                .any(|request| request.web_identity_token.as_deref() == Some(&*jwt("two")))
-        },
+        |log| log.iter().any(|request| request.web_identity_token.as_deref() == Some(&*jwt("two"))),
         PATIENCE,
     );
 }
@@ -276,15 +229,12 @@ fn what_sts_repeats_of_a_request_is_not_repeated_by_us() {
     let sts = FakeSts::start();
     let token = jwt("echoed");
     let echo = |text: &str| Fault::error(400, "ValidationError", &format!("Value '{text}' failed"));
-    sts.operation("AssumeRoleWithWebIdentity")
-        .always(echo(&token));
+    sts.operation("AssumeRoleWithWebIdentity").always(echo(&token));
     sts.operation("AssumeRole").always(echo("customer-4711"));
-    let setup = setup(&sts)
-        .role_with("orders", "external_id = \"customer-4711\"")
-        .role_with(
-            "direct",
-            "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
-        );
+    let setup = setup(&sts).role_with("orders", "external_id = \"customer-4711\"").role_with(
+        "direct",
+        "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
+    );
     write(&setup.home().join("token"), &token);
     let daemon = setup.start();
     for role in ["orders", "direct"] {
@@ -293,10 +243,7 @@ fn what_sts_repeats_of_a_request_is_not_repeated_by_us() {
         assert!(message.contains("Value '…' failed"), "{message}");
     }
     let log = daemon.log();
-    assert!(
-        !log.contains("customer-4711") && !log.contains(&token),
-        "{log}"
-    );
+    assert!(!log.contains("customer-4711") && !log.contains(&token), "{log}");
 }
 
 #[test]
@@ -307,10 +254,7 @@ fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
     let setup = setup(&sts)
         .source(
             "cluster",
-            &format!(
-                "web_identity_token_file = \"token\"\nrole_arn = \"{}\"",
-                arn("cluster")
-            ),
+            &format!("web_identity_token_file = \"token\"\nrole_arn = \"{}\"", arn("cluster")),
         )
         .role_with("orders", "source = \"cluster\"");
     write(&setup.home().join("token"), &jwt("system:serviceaccount:x"));
@@ -328,20 +272,14 @@ fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
     ] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
-    assert!(
-        !daemon.log().contains("c2lnbmF0dXJl"),
-        "the token is a secret"
-    );
+    assert!(!daemon.log().contains("c2lnbmF0dXJl"), "the token is a secret");
 }
 
 #[test]
 fn a_command_of_its_own() {
     let sts = FakeSts::start();
-    let output = printed(
-        KEY,
-        SECRET,
-        ",\"SessionToken\":\"tok\",\"Expiration\":\"2999-01-01T00:00:00Z\"",
-    );
+    let output =
+        printed(KEY, SECRET, ",\"SessionToken\":\"tok\",\"Expiration\":\"2999-01-01T00:00:00Z\"");
     let daemon = setup(&sts)
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "x")
         .source(
@@ -427,10 +365,7 @@ fn keys_in_files_and_their_rotation() {
 fn a_broken_source_touches_no_role_of_another_and_is_mended_without_a_signal() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
-        .source(
-            "files",
-            "access_key_id_file = \"id\"\nsecret_access_key_file = \"secret\"",
-        )
+        .source("files", "access_key_id_file = \"id\"\nsecret_access_key_file = \"secret\"")
         .role_with("orders", "source = \"files\"")
         .role("other");
     let home = setup.home().to_owned();
@@ -442,19 +377,14 @@ fn a_broken_source_touches_no_role_of_another_and_is_mended_without_a_signal() {
         message.contains("the source files") && message.contains("id does not exist"),
         "{message}"
     );
-    assert_eq!(
-        daemon.get("orders").json()["code"],
-        "CredentialsUnavailable"
-    );
+    assert_eq!(daemon.get("orders").json()["code"], "CredentialsUnavailable");
     assert_eq!(
         (source_up(&daemon, "files"), source_up(&daemon, "default")),
         (Some(0.0), Some(1.0))
     );
     let overview = daemon.overview();
     let source = overview["sources"].as_array().into_iter().flatten();
-    let errors: Vec<bool> = source
-        .map(|source| source["last_error"].is_null())
-        .collect();
+    let errors: Vec<bool> = source.map(|source| source["last_error"].is_null()).collect();
     assert_eq!(errors, [true, false]);
     write(&home.join("secret"), SECRET);
     write(&home.join("id"), KEY);
@@ -470,10 +400,8 @@ fn a_refused_key_is_loaded_again_at_once_and_not_for_every_role() {
     let setup = setup(&sts);
     let runs = setup.home().join("runs");
     let output = printed(KEY, SECRET, "");
-    let command = format!(
-        "credential_process = '''echo x >> {}; echo '{output}' '''",
-        runs.display()
-    );
+    let command =
+        format!("credential_process = '''echo x >> {}; echo '{output}' '''", runs.display());
     let mut setup = setup.source("helper", &command);
     for number in 0..30 {
         setup = setup.role_with(&format!("r{number}"), "source = \"helper\"");
@@ -483,19 +411,10 @@ fn a_refused_key_is_loaded_again_at_once_and_not_for_every_role() {
         daemon.failed(&format!("r{number}"), "source");
     }
     assert_eq!(source_up(&daemon, "helper"), Some(0.0));
-    let count = || {
-        std::fs::read_to_string(&runs)
-            .expect("runs")
-            .lines()
-            .count()
-    };
+    let count = || std::fs::read_to_string(&runs).expect("runs").lines().count();
     let refused = sts.requests().len();
     assert!(refused >= 30, "{refused} refusals");
-    assert!(
-        (2..15).contains(&count()),
-        "{} runs for {refused} refusals",
-        count()
-    );
+    assert!((2..15).contains(&count()), "{} runs for {refused} refusals", count());
 }
 
 // === instance metadata ===
@@ -520,11 +439,7 @@ impl Metadata {
                 std::thread::spawn(move || answer(stream, &seen, &number));
             }
         });
-        Self {
-            address,
-            log,
-            serial,
-        }
+        Self { address, log, serial }
     }
 
     fn url(&self) -> String {
@@ -575,19 +490,13 @@ fn instance_metadata() {
     let (sts, metadata) = (FakeSts::start(), Metadata::start());
     let daemon = setup(&sts)
         .without_env("AWS_EC2_METADATA_DISABLED")
-        .source(
-            "instance",
-            &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()),
-        )
+        .source("instance", &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()))
         .role_with("orders", "source = \"instance\"")
         .start();
     daemon.vended("orders");
     let token = Some("instance-token");
     assert_signed(&sent(&sts, "orders"), "AKIAINSTANCE00000000", SECRET, token);
-    assert!(
-        metadata.seen()[0].starts_with("PUT /latest/api/token"),
-        "version 2 only"
-    );
+    assert!(metadata.seen()[0].starts_with("PUT /latest/api/token"), "version 2 only");
     // A reload loads anew, and a role that asks for the same keeps what it has.
     metadata.serial.store(1, Ordering::Relaxed);
     daemon.reload();
@@ -612,12 +521,7 @@ fn the_chain_goes_on_from_what_is_not_there_and_stops_at_what_is_broken() {
         .role("orders")
         .start();
     daemon.vended("orders");
-    assert_signed(
-        &sent(&sts, "orders"),
-        "AKIAINSTANCE00000000",
-        SECRET,
-        Some("instance-token"),
-    );
+    assert_signed(&sent(&sts, "orders"), "AKIAINSTANCE00000000", SECRET, Some("instance-token"));
     drop(daemon);
 
     // A token that cannot be read: going on would be to sign as somebody else.
@@ -633,10 +537,7 @@ fn the_chain_goes_on_from_what_is_not_there_and_stops_at_what_is_broken() {
         .start();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(
-        message.contains("web identity: /nonexistent/token does not exist"),
-        "{message}"
-    );
+    assert!(message.contains("web identity: /nonexistent/token does not exist"), "{message}");
     assert!(sts.requests().is_empty());
 }
 
@@ -677,15 +578,10 @@ fn another_source_starts_its_roles_anew_and_another_name_does_not() {
     daemon.text.sources = format!("[source.renamed]\n{}\n", files("one"));
     daemon.text.set_role("orders", "source = \"renamed\"");
     daemon.reload();
-    assert_eq!(
-        (daemon.key("orders"), daemon.key("other")),
-        (orders.clone(), other.clone())
-    );
+    assert_eq!((daemon.key("orders"), daemon.key("other")), (orders.clone(), other.clone()));
     assert_eq!(source_up(&daemon, "files"), None);
     daemon.wait_until("the renamed source is up", |daemon| {
-        source_up(daemon, "renamed")
-            .filter(|up| *up == 1.0)
-            .ok_or("not yet".to_owned())
+        source_up(daemon, "renamed").filter(|up| *up == 1.0).ok_or("not yet".to_owned())
     });
     assert_eq!(sts.requests().len(), 2);
     // Another file may be another identity: what was issued to the first is not vended any more.
@@ -706,10 +602,7 @@ fn another_source_starts_its_roles_anew_and_another_name_does_not() {
 fn a_role_is_assumed_by_another_whatever_their_order() {
     let sts = FakeSts::start();
     let daemon = setup(&sts)
-        .role_with(
-            "a-child",
-            "source = \"role.b-parent\"\nsource_identity = \"me\"",
-        )
+        .role_with("a-child", "source = \"role.b-parent\"\nsource_identity = \"me\"")
         .role_with("b-parent", "source = \"role.c-root\"")
         .role("c-root")
         .start();
@@ -718,44 +611,28 @@ fn a_role_is_assumed_by_another_whatever_their_order() {
     }
     let issued = |role: &str| {
         let all = sts.issued();
-        all.into_iter()
-            .find(|issued| issued.role_arn == arn(role))
-            .expect("an issue")
+        all.into_iter().find(|issued| issued.role_arn == arn(role)).expect("an issue")
     };
     assert_signed(&sent(&sts, "c-root"), BASE_KEY, BASE_SECRET, None);
     for (child, parent) in [("b-parent", "c-root"), ("a-child", "b-parent")] {
         let by = issued(parent);
         let token = Some(by.session_token.as_str());
-        assert_signed(
-            &sent(&sts, child),
-            &by.access_key_id,
-            &by.secret_access_key,
-            token,
-        );
+        assert_signed(&sent(&sts, child), &by.access_key_id, &by.secret_access_key, token);
     }
     assert_eq!(source_up(&daemon, "role.b-parent"), Some(1.0));
     assert_eq!(source_up(&daemon, "role.a-child"), None);
     assert_eq!(daemon.role("a-child")["source"], "role.b-parent");
-    assert!(
-        !daemon.log().contains(" ERROR "),
-        "nobody failed at the start"
-    );
+    assert!(!daemon.log().contains(" ERROR "), "nobody failed at the start");
 }
 
 #[test]
 fn a_child_waits_for_its_parent_in_words_and_follows_it_at_once() {
     let sts = FakeSts::start();
     sts.role(&arn("parent")).always(Fault::access_denied());
-    let daemon = setup(&sts)
-        .role("parent")
-        .role_with("child", "source = \"role.parent\"")
-        .start();
+    let daemon = setup(&sts).role("parent").role_with("child", "source = \"role.parent\"").start();
     let role = daemon.failed("child", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(
-        message.starts_with("the role parent has nothing in hand: "),
-        "{message}"
-    );
+    assert!(message.starts_with("the role parent has nothing in hand: "), "{message}");
     assert!(message.contains("AccessDenied"), "{message}");
     let advice = text(&role["last_error"]["advice"]);
     assert!(advice.contains("mend that one first"), "{advice}");
@@ -770,22 +647,14 @@ fn a_child_waits_for_its_parent_in_words_and_follows_it_at_once() {
 #[test]
 fn a_parent_that_changes_takes_its_children_with_it() {
     let sts = FakeSts::start();
-    let mut daemon = setup(&sts)
-        .role("parent")
-        .role_with("child", "source = \"role.parent\"")
-        .start();
+    let mut daemon =
+        setup(&sts).role("parent").role_with("child", "source = \"role.parent\"").start();
     let (parent, child) = (daemon.key("parent"), daemon.key("child"));
     daemon.text.set_role("parent", "duration_seconds = 7200");
     daemon.reload();
-    assert_eq!(
-        (daemon.key("parent"), daemon.key("child")),
-        (parent.clone(), child.clone())
-    );
+    assert_eq!((daemon.key("parent"), daemon.key("child")), (parent.clone(), child.clone()));
     // What is inherited from the parent's session is not what it was.
-    daemon.text.set_role(
-        "parent",
-        "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]",
-    );
+    daemon.text.set_role("parent", "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]");
     daemon.reload();
     assert_ne!(daemon.key("parent"), parent);
     assert_ne!(daemon.key("child"), child);
@@ -826,23 +695,16 @@ fn what_we_issued_before_the_last_refresh_is_known_too() {
     let setup = setup(&sts);
     let kept = setup.home().join("kept");
     let mut daemon = setup
-        .source(
-            "loop",
-            &format!("credential_process = '''cat {}'''", kept.display()),
-        )
+        .source("loop", &format!("credential_process = '''cat {}'''", kept.display()))
         .role("orders")
         .start();
     let old = daemon.vended("orders");
     let part = |name: &str| text(&old[name]);
     let more = format!(",\"SessionToken\":\"{}\"", part("Token"));
-    write(
-        &kept,
-        &printed(&part("AccessKeyId"), &part("SecretAccessKey"), &more),
-    );
+    write(&kept, &printed(&part("AccessKeyId"), &part("SecretAccessKey"), &more));
     assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
-    daemon.role_when("orders", "has another key", |role| {
-        role["access_key_id"] != old["AccessKeyId"]
-    });
+    daemon
+        .role_when("orders", "has another key", |role| role["access_key_id"] != old["AccessKeyId"]);
     daemon.text.set_role("ledger", "source = \"loop\"");
     daemon.reload();
     let role = daemon.failed("ledger", "misconfigured");
@@ -855,22 +717,14 @@ fn what_we_issued_before_the_last_refresh_is_known_too() {
 fn what_has_ended_already_is_no_identity() {
     let sts = FakeSts::start();
     let ended = ",\"SessionToken\":\"a-session-token\",\"Expiration\":\"2020-01-01T00:00:00Z\"";
-    let command = format!(
-        "credential_process = '''echo '{}' '''",
-        printed(KEY, SECRET, ended)
-    );
-    let mut daemon = setup(&sts)
-        .source("stale", &command)
-        .role_with("orders", "source = \"stale\"")
-        .prepare();
+    let command = format!("credential_process = '''echo '{}' '''", printed(KEY, SECRET, ended));
+    let mut daemon =
+        setup(&sts).source("stale", &command).role_with("orders", "source = \"stale\"").prepare();
     daemon.spawn();
     daemon.wait_until_serving();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(
-        message.contains("ended at 2020-01-01T00:00:00Z"),
-        "{message}"
-    );
+    assert!(message.contains("ended at 2020-01-01T00:00:00Z"), "{message}");
     assert_eq!(source_up(&daemon, "stale"), Some(0.0));
     assert_eq!(sts.count(&arn("orders")), 0);
 }
@@ -888,10 +742,7 @@ fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
         .env("AWS_SECRET_ACCESS_KEY", &part("SecretAccessKey"))
         .env("AWS_SESSION_TOKEN", &part("Token"))
         .role("orders")
-        .role_with(
-            "meant",
-            &format!("role_arn = \"{}\"\nallow_self_assume = true", arn("orders")),
-        )
+        .role_with("meant", &format!("role_arn = \"{}\"\nallow_self_assume = true", arn("orders")))
         .role("ledger")
         .start();
     let role = daemon.failed("orders", "misconfigured");
@@ -920,49 +771,29 @@ fn a_role_for_a_token() {
     assert_eq!(first.web_identity_token.as_deref(), Some(&*jwt("one")));
     assert_eq!(first.session_name.as_deref(), Some("by-token"));
     assert_eq!(first.duration_seconds, Some(7200));
-    assert_eq!(
-        first.policy_arns,
-        ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
-    );
+    assert_eq!(first.policy_arns, ["arn:aws:iam::aws:policy/ReadOnlyAccess"]);
     assert_eq!(first.minimum_session_token_size, Some(2048));
     assert!(first.policy.is_some_and(|policy| policy.contains("Deny")));
     assert_eq!((first.access_key_id, first.provider_id), (None, None));
     daemon.vended("child");
     let issued = &sts.issued()[0];
     let token = Some(issued.session_token.as_str());
-    assert_signed(
-        &sent(&sts, "child"),
-        &issued.access_key_id,
-        &issued.secret_access_key,
-        token,
-    );
+    assert_signed(&sent(&sts, "child"), &issued.access_key_id, &issued.secret_access_key, token);
     // There is no source to speak of, and the token of each attempt is the newest.
     assert_eq!(source_up(&daemon, "default"), None);
     write(&path, &jwt("two"));
     assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
     let log = sts.wait_for(
-        |log| {
-            log.iter()
-                .filter(|request| request.web_identity_token.is_some())
-                .count()
-                == 2
-        },
+        |log| log.iter().filter(|request| request.web_identity_token.is_some()).count() == 2,
         PATIENCE,
     );
-    let tokens: Vec<&str> = log
-        .iter()
-        .filter_map(|request| request.web_identity_token.as_deref())
-        .collect();
+    let tokens: Vec<&str> =
+        log.iter().filter_map(|request| request.web_identity_token.as_deref()).collect();
     assert_eq!(tokens, [jwt("one"), jwt("two")]);
-    let labels = [
-        ("operation", "AssumeRoleWithWebIdentity"),
-        ("outcome", "issued"),
-    ];
+    let labels = [("operation", "AssumeRoleWithWebIdentity"), ("outcome", "issued")];
     daemon.wait_until("both are counted", |daemon| {
         let count = daemon.metric("roletap_sts_requests_total", &labels);
-        (count == Some(2.0))
-            .then_some(())
-            .ok_or_else(|| format!("{count:?}"))
+        (count == Some(2.0)).then_some(()).ok_or_else(|| format!("{count:?}"))
     });
     assert_eq!(daemon.role("orders")["source"], "web identity");
 }
@@ -980,8 +811,7 @@ fn what_is_refused_of_a_token_has_its_class_and_its_words() {
     let mut setup = setup(&sts);
     write(&setup.home().join("token"), &jwt("system:serviceaccount:x"));
     for (role, status, code, _) in rows {
-        sts.role(&arn(role))
-            .always(Fault::error(status, code, "as scripted"));
+        sts.role(&arn(role)).always(Fault::error(status, code, "as scripted"));
         setup = setup.role_with(
             role,
             "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
@@ -1025,27 +855,19 @@ fn an_opaque_token_goes_with_its_provider() {
         "orders",
         "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"\nprovider_id = \"www.amazon.com\"",
     );
-    write(
-        &setup.home().join("token"),
-        "Atza|opaque-token-of-an-old-provider",
-    );
+    write(&setup.home().join("token"), "Atza|opaque-token-of-an-old-provider");
     let daemon = setup.start();
     daemon.vended("orders");
     let sent = sent(&sts, "orders");
     assert_eq!(sent.provider_id.as_deref(), Some("www.amazon.com"));
-    assert_eq!(
-        sent.web_identity_token.as_deref(),
-        Some("Atza|opaque-token-of-an-old-provider")
-    );
+    assert_eq!(sent.web_identity_token.as_deref(), Some("Atza|opaque-token-of-an-old-provider"));
 }
 
 #[test]
 fn a_padded_session_token_is_asked_for() {
     let sts = FakeSts::start();
-    let daemon = setup(&sts)
-        .role_with("orders", "minimum_session_token_size = 4096")
-        .role("plain")
-        .start();
+    let daemon =
+        setup(&sts).role_with("orders", "minimum_session_token_size = 4096").role("plain").start();
     daemon.vended("orders");
     daemon.vended("plain");
     assert_eq!(sent(&sts, "orders").minimum_session_token_size, Some(4096));
@@ -1103,10 +925,8 @@ fn tunnel(mut client: TcpStream, behind: SocketAddr, seen: &Mutex<Vec<String>>) 
     let Ok(mut server) = TcpStream::connect(behind) else {
         return;
     };
-    let (mut up, mut down) = (
-        client.try_clone().expect("a clone"),
-        server.try_clone().expect("a clone"),
-    );
+    let (mut up, mut down) =
+        (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut up, &mut server);
         let _ = server.shutdown(std::net::Shutdown::Write);
@@ -1121,9 +941,7 @@ fn sts_is_asked_through_a_proxy_and_a_private_authority_is_trusted() {
     let authority = Authority::new();
     let front = TlsFront::start(&authority, Flaw::OtherName, sts.address());
     let proxy = Proxy::start(front.address);
-    let setup = setup(&sts)
-        .endpoint("https://elsewhere.example.com")
-        .role("orders");
+    let setup = setup(&sts).endpoint("https://elsewhere.example.com").role("orders");
     let roots = setup.home().join("roots.pem");
     authority.write_to(&roots);
     let daemon = setup
@@ -1140,12 +958,7 @@ fn sts_is_asked_through_a_proxy_and_a_private_authority_is_trusted() {
     // Our own commands ask the daemon itself.
     assert_eq!(daemon.run(&["status"]).code, Some(0));
     assert_eq!(daemon.run(&["credential-process", "orders"]).code, Some(0));
-    assert!(
-        proxy
-            .asked()
-            .iter()
-            .all(|line| line.contains("elsewhere.example.com"))
-    );
+    assert!(proxy.asked().iter().all(|line| line.contains("elsewhere.example.com")));
 }
 
 #[test]
@@ -1157,21 +970,12 @@ fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
     let setup = setup(&sts)
         .without_env("AWS_EC2_METADATA_DISABLED")
         .endpoint(&front.url())
-        .source(
-            "instance",
-            &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()),
-        )
+        .source("instance", &format!("imds = true\nimds_endpoint = \"{}\"", metadata.url()))
         .role_with("orders", "source = \"instance\"");
     let roots = setup.home().join("roots.pem");
     authority.write_to(&roots);
     let mut setup = setup.env("SSL_CERT_FILE", &roots.display().to_string());
-    for name in [
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-    ] {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"] {
         setup = setup.env(name, &proxy.url());
     }
     let daemon = setup.env("NO_PROXY", "intra.example").start();
@@ -1213,9 +1017,7 @@ fn a_source_that_hangs_holds_up_one_thread_and_keeps_nobody_from_going_home() {
     daemon.vended("well");
     daemon.logged("is their file system well?");
     let attempts = |daemon: &Daemon, name: &str| {
-        daemon
-            .metric("roletap_refresh_attempts_total", &[("role", name)])
-            .unwrap_or_default()
+        daemon.metric("roletap_refresh_attempts_total", &[("role", name)]).unwrap_or_default()
     };
     let threads = |daemon: &Daemon| -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()));

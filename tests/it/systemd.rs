@@ -20,9 +20,7 @@ fn launched(sts: &FakeSts) -> Supervised {
 
 fn value(message: &str, key: &str) -> u64 {
     let found = message.lines().find_map(|line| line.strip_prefix(key));
-    found
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| panic!("no {key} in {message:?}"))
+    found.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {key} in {message:?}"))
 }
 
 fn monotonic_micros() -> u64 {
@@ -36,18 +34,12 @@ fn monotonic_micros() -> u64 {
 fn ready_is_told_once_required_roles_have_left_pending() {
     let sts = FakeSts::start();
     sts.any().once(Fault::Hang);
-    let mut supervised = with(&sts)
-        .role("orders")
-        .sts("attempt_timeout = \"2s\"")
-        .supervised();
+    let mut supervised = with(&sts).role("orders").sts("attempt_timeout = \"2s\"").supervised();
     supervised.launch();
     // The first attempt still hangs.
     assert_eq!(supervised.daemon.admin("/readyz").status, 503);
     let told = supervised.supervisor.told();
-    assert!(
-        !told.iter().any(|message| message.contains("READY=1")),
-        "{told:?}"
-    );
+    assert!(!told.iter().any(|message| message.contains("READY=1")), "{told:?}");
     let ready = supervised.supervisor.heard("READY=1");
     assert!(ready.contains("STATUS=1 roles: "), "{ready:?}");
 }
@@ -79,10 +71,7 @@ fn a_reload_is_told_as_notify_reload_wants_it() {
 #[test]
 fn stopping_is_told_with_the_time_that_it_may_take() {
     let sts = FakeSts::start();
-    let mut supervised = with(&sts)
-        .role("orders")
-        .server("shutdown_grace = \"2m\"")
-        .supervised();
+    let mut supervised = with(&sts).role("orders").server("shutdown_grace = \"2m\"").supervised();
     supervised.launch();
     supervised.daemon.vended("orders");
     assert_eq!(supervised.daemon.stop(), Some(0));
@@ -91,19 +80,13 @@ fn stopping_is_told_with_the_time_that_it_may_take() {
     assert!(stopping.contains("STATUS=draining"), "{stopping:?}");
     // And it is not gone before all of that has been read.
     let told = supervised.supervisor.told();
-    assert!(
-        told.last().is_some_and(|last| last.contains("BARRIER=1")),
-        "{told:?}"
-    );
+    assert!(told.last().is_some_and(|last| last.contains("BARRIER=1")), "{told:?}");
 }
 
 #[test]
 fn events_without_end_do_not_starve_the_watchdog() {
     let sts = FakeSts::start();
-    let mut supervised = with(&sts)
-        .role("orders")
-        .env("WATCHDOG_USEC", "3000000")
-        .supervised();
+    let mut supervised = with(&sts).role("orders").env("WATCHDOG_USEC", "3000000").supervised();
     supervised.launch();
     supervised.supervisor.heard("READY=1");
     supervised.supervisor.forget_told();
@@ -123,16 +106,11 @@ fn events_without_end_do_not_starve_the_watchdog() {
 #[test]
 fn the_watchdog_is_fed_while_scheduling_makes_progress() {
     let sts = FakeSts::start();
-    let mut supervised = with(&sts)
-        .role("orders")
-        .env("WATCHDOG_USEC", "300000")
-        .supervised();
+    let mut supervised = with(&sts).role("orders").env("WATCHDOG_USEC", "300000").supervised();
     supervised.launch();
     let fed = |supervised: &Supervised| {
         let told = supervised.supervisor.told();
-        told.iter()
-            .filter(|message| message.contains("WATCHDOG=1"))
-            .count()
+        told.iter().filter(|message| message.contains("WATCHDOG=1")).count()
     };
     crate::support::harness::wait_for("it is fed", || match fed(&supervised) {
         count @ 0..5 => Err(count.to_string()),
@@ -175,18 +153,13 @@ fn a_watchdog_of_another_process_is_not_fed() {
 fn an_address_that_systemd_does_not_hold_is_bound_and_named() {
     let sts = FakeSts::start();
     let other = Port::reserve();
-    let setup = with(&sts)
-        .role("orders")
-        .also_listen(&other.address.to_string());
+    let setup = with(&sts).role("orders").also_listen(&other.address.to_string());
     let mut supervised = setup.supervised();
     supervised.launch();
     supervised.daemon.vended("orders");
     assert!(TcpStream::connect(other.address).is_ok());
     let line = supervised.daemon.logged("does not hold");
-    assert!(
-        line.contains(&format!("ListenStream={}", other.address)),
-        "{line}"
-    );
+    assert!(line.contains(&format!("ListenStream={}", other.address)), "{line}");
     // Only that one is refused while nobody is there.
     assert_eq!(supervised.daemon.stop(), Some(0));
     assert!(TcpStream::connect(other.address).is_err());
@@ -229,15 +202,9 @@ fn what_is_not_for_us_is_closed_and_named() {
     supervisor.hand_over("roletap.socket", listener.into());
     supervised.launch();
     supervised.daemon.vended("orders");
-    supervised
-        .daemon
-        .logged("`roletap.socket`, which is none of");
+    supervised.daemon.logged("`roletap.socket`, which is none of");
     let log = supervised.daemon.log();
-    assert_eq!(
-        log.matches("is no listening TCP socket").count(),
-        3,
-        "{log}"
-    );
+    assert_eq!(log.matches("is no listening TCP socket").count(), 3, "{log}");
 }
 
 #[test]
@@ -246,11 +213,9 @@ fn variables_that_make_no_sense_end_the_start_with_a_reason() {
     let daemon = with(&sts).role("orders").prepare();
     // What they say has to be about this very process.
     let script = "export LISTEN_PID=$$; exec \"$@\"";
-    for (name, value) in [
-        ("LISTEN_FDS", "many"),
-        ("LISTEN_FDS", "90"),
-        ("LISTEN_FDS", "4294967295"),
-    ] {
+    for (name, value) in
+        [("LISTEN_FDS", "many"), ("LISTEN_FDS", "90"), ("LISTEN_FDS", "4294967295")]
+    {
         let command = daemon.command(&["run"]);
         let mut wrapped = Command::new("sh");
         wrapped
@@ -260,17 +225,11 @@ fn variables_that_make_no_sense_end_the_start_with_a_reason() {
             .env(name, value);
         let finished = finish(&mut wrapped);
         assert_eq!(finished.code, Some(69), "{value}: {finished:?}");
-        assert!(
-            finished.stderr.contains("what systemd hands us"),
-            "{finished:?}"
-        );
+        assert!(finished.stderr.contains("what systemd hands us"), "{finished:?}");
     }
     // Meant for somebody else, they say nothing.
-    let mut daemon = with(&sts)
-        .role("orders")
-        .env("LISTEN_PID", "1")
-        .env("LISTEN_FDS", "many")
-        .start();
+    let mut daemon =
+        with(&sts).role("orders").env("LISTEN_PID", "1").env("LISTEN_FDS", "many").start();
     daemon.vended("orders");
     assert!(daemon.is_alive());
 }
@@ -291,14 +250,9 @@ fn children_inherit_nothing_of_it() {
     std::fs::write(&helper, script).expect("to write");
     std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).expect("to chmod");
     let profile = setup.home().join("aws");
-    std::fs::write(
-        &profile,
-        format!("[default]\ncredential_process = {}\n", helper.display()),
-    )
-    .expect("to write");
-    let mut supervised = setup
-        .env("AWS_CONFIG_FILE", &profile.display().to_string())
-        .supervised();
+    std::fs::write(&profile, format!("[default]\ncredential_process = {}\n", helper.display()))
+        .expect("to write");
+    let mut supervised = setup.env("AWS_CONFIG_FILE", &profile.display().to_string()).supervised();
     supervised.launch();
     let key = supervised.daemon.key("orders");
     supervised.supervisor.wait_until_stored(key.as_bytes());
@@ -306,9 +260,7 @@ fn children_inherit_nothing_of_it() {
     assert_eq!(supervised.daemon.stop(), Some(0));
     std::fs::remove_file(&seen).expect("the helper has run");
     supervised.launch();
-    supervised
-        .daemon
-        .admin_with("POST", "/roles/orders/refresh");
+    supervised.daemon.admin_with("POST", "/roles/orders/refresh");
     crate::support::harness::wait_for("the helper has run", || {
         seen.exists().then_some(()).ok_or("not yet".to_owned())
     });
@@ -343,9 +295,7 @@ fn units() -> Option<tempfile::TempDir> {
 const UNITS: [&str; 3] = ["roletap.service", "roletap.socket", "roletap-admin.socket"];
 
 fn unit(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("systemd")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
     std::fs::read_to_string(path).expect("a unit")
 }
 
@@ -392,10 +342,7 @@ fn the_sockets_are_those_that_the_daemon_listens_on_by_default() {
     let config =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/complete.toml"))
             .expect("a configuration");
-    for (name, section) in [
-        ("roletap.socket", "credentials"),
-        ("roletap-admin.socket", "admin"),
-    ] {
+    for (name, section) in [("roletap.socket", "credentials"), ("roletap-admin.socket", "admin")] {
         let text = unit(name);
         let value = |key: &str| {
             let found = text.lines().find_map(|line| line.strip_prefix(key));
@@ -403,9 +350,6 @@ fn the_sockets_are_those_that_the_daemon_listens_on_by_default() {
         };
         assert_eq!(value("FileDescriptorName="), section);
         let address = value("ListenStream=");
-        assert!(
-            config.contains(&format!("listen = [\"{address}\"]")),
-            "{address}"
-        );
+        assert!(config.contains(&format!("listen = [\"{address}\"]")), "{address}");
     }
 }

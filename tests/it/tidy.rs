@@ -75,18 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tokens",
         ],
     ),
-    (
-        "refresher",
-        &[
-            "budget",
-            "credentials",
-            "issuer",
-            "lifecycle",
-            "metrics",
-            "role",
-            "slots",
-        ],
-    ),
+    ("refresher", &["budget", "credentials", "issuer", "lifecycle", "metrics", "role", "slots"]),
     (
         "server",
         &[
@@ -106,21 +95,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["keep", "systemd"]),
-    (
-        "keep",
-        &[
-            "credentials",
-            "issuer",
-            "lifecycle",
-            "role",
-            "slots",
-            "tokens",
-        ],
-    ),
-    (
-        "issuer::sts::identity",
-        &["clock", "config", "issuer", "role", "source"],
-    ),
+    ("keep", &["credentials", "issuer", "lifecycle", "role", "slots", "tokens"]),
+    ("issuer::sts::identity", &["clock", "config", "issuer", "role", "source"]),
     (
         "issuer::sts",
         &[
@@ -136,26 +112,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("policy", &["role"]),
-    (
-        "credentials_file",
-        &["credentials", "files", "issuer", "lifecycle", "role"],
-    ),
-    (
-        "audit",
-        &["config", "credentials", "journal", "log", "role", "slots"],
-    ),
+    ("credentials_file", &["credentials", "files", "issuer", "lifecycle", "role"]),
+    ("audit", &["config", "credentials", "journal", "log", "role", "slots"]),
     ("metrics", &["issuer", "lifecycle", "slots"]),
-    (
-        "slots",
-        &[
-            "budget",
-            "consumers",
-            "issuer",
-            "lifecycle",
-            "role",
-            "tokens",
-        ],
-    ),
+    ("slots", &["budget", "consumers", "issuer", "lifecycle", "role", "tokens"]),
     ("consumers", &["caller", "role"]),
     ("caller", &["role"]),
     ("tokens", &["config", "files", "role"]),
@@ -180,11 +140,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// What may stand only in these files, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    (
-        "aws_sdk_sts",
-        &["issuer/sts"],
-        "one place classifies the errors of STS",
-    ),
+    ("aws_sdk_sts", &["issuer/sts"], "one place classifies the errors of STS"),
     (
         "aws_config",
         // The log leaves its lines out.
@@ -196,113 +152,43 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["cli/doctor/s3.rs"],
         "the SDK signs; three requests of doctor are the exception",
     ),
-    (
-        "StatusCode",
-        &["server/reply.rs"],
-        "one file owns every status",
-    ),
-    (
-        "prometheus::",
-        &["metrics.rs"],
-        "one file owns every metric name",
-    ),
-    (
-        "\"roletap_",
-        &["metrics"],
-        "one module owns every metric name",
-    ),
+    ("StatusCode", &["server/reply.rs"], "one file owns every status"),
+    ("prometheus::", &["metrics.rs"], "one file owns every metric name"),
+    ("\"roletap_", &["metrics"], "one module owns every metric name"),
     ("toml::", &["config"], "one module reads TOML"),
-    (
-        "annotate_snippets",
-        &["config"],
-        "one module renders problems",
-    ),
-    (
-        "hyper::",
-        &["server.rs", "server", "cli/fetch.rs"],
-        "HTTP stays at the edges",
-    ),
+    ("annotate_snippets", &["config"], "one module renders problems"),
+    ("hyper::", &["server.rs", "server", "cli/fetch.rs"], "HTTP stays at the edges"),
     ("sd_notify", &["systemd.rs"], "one file talks to systemd"),
-    (
-        "sd_listen_fds",
-        &["systemd.rs"],
-        "one file talks to systemd",
-    ),
-    (
-        "memfd_create",
-        &["store.rs"],
-        "what survives a restart lies in one place",
-    ),
+    ("sd_listen_fds", &["systemd.rs"], "one file talks to systemd"),
+    ("memfd_create", &["store.rs"], "what survives a restart lies in one place"),
     (
         ".handed_over()",
         &["credentials.rs", "keep.rs"],
         "secrets go to the next process through one door",
     ),
-    (
-        "taken_over(",
-        &["credentials.rs", "keep.rs"],
-        "and come in through one",
-    ),
-    (
-        "NetlinkSockDiag",
-        &["caller/kernel.rs"],
-        "one file asks the kernel who is calling",
-    ),
+    ("taken_over(", &["credentials.rs", "keep.rs"], "and come in through one"),
+    ("NetlinkSockDiag", &["caller/kernel.rs"], "one file asks the kernel who is calling"),
     ("signal_hook", &["signals.rs"], "one file takes signals"),
-    (
-        "tracing_subscriber",
-        &["log.rs"],
-        "one file decides where logs go",
-    ),
-    (
-        ".document()",
-        &["server/reply.rs"],
-        "secrets leave through one door",
-    ),
-    (
-        ".imds_document(",
-        &["server/reply.rs"],
-        "secrets leave through one door",
-    ),
-    (
-        ".shared_credentials(",
-        &["credentials_file.rs"],
-        "secrets go into a file through one door",
-    ),
+    ("tracing_subscriber", &["log.rs"], "one file decides where logs go"),
+    (".document()", &["server/reply.rs"], "secrets leave through one door"),
+    (".imds_document(", &["server/reply.rs"], "secrets leave through one door"),
+    (".shared_credentials(", &["credentials_file.rs"], "secrets go into a file through one door"),
     (
         ".for_signing(",
         &["issuer/sts/signer.rs"],
         "what signs for a chained role leaves through one door",
     ),
-    (
-        ".reveal()",
-        &["issuer/sts/web_identity.rs"],
-        "a web identity token is shown to STS alone",
-    ),
-    (
-        ".expose()",
-        &["credentials.rs"],
-        "nothing else sees inside credentials",
-    ),
-    (
-        "Deserialize",
-        &[],
-        "the configuration is parsed with spans, not deserialised",
-    ),
+    (".reveal()", &["issuer/sts/web_identity.rs"], "a web identity token is shown to STS alone"),
+    (".expose()", &["credentials.rs"], "nothing else sees inside credentials"),
+    ("Deserialize", &[], "the configuration is parsed with spans, not deserialised"),
 ];
 
 /// What may stand nowhere.
 const NOWHERE: &[(&str, &str)] = &[
     ("SystemTime::now", "ask the injected clock"),
-    (
-        "Instant::now().",
-        "use tokio's Instant by name, which simulated tests can move",
-    ),
+    ("Instant::now().", "use tokio's Instant by name, which simulated tests can move"),
     ("thread::sleep", "wait for a condition"),
-    (
-        "DisplayErrorContext",
-        "it prints bodies, and those hold secrets",
-    ),
+    ("DisplayErrorContext", "it prints bodies, and those hold secrets"),
     ("cfg(test)]\nfn", "no test branch in production code"),
     ("unsafe {", "forbidden"),
 ];
@@ -354,21 +240,15 @@ fn imports_point_down() {
     let mut wrong = Vec::new();
     for (file, text) in sources() {
         let module = module_of(&file);
-        if matches!(
-            module.split("::").next(),
-            Some("lib" | "main" | "simulated")
-        ) {
+        if matches!(module.split("::").next(), Some("lib" | "main" | "simulated")) {
             continue;
         }
         let top = module.split("::").next().unwrap();
-        let allowed = nearest(&module)
-            .unwrap_or_else(|| panic!("say in MAY_USE what {module} may use"))
-            .1;
+        let allowed =
+            nearest(&module).unwrap_or_else(|| panic!("say in MAY_USE what {module} may use")).1;
         for used in text.split("crate::").skip(1) {
-            let used: String = used
-                .chars()
-                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
-                .collect();
+            let used: String =
+                used.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             if !used.is_empty() && used != top && !allowed.contains(&used.as_str()) {
                 wrong.push(format!("{file} may not use {used}"));
             }
@@ -385,17 +265,11 @@ fn nearest(module: &str) -> Option<&'static (&'static str, &'static [&'static st
 
 #[test]
 fn the_order_of_the_table_has_no_cycle() {
-    let order: BTreeMap<&str, usize> = MAY_USE
-        .iter()
-        .enumerate()
-        .map(|(position, (name, _))| (*name, position))
-        .collect();
+    let order: BTreeMap<&str, usize> =
+        MAY_USE.iter().enumerate().map(|(position, (name, _))| (*name, position)).collect();
     for (position, (name, uses)) in MAY_USE.iter().enumerate() {
         for used in *uses {
-            assert!(
-                order[used] > position,
-                "{name} stands below {used}, which it uses"
-            );
+            assert!(order[used] > position, "{name} stands below {used}, which it uses");
         }
     }
 }
@@ -426,13 +300,8 @@ fn each_concern_lives_in_one_place() {
 #[test]
 fn the_core_is_pure() {
     let mut wrong = Vec::new();
-    for (file, text) in sources()
-        .into_iter()
-        .filter(|(file, _)| PURE.contains(&file.as_str()))
-    {
-        for word in [
-            "async ", "tokio", ".now()", "fastrand", "std::fs", "std::env", "tracing",
-        ] {
+    for (file, text) in sources().into_iter().filter(|(file, _)| PURE.contains(&file.as_str())) {
+        for word in ["async ", "tokio", ".now()", "fastrand", "std::fs", "std::env", "tracing"] {
             if text.contains(word) {
                 wrong.push(format!("`{word}` in {file}"));
             }
@@ -445,10 +314,7 @@ fn the_core_is_pure() {
 fn every_file_has_one_subject() {
     for (file, text) in sources() {
         let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
-        assert!(
-            lines <= 480,
-            "{file} has {lines} lines without comments and tests: two subjects?"
-        );
+        assert!(lines <= 480, "{file} has {lines} lines without comments and tests: two subjects?");
     }
 }
 
@@ -464,11 +330,7 @@ fn sources() -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let name = path
-                    .strip_prefix(&root)
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
                 files.push((name, production(&text)));
             }
         }

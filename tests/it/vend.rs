@@ -25,22 +25,11 @@ fn authorized(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Answer {
 /// The shape that every refusal has, whatever the reason.
 fn assert_refusal(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/json"),
-        "{answer:?}"
-    );
-    assert_eq!(
-        answer.header("cache-control"),
-        Some("no-store"),
-        "{answer:?}"
-    );
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
     assert_eq!(answer.header("www-authenticate"), None, "{answer:?}");
     let body = answer.json();
-    let keys: Vec<&String> = body
-        .as_object()
-        .map(|o| o.keys().collect())
-        .unwrap_or_default();
+    let keys: Vec<&String> = body.as_object().map(|o| o.keys().collect()).unwrap_or_default();
     assert_eq!(keys.len(), 4, "{answer:?}");
     assert_eq!(body["code"], code, "{answer:?}");
     assert_eq!(body["Code"], code, "{answer:?}");
@@ -53,21 +42,13 @@ fn assert_refusal(answer: &Answer, status: u16, code: &str) {
 #[test]
 fn the_answer_is_one_line_of_exactly_these_keys() {
     let sts = FakeSts::start();
-    let daemon = one_role(&sts)
-        .role_with("ledger", "account_id = true")
-        .start();
+    let daemon = one_role(&sts).role_with("ledger", "account_id = true").start();
     daemon.vended("orders");
     daemon.vended("ledger");
-    for (role, account) in [
-        ("orders", ""),
-        ("ledger", ",\"AccountId\":\"111122223333\""),
-    ] {
+    for (role, account) in [("orders", ""), ("ledger", ",\"AccountId\":\"111122223333\"")] {
         let answer = daemon.get(role);
         let issued = sts.issued();
-        let issued = issued
-            .iter()
-            .find(|issued| issued.role_arn == arn(role))
-            .expect("an issue");
+        let issued = issued.iter().find(|issued| issued.role_arn == arn(role)).expect("an issue");
         assert_eq!(
             answer.text(),
             format!(
@@ -89,10 +70,7 @@ fn the_answer_has_exactly_these_headers() {
     let sts = FakeSts::start();
     let daemon = one_role(&sts).start();
     daemon.vended("orders");
-    let asked = [
-        ("Accept-Encoding", "gzip, br, zstd"),
-        ("Accept", "text/html"),
-    ];
+    let asked = [("Accept-Encoding", "gzip, br, zstd"), ("Accept", "text/html")];
     let answer = authorized(&daemon, PATH, &asked);
     assert_eq!((answer.status, answer.version.as_str()), (200, "HTTP/1.1"));
     let length = answer.body.len().to_string();
@@ -117,17 +95,11 @@ fn the_answer_has_exactly_these_headers() {
 fn a_fraction_of_a_second_is_rounded_down() {
     use crate::support::sts::Expiry;
     let sts = FakeSts::start();
-    sts.role(&arn("orders"))
-        .always(Fault::Expires(Expiry::Fraction(9)));
+    sts.role(&arn("orders")).always(Fault::Expires(Expiry::Fraction(9)));
     let daemon = one_role(&sts).start();
     let expiration = text(&daemon.vended("orders")["Expiration"]);
-    let [issued] = &sts.issued()[..] else {
-        panic!("not one issue")
-    };
-    assert_eq!(
-        expiration,
-        issued.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-    );
+    let [issued] = &sts.issued()[..] else { panic!("not one issue") };
+    assert_eq!(expiration, issued.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
 }
 
 #[test]
@@ -135,10 +107,7 @@ fn a_query_changes_nothing() {
     let sts = FakeSts::start();
     let daemon = one_role(&sts).start();
     daemon.vended("orders");
-    assert_eq!(
-        authorized(&daemon, &format!("{PATH}?x=1&x=2"), &[]).status,
-        200
-    );
+    assert_eq!(authorized(&daemon, &format!("{PATH}?x=1&x=2"), &[]).status, 200);
 }
 
 #[test]
@@ -153,10 +122,7 @@ fn head_says_what_get_would_say_and_sends_no_body() {
     connection.send(request(daemon.vend_address(), "HEAD", PATH, &headers).as_bytes());
     let head = connection.head();
     assert_eq!(head.status, 200);
-    assert_eq!(
-        head.header("content-length"),
-        whole.header("content-length")
-    );
+    assert_eq!(head.header("content-length"), whole.header("content-length"));
     assert_eq!(head.header("content-type"), Some("application/json"));
     // The next answer follows at once: nothing of a body is in between.
     connection.send(request(daemon.vend_address(), "GET", PATH, &headers).as_bytes());
@@ -194,15 +160,11 @@ fn pipelined_requests_are_answered_in_order() {
     let headers = [("Authorization", token.as_str())];
     let mut connection = daemon.connect();
     let paths = [PATH, "/nothing", "/v1/credentials/nobody", PATH];
-    let all: String = paths
-        .map(|path| request(daemon.vend_address(), "GET", path, &headers))
-        .concat();
+    let all: String =
+        paths.map(|path| request(daemon.vend_address(), "GET", path, &headers)).concat();
     connection.send(all.as_bytes());
     let answers = paths.map(|_| connection.answer());
-    let codes: Vec<String> = answers
-        .iter()
-        .map(|answer| text(&answer.json()["Code"]))
-        .collect();
+    let codes: Vec<String> = answers.iter().map(|answer| text(&answer.json()["Code"])).collect();
     assert_eq!(codes, ["Success", "NotFound", "RoleNotFound", "Success"]);
 }
 
@@ -288,11 +250,7 @@ fn a_token_is_taken_raw_or_after_bearer() {
         format!("BEARER\t{token}"),
         format!("  {token}  "),
     ] {
-        assert_eq!(
-            daemon.get_with("orders", &authorization).status,
-            200,
-            "{authorization:?}"
-        );
+        assert_eq!(daemon.get_with("orders", &authorization).status, 200, "{authorization:?}");
     }
     let (head, tail) = token.split_at(20);
     for authorization in [
@@ -338,10 +296,7 @@ fn bad_tokens_lock_nobody_out() {
     }
     assert_eq!(daemon.get("orders").status, 200);
     let labels = [("role", "unknown"), ("result", "unauthorized")];
-    assert_eq!(
-        daemon.metric("roletap_vend_requests_total", &labels),
-        Some(300.0)
-    );
+    assert_eq!(daemon.metric("roletap_vend_requests_total", &labels), Some(300.0));
 }
 
 #[test]
@@ -353,16 +308,8 @@ fn an_unknown_role_and_a_foreign_role_look_the_same() {
     let ours = daemon.token("orders");
     let foreign = daemon.get_with("ledger", &ours);
     assert_refusal(&foreign, 404, "RoleNotFound");
-    for path in [
-        "nobody",
-        "",
-        "ledger/",
-        "orders/",
-        "orders/x",
-        "ORDERS",
-        "%6frders",
-        "../orders",
-    ] {
+    for path in ["nobody", "", "ledger/", "orders/", "orders/x", "ORDERS", "%6frders", "../orders"]
+    {
         let answer = daemon.get_with(path, &ours);
         assert_refusal(&answer, 404, "RoleNotFound");
         assert_eq!(answer.body, foreign.body, "{path}");
@@ -372,16 +319,12 @@ fn an_unknown_role_and_a_foreign_role_look_the_same() {
 #[test]
 fn a_role_without_a_token_is_open_and_the_others_are_not() {
     let sts = FakeSts::start();
-    let daemon = one_role(&sts)
-        .role_with("open", "unsafe_no_token = true")
-        .start();
+    let daemon = one_role(&sts).role_with("open", "unsafe_no_token = true").start();
     daemon.vended("orders");
     assert!(!daemon.token_path("open").exists());
     wait_for("the open role is vended", || {
         let answer = daemon.ask("GET", "/v1/credentials/open", &[]);
-        (answer.status == 200)
-            .then_some(())
-            .ok_or(format!("{answer:?}"))
+        (answer.status == 200).then_some(()).ok_or(format!("{answer:?}"))
     });
     assert_eq!(daemon.get_with("open", "whatever").status, 200);
     assert_refusal(&daemon.ask("GET", PATH, &[]), 401, "Unauthorized");
@@ -398,17 +341,13 @@ fn a_pending_role_is_refused_after_the_wait() {
     assert_refusal(&answer, 503, "CredentialsPending");
     assert_eq!(answer.header("retry-after"), Some("1"));
     let message = text(&answer.json()["message"]);
-    assert!(
-        message.contains("orders") && message.contains("roletap "),
-        "{message}"
-    );
+    assert!(message.contains("orders") && message.contains("roletap "), "{message}");
 }
 
 #[test]
 fn a_pending_request_is_answered_the_moment_credentials_arrive() {
     let sts = FakeSts::start();
-    sts.any()
-        .always(Fault::None.after(Duration::from_millis(300)));
+    sts.any().always(Fault::None.after(Duration::from_millis(300)));
     let daemon = one_role(&sts).server("pending_wait = \"1s\"").start();
     // Asked once: only the wait makes this a 200.
     assert_eq!(daemon.get("orders").status, 200);
@@ -419,18 +358,10 @@ fn failures_that_may_pass_are_503_and_those_that_need_a_person_are_403() {
     let sts = FakeSts::start();
     let faults = [
         ("network", Fault::status(503), 503),
-        (
-            "source",
-            Fault::error(403, "InvalidClientTokenId", "no"),
-            503,
-        ),
+        ("source", Fault::error(403, "InvalidClientTokenId", "no"), 503),
         ("clock", Fault::error(400, "RequestExpired", "late"), 503),
         ("denied", Fault::access_denied(), 403),
-        (
-            "misconfigured",
-            Fault::error(400, "MalformedPolicyDocument", "no"),
-            403,
-        ),
+        ("misconfigured", Fault::error(400, "MalformedPolicyDocument", "no"), 403),
     ];
     let mut setup = with(&sts);
     for (class, fault, _) in &faults {
@@ -446,18 +377,15 @@ fn failures_that_may_pass_are_503_and_those_that_need_a_person_are_403() {
         assert!(message.contains(class), "names the role: {message}");
         if status == 503 {
             assert_refusal(&answer, 503, "CredentialsUnavailable");
-            let seconds: u64 = answer
-                .header("retry-after")
-                .and_then(|text| text.parse().ok())
-                .expect("seconds");
+            let seconds: u64 =
+                answer.header("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
             assert!((1..=30).contains(&seconds), "{seconds}");
         } else {
             assert_refusal(&answer, 403, "AssumeRoleFailed");
             assert_eq!(answer.header("retry-after"), None);
         }
     }
-    sts.any()
-        .always(Fault::throttled().header("Retry-After", "100"));
+    sts.any().always(Fault::throttled().header("Retry-After", "100"));
     let daemon = with(&sts).role("throttled").start();
     daemon.failed("throttled", "throttled");
     let answer = daemon.get("throttled");
@@ -470,15 +398,8 @@ fn unknown_paths_and_methods_are_refused() {
     let sts = FakeSts::start();
     let daemon = one_role(&sts).start();
     daemon.vended("orders");
-    for path in [
-        "/",
-        "/v1/credentials",
-        "/v1",
-        "/metrics",
-        "/roles",
-        "/V1/credentials/orders",
-        "*",
-    ] {
+    for path in ["/", "/v1/credentials", "/v1", "/metrics", "/roles", "/V1/credentials/orders", "*"]
+    {
         assert_refusal(&authorized(&daemon, path, &[]), 404, "NotFound");
     }
     let token = daemon.token("orders");
@@ -639,9 +560,7 @@ fn who_asks_on_and_takes_no_answers_loses_its_place() {
     let daemon = one_role(&sts).server("max_connections = 1").start();
     let get = request(daemon.vend_address(), "GET", PATH, &[]).repeat(1_000);
     let mut greedy = std::net::TcpStream::connect(daemon.vend_address()).expect("a connection");
-    greedy
-        .set_write_timeout(Some(Duration::from_millis(500)))
-        .expect("a timeout");
+    greedy.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     while greedy.write_all(get.as_bytes()).is_ok() {}
     daemon.vended("orders");
 }
@@ -668,10 +587,8 @@ fn two_addresses_share_one_place() {
 fn ten_thousand_requests_with_nothing_in_hand_are_all_refused_in_order() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Hang);
-    let mut daemon = one_role(&sts)
-        .server("pending_wait = \"0s\"")
-        .sts("attempt_timeout = \"3s\"")
-        .start();
+    let mut daemon =
+        one_role(&sts).server("pending_wait = \"0s\"").sts("attempt_timeout = \"3s\"").start();
     let token = daemon.token("orders");
     let headers = [("Authorization", token.as_str())];
     let get = request(daemon.vend_address(), "GET", PATH, &headers);
@@ -714,9 +631,7 @@ fn the_sdk_of_rust_reads_what_we_vend() {
         return say(async { EcsCredentialsProvider::builder().build() });
     }
     let sts = FakeSts::start();
-    let daemon = one_role(&sts)
-        .role_with("ledger", "account_id = true")
-        .start();
+    let daemon = one_role(&sts).role_with("ledger", "account_id = true").start();
     for (role, account) in [("orders", None), ("ledger", Some("111122223333"))] {
         daemon.vended(role);
         let uri = format!("http://{}/v1/credentials/{role}", daemon.vend_address());
@@ -729,10 +644,7 @@ fn the_sdk_of_rust_reads_what_we_vend() {
             ],
         );
         let issued = sts.issued();
-        let issued = issued
-            .iter()
-            .find(|issued| issued.role_arn == arn(role))
-            .expect("an issue");
+        let issued = issued.iter().find(|issued| issued.role_arn == arn(role)).expect("an issue");
         let expected = serde_json::json!([
             issued.access_key_id,
             issued.secret_access_key,

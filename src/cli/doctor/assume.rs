@@ -58,10 +58,7 @@ impl Asking<'_> {
                 }
             };
             let base = held.credentials.clone();
-            findings.push(roles::has_source(
-                source.name.as_str(),
-                base.access_key_id(),
-            ));
+            findings.push(roles::has_source(source.name.as_str(), base.access_key_id()));
             let who = caller_identity(&self.config.sts, base, clock.clone()).await;
             findings.push(roles::identity(
                 source.name.as_str(),
@@ -99,10 +96,7 @@ fn no_source(source: &Source, wanted: &[&Role], what: &str) -> Option<Finding> {
         let of = role.request.base.source();
         of.is_some_and(|of| of.name == source.name)
     })?;
-    let failure = IssueFailure {
-        what,
-        ..IssueFailure::default()
-    };
+    let failure = IssueFailure { what, ..IssueFailure::default() };
     let advice = explain::advice(role, Class::Source, &failure);
     Some(roles::no_source(source.name.as_str(), what, advice))
 }
@@ -142,10 +136,7 @@ impl Walk<'_> {
             if failed && !hops.is_empty() {
                 findings.push(Finding::note(
                     "assume",
-                    format!(
-                        "{} was not tried: nothing signs for it",
-                        role.request.role_arn
-                    ),
+                    format!("{} was not tried: nothing signs for it", role.request.role_arn),
                 ));
                 break;
             }
@@ -179,17 +170,11 @@ impl Walk<'_> {
                     access_key_id: credentials.access_key_id().to_owned(),
                     lifetime: lifetime.unwrap_or_default(),
                 };
-                let attempt = Attempt {
-                    outcome: Ok(granted),
-                    took,
-                };
+                let attempt = Attempt { outcome: Ok(granted), took };
                 (attempt, Some(credentials))
             }
             Err(error) => {
-                let attempt = Attempt {
-                    outcome: Err(error),
-                    took,
-                };
+                let attempt = Attempt { outcome: Err(error), took };
                 (attempt, None)
             }
         }

@@ -53,17 +53,13 @@ pub(super) fn write(
     }
     let none = || "the daemon did not answer".to_owned();
     let overview = overview.map_or_else(none, |overview| format!("{overview:#}"));
-    let metrics = metrics.map_or_else(none, |answer| {
-        String::from_utf8_lossy(&answer.body).into_owned()
-    });
-    text.push_str(&format!(
-        "# /roles\n\n{overview}\n\n# /metrics\n\n{metrics}\n"
-    ));
+    let metrics =
+        metrics.map_or_else(none, |answer| String::from_utf8_lossy(&answer.body).into_owned());
+    text.push_str(&format!("# /roles\n\n{overview}\n\n# /metrics\n\n{metrics}\n"));
     for secret in secrets(config) {
         text = text.replace(&secret, HIDDEN);
     }
-    file.write_all(text.as_bytes())
-        .map_err(|error| cannot(path, &error))
+    file.write_all(text.as_bytes()).map_err(|error| cannot(path, &error))
 }
 
 /// The file, and those of conf.d beside it.

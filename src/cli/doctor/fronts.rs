@@ -60,10 +60,7 @@ fn look(address: SocketAddr, role: &str) -> Seen {
         Err(failure) => return Seen::Silent(super::words(&failure).to_owned()),
     }
     match fetch_nothing(&format!("http://{address}{LIST}{role}"), &[header]) {
-        Ok(answer) => Seen::Answered {
-            status: answer.status,
-            code: super::code_of(&answer),
-        },
+        Ok(answer) => Seen::Answered { status: answer.status, code: super::code_of(&answer) },
         Err(failure) => Seen::Silent(super::words(&failure).to_owned()),
     }
 }

@@ -40,10 +40,7 @@ pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
         } else {
             ""
         };
-        Failure::io(
-            &error,
-            format!("cannot read the environment of process {pid}{hint}"),
-        )
+        Failure::io(&error, format!("cannot read the environment of process {pid}{hint}"))
     })?;
     let environ = Zeroizing::new(environ);
     let status = std::fs::read_to_string(directory.join("status")).unwrap_or_default();
@@ -60,20 +57,12 @@ pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
         uid: *uid,
         gids: ids("Gid:").into_iter().chain(ids("Groups:")).collect(),
     });
-    Ok(Workload {
-        name,
-        variables: of_process(&environ),
-        reader,
-    })
+    Ok(Workload { name, variables: of_process(&environ), reader })
 }
 
 /// What a unit will set. A path is read as it lies there, with its drop-ins; a name is asked of systemd.
 pub(super) fn unit(unit: &str) -> Result<Workload, Failure> {
-    let text = if unit.contains('/') {
-        unit_file(Path::new(unit))?
-    } else {
-        shown(unit)?
-    };
+    let text = if unit.contains('/') { unit_file(Path::new(unit))? } else { shown(unit)? };
     let parsed = Unit::parse(&text);
     let mut variables = parsed.variables;
     for (path, may_be_missing) in &parsed.files {
@@ -93,11 +82,7 @@ pub(super) fn unit(unit: &str) -> Result<Workload, Failure> {
         variables.remove(name);
     }
     let reader = parsed.user.as_deref().map(user).transpose();
-    Ok(Workload {
-        name: unit.to_owned(),
-        variables,
-        reader: reader.ok().flatten(),
-    })
+    Ok(Workload { name: unit.to_owned(), variables, reader: reader.ok().flatten() })
 }
 
 /// A file of variables.
@@ -216,10 +201,7 @@ pub(super) fn metadata_answers(endpoint: Option<&str>) -> bool {
     let host = host_of(url);
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split('/').next().unwrap_or(authority);
-    let port = authority
-        .rsplit_once(':')
-        .and_then(|(_, port)| port.parse().ok())
-        .unwrap_or(80);
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
     let addresses = (host, port).to_socket_addrs();
     addresses.is_ok_and(|mut addresses| {
         addresses.any(|address| TcpStream::connect_timeout(&address, METADATA_TIMEOUT).is_ok())

@@ -97,18 +97,12 @@ impl Client {
         place: &Place,
         operation: Operation,
     ) -> Result<(Answer, Option<String>), Answer> {
-        let stopped = |message: String| Answer {
-            message,
-            ..Answer::default()
-        };
+        let stopped = |message: String| Answer { message, ..Answer::default() };
         let request = self
             .signed(place, operation)
             .map_err(|error| stopped(format!("the request could not be built: {error}")))?;
-        let mut answer = self
-            .connector
-            .call(request)
-            .await
-            .map_err(|error| stopped(chain_of(&error)))?;
+        let mut answer =
+            self.connector.call(request).await.map_err(|error| stopped(chain_of(&error)))?;
         let header = |name: &str| answer.headers().get(name).map(str::to_owned);
         let (request_id, region) = (header("x-amz-request-id"), header("x-amz-bucket-region"));
         let status = answer.status().as_u16();
@@ -136,10 +130,7 @@ impl Client {
         let (method, path, body) = match operation {
             Operation::List => (
                 "GET",
-                format!(
-                    "?list-type=2&max-keys=1&prefix={}",
-                    encoded(&place.prefix, false)
-                ),
+                format!("?list-type=2&max-keys=1&prefix={}", encoded(&place.prefix, false)),
                 &[][..],
             ),
             Operation::Put => ("PUT", encoded(&place.probe_key(), true), CONTENT),
@@ -161,10 +152,8 @@ impl Client {
         let signable =
             SignableRequest::new(method, &uri, std::iter::empty(), SignableBody::Bytes(body))?;
         let (instructions, _) = sign(signable, &parameters)?.into_parts();
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(&uri)
-            .body(SdkBody::from(body))?;
+        let mut request =
+            http::Request::builder().method(method).uri(&uri).body(SdkBody::from(body))?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(request.try_into()?)
     }

@@ -85,12 +85,7 @@ impl<'a> Denial<'a> {
             }
             None => (None, rest),
         };
-        Some(Self {
-            caller,
-            action,
-            resource,
-            reason: Reason::parse(rest.trim()),
-        })
+        Some(Self { caller, action, resource, reason: Reason::parse(rest.trim()) })
     }
 
     /// What a policy has to name to mean the identity that asked: of a session, its role.
@@ -123,8 +118,7 @@ impl<'a> Reason<'a> {
         }
         let implicit = tail.strip_prefix("because no ").and_then(|rest| {
             let (kind, rest) = PolicyKind::at_the_start_of(rest)?;
-            rest.starts_with(" allows the ")
-                .then_some(Self::Implicit(kind))
+            rest.starts_with(" allows the ").then_some(Self::Implicit(kind))
         });
         let explicit = || {
             let rest = tail.strip_prefix("with an explicit deny in ")?;
@@ -139,9 +133,7 @@ impl<'a> Reason<'a> {
 
 impl PolicyKind {
     fn at_the_start_of(text: &str) -> Option<(Self, &str)> {
-        KINDS
-            .iter()
-            .find_map(|(name, kind)| Some((*kind, text.strip_prefix(name)?)))
+        KINDS.iter().find_map(|(name, kind)| Some((*kind, text.strip_prefix(name)?)))
     }
 }
 
@@ -192,11 +184,7 @@ mod tests {
             of("arn:aws-cn:sts::1:assumed-role/base/i-1")
                 .starts_with("arn:aws-cn:iam::1:role/base (")
         );
-        for same in [
-            "arn:aws:iam::1:user/path/us",
-            "arn:aws:sts::1:federated-user/us",
-            "us",
-        ] {
+        for same in ["arn:aws:iam::1:user/path/us", "arn:aws:sts::1:federated-user/us", "us"] {
             assert_eq!(of(same), same);
         }
     }
@@ -213,21 +201,13 @@ mod tests {
     #[test]
     fn every_kind_is_read_in_both_forms() {
         for (name, kind) in KINDS {
-            let implicit = reason(&format!(
-                " because no {name} allows the sts:AssumeRole action"
-            ));
+            let implicit = reason(&format!(" because no {name} allows the sts:AssumeRole action"));
             assert_eq!(implicit, format!("{:?}", Reason::Implicit(*kind)));
             for article in ["a", "an", "the"] {
                 let policy = None;
                 assert_eq!(
                     reason(&format!(" with an explicit deny in {article} {name}")),
-                    format!(
-                        "{:?}",
-                        Reason::Explicit {
-                            kind: *kind,
-                            policy
-                        }
-                    )
+                    format!("{:?}", Reason::Explicit { kind: *kind, policy })
                 );
             }
             let policy = Some("arn:aws:iam::999988887777:policy/no");
@@ -235,13 +215,7 @@ mod tests {
                 reason(&format!(
                     " with an explicit deny in a {name}: arn:aws:iam::999988887777:policy/no"
                 )),
-                format!(
-                    "{:?}",
-                    Reason::Explicit {
-                        kind: *kind,
-                        policy
-                    }
-                )
+                format!("{:?}", Reason::Explicit { kind: *kind, policy })
             );
         }
     }
@@ -250,10 +224,7 @@ mod tests {
     fn what_is_not_in_the_grammar_is_not_guessed_at() {
         let new = " because no moon phase policy allows the sts:AssumeRole action";
         assert_eq!(reason(new), format!("{:?}", Reason::Unknown(new.trim())));
-        assert_eq!(
-            Denial::parse("Roles may not be assumed by root accounts."),
-            None
-        );
+        assert_eq!(Denial::parse("Roles may not be assumed by root accounts."), None);
         // Not by position in the text: the words of a role's name decide nothing.
         let text = HEAD.to_owned() + " on resource: arn:aws:iam::1:role/identity-based-policy";
         assert_eq!(Denial::parse(&text).unwrap().reason, Reason::Unsaid);

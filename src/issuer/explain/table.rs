@@ -92,13 +92,7 @@ const fn row(
     ask: &'static str,
     change: &'static str,
 ) -> Row {
-    Row {
-        when,
-        certainty,
-        meaning,
-        ask,
-        change,
-    }
+    Row { when, certainty, meaning, ask, change }
 }
 
 const CLOCK: &[Row] = &[row(
@@ -111,11 +105,7 @@ const CLOCK: &[Row] = &[row(
 
 const SOURCE: &[Row] = &[
     row(
-        Code(&[
-            "InvalidClientTokenId",
-            "UnrecognizedClientException",
-            "InvalidAccessKeyId",
-        ]),
+        Code(&["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"]),
         Told,
         "AWS does not know our own base key: it was deleted or is inactive, it belongs to another partition, or its session token is missing or of the global endpoint in a region that must be enabled. It is not about the trust policy, whatever guides say",
         KEEPER,

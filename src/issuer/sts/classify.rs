@@ -50,10 +50,8 @@ impl Told {
             .unwrap_or_default();
         // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
         let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
-        let code = metadata
-            .and_then(|meta| meta.code())
-            .or_else(|| element(&body, "Code"))
-            .map(plain);
+        let code =
+            metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
         let message = metadata
             .and_then(|meta| meta.message())
             .or_else(|| element(&body, "Message"))
@@ -72,10 +70,7 @@ impl Told {
             ),
             SdkError::TimeoutError(_) => (
                 Class::Network,
-                format!(
-                    "no answer from {endpoint} within {} s",
-                    attempt_timeout.as_secs_f64()
-                ),
+                format!("no answer from {endpoint} within {} s", attempt_timeout.as_secs_f64()),
             ),
             SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
                 (Class::Source, chain_of(error))
@@ -83,10 +78,7 @@ impl Told {
             SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => (
                 Class::Network,
                 plain(
-                    &obstacle
-                        .as_ref()
-                        .map(|obstacle| obstacle.what(endpoint))
-                        .unwrap_or_default(),
+                    &obstacle.as_ref().map(|obstacle| obstacle.what(endpoint)).unwrap_or_default(),
                 ),
             ),
             SdkError::ServiceError(_) => match (&code, status) {
@@ -94,10 +86,7 @@ impl Told {
                     class_of(code, status, skew),
                     format!(
                         "{endpoint} answered {code}{}",
-                        message
-                            .as_deref()
-                            .map(|m| format!(": {m}"))
-                            .unwrap_or_default()
+                        message.as_deref().map(|m| format!(": {m}")).unwrap_or_default()
                     ),
                 ),
                 (None, status) => {
@@ -110,9 +99,8 @@ impl Told {
             },
             _ => (Class::Network, chain_of(error)),
         };
-        let retry_after = header("retry-after")
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs);
+        let retry_after =
+            header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let retry_after_ms = header("x-amz-retry-after")
             .and_then(|text| text.parse().ok())
             .map(Duration::from_millis);

@@ -36,9 +36,8 @@ impl Intercept for DateWitness {
         if headers.get(REQUEST_ID).is_none() {
             return Ok(());
         }
-        let date = headers
-            .get("date")
-            .and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
+        let date =
+            headers.get("date").and_then(|text| DateTime::from_str(text, Format::HttpDate).ok());
         if let Some(server) = date.and_then(|date| SystemTime::try_from(date).ok()) {
             let granted = context.response().status().is_success();
             self.skew.measure(server, self.clock.now(), granted);

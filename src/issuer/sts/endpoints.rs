@@ -32,8 +32,7 @@ impl Endpoint {
     /// Made when it is first needed: it reads every certificate of the host, and a daemon that has survived a restart has
     /// answers to give before.
     pub(super) fn client(&self) -> &Client {
-        self.client
-            .get_or_init(|| Client::from_conf(self.config.clone().build()))
+        self.client.get_or_init(|| Client::from_conf(self.config.clone().build()))
     }
 }
 
@@ -55,10 +54,7 @@ impl Endpoints {
                 }
             })
             .collect();
-        Self {
-            regions: Mutex::new(Regions::new(all.len().saturating_sub(1))),
-            all,
-        }
+        Self { regions: Mutex::new(Regions::new(all.len().saturating_sub(1))), all }
     }
 
     /// Whom to ask now, and the number to conclude with.
@@ -101,10 +97,9 @@ impl Endpoints {
                 name(from),
                 name(to)
             ),
-            Some(News::AllSilent) => tracing::error!(
-                reason = said(),
-                "STS answers in no region: asking in each in turn"
-            ),
+            Some(News::AllSilent) => {
+                tracing::error!(reason = said(), "STS answers in no region: asking in each in turn")
+            }
             Some(News::Found(at)) => tracing::warn!(
                 region = name(at),
                 reason = said(),

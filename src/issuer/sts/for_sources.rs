@@ -71,8 +71,7 @@ impl ForSources {
             Ok(answer) => Ok(answer),
         };
         let class = outcome.as_ref().err().map(|told| told.class);
-        self.metrics
-            .sts_request(web_identity::OPERATION, &endpoint.region, class);
+        self.metrics.sts_request(web_identity::OPERATION, &endpoint.region, class);
         let outcome = outcome.map_err(|told| {
             let failure = told.failure(&endpoint.region, None);
             IssueError {
@@ -89,11 +88,8 @@ impl ForSources {
         let answer = outcome.map_err(|error| SourceError::new(error.what))?;
         let granted = answer.credentials();
         let whole = granted.filter(|granted| {
-            let parts = [
-                granted.access_key_id(),
-                granted.secret_access_key(),
-                granted.session_token(),
-            ];
+            let parts =
+                [granted.access_key_id(), granted.secret_access_key(), granted.session_token()];
             // The SDK fills in what an answer left out.
             parts.iter().all(|part| !part.is_empty()) && granted.expiration().secs() > 0
         });
@@ -134,8 +130,7 @@ impl Outside for ForSources {
                 Ok(Err(error)) => error.code.as_deref().and_then(class_of_code),
                 Err(_) => Some(Class::Network),
             };
-            self.metrics
-                .sts_request("GetCallerIdentity", &self.sts.region, class);
+            self.metrics.sts_request("GetCallerIdentity", &self.sts.region, class);
             answer.ok()?.ok()
         })
     }

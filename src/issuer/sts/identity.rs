@@ -50,13 +50,9 @@ pub async fn caller_identity(
     let mut first = None;
     for region in sts.regions() {
         let url = sts.endpoint_url(region);
-        let name = url
-            .clone()
-            .unwrap_or_else(|| format!("the STS endpoint of {region}"));
+        let name = url.clone().unwrap_or_else(|| format!("the STS endpoint of {region}"));
         let mut config = config.clone();
-        config
-            .set_region(Some(Region::new(region.to_owned())))
-            .set_endpoint_url(url);
+        config.set_region(Some(Region::new(region.to_owned()))).set_endpoint_url(url);
         match ask(sts, &Client::from_conf(config.build()), &name).await {
             Err(error) if error.status.is_none() => {
                 first.get_or_insert(error);
@@ -71,22 +67,14 @@ pub async fn caller_identity(
 async fn ask(sts: &Sts, client: &Client, endpoint: &str) -> Result<CallerIdentity, IdentityError> {
     match client.get_caller_identity().send().await {
         Ok(answer) => CallerIdentity::parse(answer.arn().unwrap_or_default()).map_err(|refused| {
-            unusable(format!(
-                "unusable answer from {endpoint}: our ARN {}",
-                refused.what
-            ))
+            unusable(format!("unusable answer from {endpoint}: our ARN {}", refused.what))
         }),
         Err(error) => Err(failed(sts, endpoint, &error)),
     }
 }
 
 fn unusable(what: String) -> IdentityError {
-    IdentityError {
-        code: None,
-        status: Some(200),
-        request_id: None,
-        what,
-    }
+    IdentityError { code: None, status: Some(200), request_id: None, what }
 }
 
 fn failed(

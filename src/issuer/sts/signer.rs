@@ -29,9 +29,8 @@ impl Issued {
 
     fn role_of(&self, access_key_id: &str) -> Option<RoleName> {
         let issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (role, _) = issued
-            .iter()
-            .find(|(_, keys)| keys.iter().any(|key| key == access_key_id))?;
+        let (role, _) =
+            issued.iter().find(|(_, keys)| keys.iter().any(|key| key == access_key_id))?;
         Some(role.clone())
     }
 }
@@ -51,10 +50,7 @@ enum Of {
 
 impl Signer {
     pub(super) fn of_source(source: Arc<Source>, in_hand: Arc<InHand>) -> Self {
-        Self {
-            credentials: in_hand.credentials.clone(),
-            of: Of::Source(source, in_hand),
-        }
+        Self { credentials: in_hand.credentials.clone(), of: Of::Source(source, in_hand) }
     }
 
     /// With credentials of a role that were just issued: for commands that walk a chain without a daemon.
@@ -63,10 +59,7 @@ impl Signer {
         let credentials = credentials.for_signing(|id, secret, token| {
             BaseCredentials::new(id, secret, Some(token.to_owned()), Some(ends), "role")
         });
-        Self {
-            credentials,
-            of: Of::Role,
-        }
+        Self { credentials, of: Of::Role }
     }
 
     /// With what is in hand for a role at `now`.
@@ -112,10 +105,7 @@ impl Signer {
             Of::Role => true,
             Of::Source(source, in_hand) => {
                 source.origin.role_arn().is_some()
-                    || in_hand
-                        .identity
-                        .as_ref()
-                        .is_some_and(|identity| identity.is_role_session())
+                    || in_hand.identity.as_ref().is_some_and(|identity| identity.is_role_session())
             }
         }
     }
@@ -129,9 +119,7 @@ impl Signer {
         let table = slots.load();
         let ours = table.slots.values().find(|slot| {
             let state = slot.state();
-            state
-                .credentials()
-                .is_some_and(|held| held.access_key_id() == key)
+            state.credentials().is_some_and(|held| held.access_key_id() == key)
         });
         let ours = ours.map(|slot| slot.role.name.clone());
         if let Some(ours) = ours.or_else(|| issued.role_of(key)) {
@@ -172,10 +160,7 @@ mod tests {
             ("arn:aws:sts::111122223333:assumed-role/orders/host", true),
             ("arn:aws:sts::111122223333:assumed-role/Orders/host", false),
             ("arn:aws:sts::444455556666:assumed-role/orders/host", false),
-            (
-                "arn:aws-cn:sts::111122223333:assumed-role/orders/host",
-                false,
-            ),
+            ("arn:aws-cn:sts::111122223333:assumed-role/orders/host", false),
             ("arn:aws:iam::111122223333:user/orders", false),
         ] {
             let principal = Principal::parse(principal, false).unwrap();

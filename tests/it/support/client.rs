@@ -22,35 +22,26 @@ pub(crate) fn credentials_found_by(test: &str, set: &[(String, String)]) -> Valu
         .envs(set.iter().map(|(name, value)| (name, value)));
     let finished = finish(&mut client);
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    let said = finished
-        .stdout
-        .lines()
-        .find_map(|line| line.strip_prefix(SAYS));
+    let said = finished.stdout.lines().find_map(|line| line.strip_prefix(SAYS));
     serde_json::from_str(said.expect("a line")).expect("JSON")
 }
 
 /// The variables that `roletap env --format json` sets.
 pub(crate) fn variables(settings: &Value) -> Vec<(String, String)> {
     let set = settings["set"].as_object().expect("variables");
-    set.iter()
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect()
+    set.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 /// Plays it: says what this provider finds. It is made within, for it looks at the environment.
 pub(crate) fn say<P: ProvideCredentials>(provider: impl Future<Output = P>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let found = runtime.block_on(async { provider.await.provide_credentials().await });
     println!("\n{SAYS}{}", parts(&found.expect("the SDK to be content")));
 }
 
 fn parts(credentials: &Credentials) -> Value {
-    let expiry = credentials
-        .expiry()
-        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let expiry = credentials.expiry().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     json!([
         credentials.access_key_id(),
         credentials.secret_access_key(),

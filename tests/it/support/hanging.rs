@@ -18,11 +18,7 @@ impl Hanging {
     pub(crate) fn new() -> Self {
         let pair = nix::pty::openpty(None, None).expect("a terminal");
         let path = nix::unistd::ttyname(&pair.slave).expect("its name");
-        Self {
-            terminal: pair.master.into(),
-            path,
-            _other_side: pair.slave.into(),
-        }
+        Self { terminal: pair.master.into(), path, _other_side: pair.slave.into() }
     }
 
     /// Says this and ends, with control-D.

@@ -2,11 +2,7 @@
 //!
 //! Nothing here sleeps for a while in the hope that something has happened: [`Daemon::wait_for`] polls a value and, when
 //! it gives up, prints the last one with the log.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a toolbox: each test file uses its part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "a toolbox: each test file uses its part")]
 
 use std::fmt::{Debug, Write as _};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -51,16 +47,9 @@ pub struct Port {
 impl Port {
     pub fn reserve() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .set_reuseaddr(true)
-            .expect("to share with the daemon");
-        socket
-            .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a free port");
-        Self {
-            address: socket.local_addr().expect("an address"),
-            _held: socket,
-        }
+        socket.set_reuseaddr(true).expect("to share with the daemon");
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        Self { address: socket.local_addr().expect("an address"), _held: socket }
     }
 }
 
@@ -149,24 +138,19 @@ impl Setup {
 
     /// A whole `[source.NAME]`.
     pub fn source(mut self, name: &str, keys: &str) -> Self {
-        self.text
-            .sources
-            .push_str(&format!("[source.{name}]\n{keys}\n"));
+        self.text.sources.push_str(&format!("[source.{name}]\n{keys}\n"));
         self
     }
 
     /// A whole `[imds.NAME]`.
     pub fn front(mut self, name: &str, keys: &str) -> Self {
-        self.text
-            .fronts
-            .push_str(&format!("[imds.{name}]\n{keys}\n"));
+        self.text.fronts.push_str(&format!("[imds.{name}]\n{keys}\n"));
         self
     }
 
     /// Without the base identity in the environment.
     pub fn without_base(self) -> Self {
-        self.without_env("AWS_ACCESS_KEY_ID")
-            .without_env("AWS_SECRET_ACCESS_KEY")
+        self.without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY")
     }
 
     /// More keys of `[defaults]`.
@@ -177,8 +161,7 @@ impl Setup {
 
     /// Sessions of a few seconds.
     pub fn sessions_of(self, seconds: u32) -> Self {
-        self.sts("unsafe_short_sessions = true")
-            .defaults(&format!("duration_seconds = {seconds}"))
+        self.sts("unsafe_short_sessions = true").defaults(&format!("duration_seconds = {seconds}"))
     }
 
     /// Also listens here.
@@ -220,10 +203,7 @@ impl Setup {
 
     /// The same, but the daemon binds its sockets itself.
     pub fn notified(self) -> Supervised {
-        Supervised {
-            supervisor: Supervisor::start(self.home()),
-            daemon: self.prepare(),
-        }
+        Supervised { supervisor: Supervisor::start(self.home()), daemon: self.prepare() }
     }
 
     /// Starts the binary, and waits until it serves.
@@ -277,10 +257,7 @@ struct Log(Arc<Mutex<String>>);
 
 impl Log {
     fn text(&self) -> String {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn follow(&self, stream: impl Read + Send + 'static) -> JoinHandle<()> {
@@ -342,9 +319,7 @@ pub fn unshared(namespaces: &[&str], script: &str, command: &Command) -> Option<
         unshare.args(["sh", "-c"]).args(tail);
         unshare
     };
-    let probe = unshare(&[&format!("set -e\n{script}")])
-        .stdin(Stdio::null())
-        .output();
+    let probe = unshare(&[&format!("set -e\n{script}")]).stdin(Stdio::null()).output();
     if !probe.as_ref().is_ok_and(|probe| probe.status.success()) {
         println!("SKIPPED: this machine allows no `unshare {namespaces:?}`: {probe:?}");
         return None;
@@ -354,11 +329,7 @@ pub fn unshared(namespaces: &[&str], script: &str, command: &Command) -> Option<
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
-        .envs(
-            command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Some(unshared)
 }
 
@@ -382,10 +353,7 @@ impl Daemon {
     /// Waits until it serves.
     pub fn wait_until_serving(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while self
-            .admin_if_up("/livez")
-            .is_none_or(|answer| answer.status != 200)
-        {
+        while self.admin_if_up("/livez").is_none_or(|answer| answer.status != 200) {
             assert!(self.is_alive(), "the daemon has ended");
             assert!(Instant::now() < deadline, "the daemon does not serve");
             pause(POLL);
@@ -438,9 +406,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let Some(running) = &self.child else {
-            panic!("nothing runs")
-        };
+        let Some(running) = &self.child else { panic!("nothing runs") };
         let pid = Pid::from_raw(i32::try_from(running.child.id()).expect("a pid"));
         kill(pid, signal).expect("to signal our own child");
     }
@@ -473,9 +439,7 @@ impl Daemon {
 
     /// Whether the process is there.
     pub fn is_alive(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_some_and(|running| matches!(running.child.try_wait(), Ok(None)))
+        self.child.as_mut().is_some_and(|running| matches!(running.child.try_wait(), Ok(None)))
     }
 
     /// SIGTERM, and what came of it.
@@ -493,10 +457,7 @@ impl Daemon {
     pub fn logged(&self, text: &str) -> String {
         self.wait_until("the log says so", |daemon| {
             let log = daemon.log();
-            let found = log
-                .lines()
-                .find(|line| line.contains(text))
-                .map(str::to_owned);
+            let found = log.lines().find(|line| line.contains(text)).map(str::to_owned);
             found.ok_or_else(|| format!("no line with {text:?}"))
         })
     }
@@ -554,17 +515,13 @@ impl Daemon {
     /// SIGHUP, and waits until it has had this result.
     pub fn reload_as_it_is(&self, result: &str) {
         let count = |daemon: &Self| {
-            daemon
-                .metric("roletap_config_reloads_total", &[("result", result)])
-                .unwrap_or_default()
+            daemon.metric("roletap_config_reloads_total", &[("result", result)]).unwrap_or_default()
         };
         let before = count(self);
         self.signal(Signal::SIGHUP);
         self.wait_until(&format!("the reload is {result}"), |daemon| {
             let now = count(daemon);
-            (now > before)
-                .then_some(())
-                .ok_or_else(|| format!("{before}, then {now}"))
+            (now > before).then_some(()).ok_or_else(|| format!("{before}, then {now}"))
         });
     }
 
@@ -590,11 +547,7 @@ impl Daemon {
 
     /// The same with this `Authorization`.
     pub fn get_with(&self, role: &str, authorization: &str) -> Answer {
-        self.ask(
-            "GET",
-            &format!("/v1/credentials/{role}"),
-            &[("Authorization", authorization)],
-        )
+        self.ask("GET", &format!("/v1/credentials/{role}"), &[("Authorization", authorization)])
     }
 
     /// A request to the credentials endpoint. `Host` is ours unless it is among the headers.
@@ -645,9 +598,7 @@ impl Daemon {
     }
 
     fn admin_if_up(&self, path: &str) -> Option<Answer> {
-        TcpStream::connect(self.admin.address)
-            .is_ok()
-            .then(|| self.admin(path))
+        TcpStream::connect(self.admin.address).is_ok().then(|| self.admin(path))
     }
 
     /// `/roles`
@@ -659,21 +610,14 @@ impl Daemon {
     pub fn role(&self, name: &str) -> Value {
         let overview = self.overview();
         let roles = overview["roles"].as_array().cloned().unwrap_or_default();
-        roles
-            .into_iter()
-            .find(|role| role["name"] == name)
-            .unwrap_or_default()
+        roles.into_iter().find(|role| role["name"] == name).unwrap_or_default()
     }
 
     /// One role, once this holds of it.
     pub fn role_when(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         self.wait_until(&format!("{name} {what}"), |daemon| {
             let role = daemon.role(name);
-            if holds(&role) {
-                Ok(role)
-            } else {
-                Err(role.to_string())
-            }
+            if holds(&role) { Ok(role) } else { Err(role.to_string()) }
         })
     }
 
@@ -725,10 +669,7 @@ impl Drop for Daemon {
 
 /// Runs a command to its end.
 pub fn finish(command: &mut Command) -> Finished {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts");
+    let output = command.stdin(Stdio::null()).output().expect("the command starts");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Finished {
         code: output.status.code(),
@@ -739,19 +680,13 @@ pub fn finish(command: &mut Command) -> Finished {
 
 /// A JSON string's text.
 pub fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("no text: {value}"))
-        .to_owned()
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
 /// A request's head.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let mut out = format!("{method} {path} HTTP/1.1\r\n");
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
-    {
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         let _ = write!(out, "Host: {address}\r\n");
     }
     for (name, value) in headers {
@@ -766,9 +701,7 @@ pub fn metric_in(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64>
         let rest = line.strip_prefix(name)?;
         let (has, value) = rest.rsplit_once(' ')?;
         let ours = (has.is_empty() || has.starts_with('{'))
-            && labels
-                .iter()
-                .all(|(label, value)| has.contains(&format!("{label}=\"{value}\"")));
+            && labels.iter().all(|(label, value)| has.contains(&format!("{label}=\"{value}\"")));
         ours.then(|| value.parse::<f64>().ok()).flatten()
     });
     series.fold(None, |sum, value| Some(sum.unwrap_or_default() + value))
@@ -785,10 +718,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut all = self
-            .headers
-            .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut all = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let first = all.next().map(|(_, value)| value.as_str());
         assert!(all.next().is_none(), "{name} twice: {self:?}");
         first
@@ -833,11 +763,7 @@ impl Connection {
     /// One that somebody has made.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Self {
-            stream,
-            read: Vec::new(),
-            broken: None,
-        }
+        Self { stream, read: Vec::new(), broken: None }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -857,9 +783,7 @@ impl Connection {
     /// The next answer, whole.
     pub fn answer(&mut self) -> Answer {
         let mut answer = self.head();
-        let length = answer
-            .header("content-length")
-            .map(|text| text.parse().expect("a length"));
+        let length = answer.header("content-length").map(|text| text.parse().expect("a length"));
         let length: usize = length.unwrap_or(0);
         while self.read.len() < length {
             assert!(self.more() > 0, "the body ends early: {answer:?}");
@@ -871,11 +795,7 @@ impl Connection {
     /// The next answer's head; of a HEAD request that is all.
     pub fn head(&mut self) -> Answer {
         self.try_head().unwrap_or_else(|| {
-            panic!(
-                "closed without an answer ({:?}); got {:?}",
-                self.broken,
-                self.seen()
-            )
+            panic!("closed without an answer ({:?}); got {:?}", self.broken, self.seen())
         })
     }
 
@@ -896,10 +816,7 @@ impl Connection {
         let mut words = status_line.split(' ');
         Some(Answer {
             version: words.next().unwrap_or_default().to_owned(),
-            status: words
-                .next()
-                .and_then(|code| code.parse().ok())
-                .expect("a status"),
+            status: words.next().and_then(|code| code.parse().ok()).expect("a status"),
             headers: lines
                 .filter_map(|line| line.split_once(": "))
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -17,9 +17,7 @@ impl Namespace {
     pub(crate) fn new() -> Option<Self> {
         let made = on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| format!("unshare: {errno}"))?;
-            let up = Command::new("ip")
-                .args(["link", "set", "lo", "up"])
-                .status();
+            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
             if !up.as_ref().is_ok_and(|status| status.success()) {
                 return Err(format!("ip: {up:?}"));
             }

@@ -1,9 +1,5 @@
 //! Waiting for what will happen, and not for a guessed while.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a toolbox: each user uses its part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "a toolbox: each user uses its part")]
 
 use std::time::{Duration, Instant};
 

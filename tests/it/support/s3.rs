@@ -61,12 +61,7 @@ fn serve(mut stream: TcpStream, answer: &impl Fn(&Asked) -> Reply, log: &Mutex<V
     let head = String::from_utf8_lossy(&read[..end]).into_owned();
     let length = head
         .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length: ")?
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
         .unwrap_or(0);
     while read.len() < end + length {
         match stream.read(&mut buffer) {
@@ -76,15 +71,9 @@ fn serve(mut stream: TcpStream, answer: &impl Fn(&Asked) -> Reply, log: &Mutex<V
     }
     let mut words = head.split(' ');
     let mut word = || words.next().unwrap_or_default().to_owned();
-    let asked = Asked {
-        method: word(),
-        target: word(),
-        head: head.clone(),
-    };
+    let asked = Asked { method: word(), target: word(), head: head.clone() };
     let (status, headers, body) = answer(&asked);
-    log.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(asked);
+    log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     let _ = write!(
         stream,
         "HTTP/1.1 {status} X\r\nx-amz-request-id: S3REQ1\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",

@@ -49,16 +49,10 @@ fn authorization(request: &Received, id: &str, secret: &str, token: Option<&str>
         .into();
     let host = request.header("host").expect("a host");
     let url = format!("http://{host}{}", request.path);
-    let signable = SignableRequest::new(
-        "POST",
-        url,
-        headers.into_iter(),
-        SignableBody::Bytes(&request.body),
-    )
-    .expect("a request");
-    let (instructions, _) = sign(signable, &parameters)
-        .expect("a signature")
-        .into_parts();
+    let signable =
+        SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(&request.body))
+            .expect("a request");
+    let (instructions, _) = sign(signable, &parameters).expect("a signature").into_parts();
     let (headers, _) = instructions.into_parts();
     headers
         .iter()

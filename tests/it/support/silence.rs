@@ -13,15 +13,11 @@ pub(crate) struct FullBacklog {
 
 impl FullBacklog {
     pub(crate) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let _within = runtime.enter();
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a port");
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
         let listener = socket.listen(1).expect("to listen");
         let address = listener.local_addr().expect("an address");
         let mut held = Vec::new();
@@ -30,11 +26,7 @@ impl FullBacklog {
             held.push(connection);
             assert!(held.len() < 100, "the backlog does not fill");
         }
-        Self {
-            address,
-            _listener: listener.into_std().expect("a listener"),
-            _held: held,
-        }
+        Self { address, _listener: listener.into_std().expect("a listener"), _held: held }
     }
 
     pub(crate) fn url(&self, scheme: &str) -> String {

@@ -11,12 +11,7 @@
 //! It verifies no signature, evaluates no policy, and stands alone: examples include it with `#[path]`.
 //!
 //! Never with paused time: a paused runtime that only waits for a socket jumps to its next timeout.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "each includer uses its part"
-)]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each includer uses its part")]
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "a fault concerns one step of an answer; the other steps leave it alone"
@@ -150,8 +145,7 @@ impl FakeSts {
 
     /// As [`Self::with_base_key`], later.
     pub fn add_base_key(&self, access_key_id: &str) {
-        self.shared
-            .update(|state| state.world.base_keys.insert(access_key_id.to_owned()));
+        self.shared.update(|state| state.world.base_keys.insert(access_key_id.to_owned()));
     }
 
     /// The key was deleted or deactivated. When none is left, none is known.
@@ -166,15 +160,13 @@ impl FakeSts {
 
     /// Who base keys belong to, in `GetCallerIdentity` and in refusals.
     pub fn with_base_arn(self, arn: &str) -> Self {
-        self.shared
-            .update(|state| arn.clone_into(&mut state.world.base_arn));
+        self.shared.update(|state| arn.clone_into(&mut state.world.base_arn));
         self
     }
 
     /// Requests must be signed for `sts` in this region, by a clock within five minutes of the fake's.
     pub fn with_region(self, region: &str) -> Self {
-        self.shared
-            .update(|state| state.world.region = Some(region.to_owned()));
+        self.shared.update(|state| state.world.region = Some(region.to_owned()));
         self
     }
 
@@ -186,8 +178,7 @@ impl FakeSts {
 
     /// Sessions under 900 seconds earn `ValidationError`, as at AWS. Without it tests can have sessions of a second.
     pub fn with_aws_minimum_duration(self) -> Self {
-        self.shared
-            .update(|state| state.world.minimum_duration_seconds = 900);
+        self.shared.update(|state| state.world.minimum_duration_seconds = 900);
         self
     }
 
@@ -198,37 +189,22 @@ impl FakeSts {
         self.shared.update(|state| {
             state.world.roles.entry(arn.to_owned()).or_default();
         });
-        Role {
-            scripts: Scripts {
-                sts: self,
-                key: Key::Role(arn.to_owned()),
-            },
-            arn: arn.to_owned(),
-        }
+        Role { scripts: Scripts { sts: self, key: Key::Role(arn.to_owned()) }, arn: arn.to_owned() }
     }
 
     /// Scripts for what is signed for this region.
     pub fn region(&self, region: &str) -> Scripts<'_> {
-        Scripts {
-            sts: self,
-            key: Key::Region(region.to_owned()),
-        }
+        Scripts { sts: self, key: Key::Region(region.to_owned()) }
     }
 
     /// Scripts for one operation, such as `GetCallerIdentity`.
     pub fn operation(&self, action: &str) -> Scripts<'_> {
-        Scripts {
-            sts: self,
-            key: Key::Operation(action.to_owned()),
-        }
+        Scripts { sts: self, key: Key::Operation(action.to_owned()) }
     }
 
     /// Scripts for every request.
     pub fn any(&self) -> Scripts<'_> {
-        Scripts {
-            sts: self,
-            key: Key::Any,
-        }
+        Scripts { sts: self, key: Key::Any }
     }
 
     /// A real token bucket before everything else; over it, `Throttling`. AWS: 600 per second and account.
@@ -251,8 +227,7 @@ impl FakeSts {
     /// Puts the service's clock so far ahead of the host's (or, negative, behind): `Date`, `Expiration`, what is
     /// expired, and which signatures are in time.
     pub fn shift_clock(&self, seconds: i64) {
-        self.shared
-            .update(|state| state.world.clock_shift_seconds = seconds);
+        self.shared.update(|state| state.world.clock_shift_seconds = seconds);
     }
 
     // === what was seen ===
@@ -265,11 +240,7 @@ impl FakeSts {
     /// How many requests named this role.
     pub fn count(&self, role_arn: &str) -> usize {
         self.shared.update(|state| {
-            state
-                .log
-                .iter()
-                .filter(|request| request.role_arn.as_deref() == Some(role_arn))
-                .count()
+            state.log.iter().filter(|request| request.role_arn.as_deref() == Some(role_arn)).count()
         })
     }
 
@@ -346,9 +317,7 @@ impl Drop for FakeSts {
 
 impl fmt::Debug for FakeSts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakeSts")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("FakeSts").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -441,18 +410,13 @@ impl Scripts<'_> {
 
     /// How many one-shots have not happened yet.
     pub fn queued(&self) -> usize {
-        self.sts.shared.update(|state| {
-            state
-                .plans
-                .get(&self.key)
-                .map_or(0, |plan| plan.queue.len())
-        })
+        self.sts
+            .shared
+            .update(|state| state.plans.get(&self.key).map_or(0, |plan| plan.queue.len()))
     }
 
     fn plan(&self, change: impl FnOnce(&mut script::Plan)) -> &Self {
-        self.sts
-            .shared
-            .update(|state| change(state.plans.entry(self.key.clone()).or_default()));
+        self.sts.shared.update(|state| change(state.plans.entry(self.key.clone()).or_default()));
         self
     }
 }

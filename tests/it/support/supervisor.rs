@@ -57,9 +57,7 @@ impl Supervisor {
     pub fn start(home: &Path) -> Self {
         let path = home.join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
-        socket
-            .set_read_timeout(Some(Duration::from_millis(20)))
-            .expect("a timeout");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
         let (state, stop) = (Arc::<Mutex<State>>::default(), Arc::<AtomicBool>::default());
         let receiver = {
             let (state, stop) = (state.clone(), stop.clone());
@@ -114,11 +112,7 @@ impl Supervisor {
             .arg(command.get_program())
             .args(command.get_args())
             .env_clear()
-            .envs(
-                command
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env("NOTIFY_SOCKET", &self.socket);
         if self.tells_of_store {
             supervised.env("FDSTORE", STORE_MAX.to_string());
@@ -128,16 +122,11 @@ impl Supervisor {
                 .env("LISTEN_FDS", handed.len().to_string())
                 .env("LISTEN_FDNAMES", names.join(":"));
         }
-        let mappings = handed
-            .iter()
-            .zip(3..)
-            .map(|((_, descriptor), place)| FdMapping {
-                parent_fd: descriptor.try_clone().expect("a descriptor"),
-                child_fd: place,
-            });
-        supervised
-            .fd_mappings(mappings.collect())
-            .expect("distinct places");
+        let mappings = handed.iter().zip(3..).map(|((_, descriptor), place)| FdMapping {
+            parent_fd: descriptor.try_clone().expect("a descriptor"),
+            child_fd: place,
+        });
+        supervised.fd_mappings(mappings.collect()).expect("distinct places");
         supervised
     }
 
@@ -156,9 +145,7 @@ impl Supervisor {
         wait_for("it is told", || {
             let told = self.told();
             let found = told.iter().find(|message| message.contains(text));
-            found
-                .cloned()
-                .ok_or_else(|| format!("no {text:?} in {told:?}"))
+            found.cloned().ok_or_else(|| format!("no {text:?} in {told:?}"))
         })
     }
 
@@ -217,9 +204,7 @@ impl Supervisor {
     pub fn wait_for_store_after(&self, before: usize) {
         wait_for("it is stored", || {
             let now = self.stored();
-            (now > before)
-                .then_some(())
-                .ok_or_else(|| format!("{now} times"))
+            (now > before).then_some(()).ok_or_else(|| format!("{now} times"))
         });
     }
 
@@ -228,9 +213,7 @@ impl Supervisor {
         wait_for("the image holds it", || {
             let one = self.names().len() == 1;
             let holds = one && self.bytes().windows(bytes.len()).any(|part| part == bytes);
-            holds
-                .then_some(())
-                .ok_or_else(|| format!("{:?}", self.names()))
+            holds.then_some(()).ok_or_else(|| format!("{:?}", self.names()))
         });
     }
 }

@@ -1,9 +1,5 @@
 //! A front that speaks TLS with a certificate of our own making, and passes what it hears on to a plain port.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a toolbox: each test file uses its part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "a toolbox: each test file uses its part")]
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,10 +65,8 @@ impl Authority {
             params.not_after = rcgen::date_time_ymd(2002, 1, 1);
         }
         let key = KeyPair::generate().expect("a key");
-        let certificate: CertificateDer<'static> = params
-            .signed_by(&key, &self.0)
-            .expect("a certificate")
-            .into();
+        let certificate: CertificateDer<'static> =
+            params.signed_by(&key, &self.0).expect("a certificate").into();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -94,13 +88,10 @@ impl TlsFront {
     /// In front of the plain port `behind`.
     pub fn start(authority: &Authority, flaw: Flaw, behind: SocketAddr) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(authority.config(flaw)));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("a port");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let listener =
+            runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let serve = async move {
@@ -124,11 +115,7 @@ impl TlsFront {
                 }
             });
         });
-        Self {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
     /// For `endpoint_url`.
@@ -148,8 +135,6 @@ impl Drop for TlsFront {
 
 impl fmt::Debug for TlsFront {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsFront")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("TlsFront").field("address", &self.address).finish_non_exhaustive()
     }
 }

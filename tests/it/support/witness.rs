@@ -1,9 +1,5 @@
 //! A workload that never stops asking, and checks every answer it gets against the contract.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a toolbox: each test file uses its part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "a toolbox: each test file uses its part")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,10 +64,7 @@ impl Witness {
                 pause(Duration::from_millis(5));
             }
         });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
+        Self { stop, thread: Some(thread) }
     }
 
     /// Everything seen, which is whole, unexpired and this role's, or a refusal.

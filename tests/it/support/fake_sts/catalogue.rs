@@ -45,42 +45,17 @@ pub fn oddities() -> Vec<CatalogueRow> {
     let mut issued =
         |name: &str, script: Script| rows.push(row(name, "AssumeRole", script, "issued"));
     issued("plain", Script::ok());
-    issued(
-        "late by 300 ms",
-        Script::ok().after(Duration::from_millis(300)),
-    );
+    issued("late by 300 ms", Script::ok().after(Duration::from_millis(300)));
     issued(
         "body in small pieces",
-        Fault::SlowBody {
-            chunk: 64,
-            every: Duration::from_millis(2),
-        }
-        .into(),
+        Fault::SlowBody { chunk: 64, every: Duration::from_millis(2) }.into(),
     );
-    issued(
-        "expiration in microseconds (moto)",
-        Fault::Expires(Expiry::Fraction(6)).into(),
-    );
-    issued(
-        "expiration in nanoseconds (ceph)",
-        Fault::Expires(Expiry::Fraction(9)).into(),
-    );
-    issued(
-        "expiration in milliseconds",
-        Fault::Expires(Expiry::Fraction(3)).into(),
-    );
-    issued(
-        "expiration with +00:00",
-        Fault::Expires(Expiry::Offset(0)).into(),
-    );
-    issued(
-        "expiration with +02:00",
-        Fault::Expires(Expiry::Offset(2)).into(),
-    );
-    issued(
-        "session token of 4096 bytes",
-        Fault::TokenOfBytes(4096).into(),
-    );
+    issued("expiration in microseconds (moto)", Fault::Expires(Expiry::Fraction(6)).into());
+    issued("expiration in nanoseconds (ceph)", Fault::Expires(Expiry::Fraction(9)).into());
+    issued("expiration in milliseconds", Fault::Expires(Expiry::Fraction(3)).into());
+    issued("expiration with +00:00", Fault::Expires(Expiry::Offset(0)).into());
+    issued("expiration with +02:00", Fault::Expires(Expiry::Offset(2)).into());
+    issued("session token of 4096 bytes", Fault::TokenOfBytes(4096).into());
     issued("date ahead by two minutes", Script::ok().dated(120));
     rows
 }
@@ -97,13 +72,7 @@ fn transport(rows: &mut Vec<CatalogueRow>) {
         ("hang in the body", Fault::HangMidBody),
         ("closed in the body", Fault::CloseMidBody),
         ("reset in the body", Fault::ResetMidBody),
-        (
-            "body of a byte per second",
-            Fault::SlowBody {
-                chunk: 1,
-                every: Duration::from_secs(1),
-            },
-        ),
+        ("body of a byte per second", Fault::SlowBody { chunk: 1, every: Duration::from_secs(1) }),
         ("garbage", Fault::Garbage),
         ("content-length too long", Fault::ContentLengthOff(100)),
         ("content-length too short", Fault::ContentLengthOff(-700)),
@@ -128,11 +97,7 @@ fn not_sts(rows: &mut Vec<CatalogueRow>) {
         ("200 empty", Fault::status(200)),
         (
             "200 json",
-            Fault::Body {
-                status: 200,
-                content_type: "application/json",
-                body: b"{}".to_vec(),
-            },
+            Fault::Body { status: 200, content_type: "application/json", body: b"{}".to_vec() },
         ),
         ("200 with 10 MiB", Fault::HugeBody(10 * 1024 * 1024)),
     ];
@@ -144,47 +109,20 @@ fn not_sts(rows: &mut Vec<CatalogueRow>) {
 fn unusable(rows: &mut Vec<CatalogueRow>) {
     let mut network =
         |name: &str, fault: Fault| rows.push(row(name, "AssumeRole", fault.into(), "network"));
-    network(
-        "truncated before <Credentials>",
-        Fault::TruncatedBefore("<Credentials>"),
-    );
-    network(
-        "truncated before <SessionToken>",
-        Fault::TruncatedBefore("<SessionToken>"),
-    );
-    network(
-        "truncated before <Expiration>",
-        Fault::TruncatedBefore("<Expiration>"),
-    );
-    network(
-        "truncated in SecretAccessKey",
-        Fault::TruncatedWithin(Field::SecretAccessKey),
-    );
-    network(
-        "truncated in SessionToken",
-        Fault::TruncatedWithin(Field::SessionToken),
-    );
-    network(
-        "truncated in Expiration",
-        Fault::TruncatedWithin(Field::Expiration),
-    );
+    network("truncated before <Credentials>", Fault::TruncatedBefore("<Credentials>"));
+    network("truncated before <SessionToken>", Fault::TruncatedBefore("<SessionToken>"));
+    network("truncated before <Expiration>", Fault::TruncatedBefore("<Expiration>"));
+    network("truncated in SecretAccessKey", Fault::TruncatedWithin(Field::SecretAccessKey));
+    network("truncated in SessionToken", Fault::TruncatedWithin(Field::SessionToken));
+    network("truncated in Expiration", Fault::TruncatedWithin(Field::Expiration));
     for field in Field::ALL {
         network(&format!("{} missing", field.name()), Fault::Missing(field));
         network(&format!("{} empty", field.name()), Fault::Empty(field));
     }
-    network(
-        "expiration is no date",
-        Fault::Expires(Expiry::Text("tomorrow, noon")),
-    );
-    network(
-        "expiration is epoch seconds",
-        Fault::Expires(Expiry::Text("1795219200")),
-    );
+    network("expiration is no date", Fault::Expires(Expiry::Text("tomorrow, noon")));
+    network("expiration is epoch seconds", Fault::Expires(Expiry::Text("1795219200")));
     // No service error, though it looks like one: nothing says that the code is to be believed.
-    network(
-        "200 with an error inside",
-        Fault::error(200, "InternalFailure", "inside a 200"),
-    );
+    network("200 with an error inside", Fault::error(200, "InternalFailure", "inside a 200"));
 }
 
 fn service(rows: &mut Vec<CatalogueRow>) {
@@ -251,63 +189,29 @@ fn throttled(rows: &mut Vec<CatalogueRow>) {
     ];
     for (status, code) in codes {
         let fault = Fault::error(status, code, "Rate exceeded");
-        rows.push(row(
-            &format!("{code} {status}"),
-            "AssumeRole",
-            fault.into(),
-            "throttled",
-        ));
+        rows.push(row(&format!("{code} {status}"), "AssumeRole", fault.into(), "throttled"));
     }
     let mut throttled =
         |name: &str, script: Script| rows.push(row(name, "AssumeRole", script, "throttled"));
-    throttled(
-        "Throttling with Retry-After",
-        Fault::throttled().header("Retry-After", "7"),
-    );
+    throttled("Throttling with Retry-After", Fault::throttled().header("Retry-After", "7"));
     throttled(
         "Throttling with x-amz-retry-after",
         Fault::throttled().header("x-amz-retry-after", "1500"),
     );
     throttled("429 empty", Fault::status(429).into());
-    throttled(
-        "429 empty with Retry-After",
-        Fault::status(429).header("Retry-After", "3"),
-    );
+    throttled("429 empty with Retry-After", Fault::status(429).header("Retry-After", "3"));
     throttled("429 html", Fault::Page { status: 429 }.into());
 }
 
 fn source(rows: &mut Vec<CatalogueRow>) {
     let mut source = |name: &str, action, status, code: &str, message: &str| {
-        rows.push(row(
-            name,
-            action,
-            Fault::error(status, code, message).into(),
-            "source",
-        ));
+        rows.push(row(name, action, Fault::error(status, code, message).into(), "source"));
     };
     let role = "AssumeRole";
     let invalid = "The security token included in the request is invalid";
-    source(
-        "InvalidClientTokenId",
-        role,
-        403,
-        "InvalidClientTokenId",
-        invalid,
-    );
-    source(
-        "UnrecognizedClientException 400",
-        role,
-        400,
-        "UnrecognizedClientException",
-        invalid,
-    );
-    source(
-        "UnrecognizedClientException 403",
-        role,
-        403,
-        "UnrecognizedClientException",
-        invalid,
-    );
+    source("InvalidClientTokenId", role, 403, "InvalidClientTokenId", invalid);
+    source("UnrecognizedClientException 400", role, 400, "UnrecognizedClientException", invalid);
+    source("UnrecognizedClientException 403", role, 403, "UnrecognizedClientException", invalid);
     source(
         "InvalidAccessKeyId",
         role,
@@ -359,62 +263,32 @@ fn denied(rows: &mut Vec<CatalogueRow>) {
         "User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role}";
     let tails = [
         ("no tail", ""),
-        (
-            "identity policy",
-            " because no identity-based policy allows the sts:AssumeRole action",
-        ),
-        (
-            "trust policy",
-            " because no role trust policy allows the sts:AssumeRole action",
-        ),
-        (
-            "resource policy",
-            " because no resource-based policy allows the sts:AssumeRole action",
-        ),
+        ("identity policy", " because no identity-based policy allows the sts:AssumeRole action"),
+        ("trust policy", " because no role trust policy allows the sts:AssumeRole action"),
+        ("resource policy", " because no resource-based policy allows the sts:AssumeRole action"),
         (
             "permissions boundary",
             " because no permissions boundary allows the sts:AssumeRole action",
         ),
-        (
-            "session policy",
-            " because no session policy allows the sts:AssumeRole action",
-        ),
-        (
-            "service control policy",
-            " with an explicit deny in a service control policy",
-        ),
+        ("session policy", " because no session policy allows the sts:AssumeRole action"),
+        ("service control policy", " with an explicit deny in a service control policy"),
         (
             "service control policy, implicit",
             " because no service control policy allows the sts:AssumeRole action",
         ),
-        (
-            "resource control policy",
-            " with an explicit deny in a resource control policy",
-        ),
+        ("resource control policy", " with an explicit deny in a resource control policy"),
         (
             "resource control policy, implicit",
             " because no resource control policy allows the sts:AssumeRole action",
         ),
-        (
-            "trust policy, explicit",
-            " with an explicit deny in the role trust policy",
-        ),
+        ("trust policy, explicit", " with an explicit deny in the role trust policy"),
         (
             "permissions boundary, explicit",
             " with an explicit deny in a permissions boundary: arn:aws:iam::999988887777:policy/fence",
         ),
-        (
-            "session policy, explicit",
-            " with an explicit deny in a session policy",
-        ),
-        (
-            "VPC endpoint policy, explicit",
-            " with an explicit deny in a VPC endpoint policy",
-        ),
-        (
-            "VPC endpoint policy",
-            " because no VPC endpoint policy allows the sts:AssumeRole action",
-        ),
+        ("session policy, explicit", " with an explicit deny in a session policy"),
+        ("VPC endpoint policy, explicit", " with an explicit deny in a VPC endpoint policy"),
+        ("VPC endpoint policy", " because no VPC endpoint policy allows the sts:AssumeRole action"),
         (
             "explicit deny with policy ARN",
             " with an explicit deny in an identity-based policy: arn:aws:iam::999988887777:policy/no-roles",
@@ -422,28 +296,13 @@ fn denied(rows: &mut Vec<CatalogueRow>) {
     ];
     for (name, tail) in tails {
         let fault = Fault::error(403, "AccessDenied", &format!("{not_authorized}{tail}"));
-        rows.push(row(
-            &format!("AccessDenied: {name}"),
-            "AssumeRole",
-            fault.into(),
-            "denied",
-        ));
+        rows.push(row(&format!("AccessDenied: {name}"), "AssumeRole", fault.into(), "denied"));
     }
     let mut denied = |name: &str, action, code: &str, message: &str| {
-        rows.push(row(
-            name,
-            action,
-            Fault::error(403, code, message).into(),
-            "denied",
-        ));
+        rows.push(row(name, action, Fault::error(403, code, message).into(), "denied"));
     };
     let role = "AssumeRole";
-    denied(
-        "AccessDeniedException",
-        role,
-        "AccessDeniedException",
-        not_authorized,
-    );
+    denied("AccessDeniedException", role, "AccessDeniedException", not_authorized);
     denied(
         "NotAuthorized",
         role,
@@ -504,12 +363,7 @@ fn denied(rows: &mut Vec<CatalogueRow>) {
 
 fn misconfigured(rows: &mut Vec<CatalogueRow>) {
     let mut misconfigured = |name: &str, action, status, code: &str, message: &str| {
-        rows.push(row(
-            name,
-            action,
-            Fault::error(status, code, message).into(),
-            "misconfigured",
-        ));
+        rows.push(row(name, action, Fault::error(status, code, message).into(), "misconfigured"));
     };
     let role = "AssumeRole";
     let web = "AssumeRoleWithWebIdentity";
@@ -528,18 +382,9 @@ fn misconfigured(rows: &mut Vec<CatalogueRow>) {
              satisfy regular expression pattern: [\\w+=,.@-]*",
         ),
         ("ARN", "Request ARN is invalid"),
-        (
-            "source identity set",
-            "The source identity is already set for this assume role session",
-        ),
+        ("source identity set", "The source identity is already set for this assume role session"),
     ] {
-        misconfigured(
-            &format!("ValidationError: {name}"),
-            role,
-            400,
-            "ValidationError",
-            message,
-        );
+        misconfigured(&format!("ValidationError: {name}"), role, 400, "ValidationError", message);
     }
     for (name, message) in [
         (
@@ -605,13 +450,7 @@ fn misconfigured(rows: &mut Vec<CatalogueRow>) {
         "Authorization header requires 'Credential' parameter.",
     );
     let unsigned = "Request is missing Authentication Token";
-    misconfigured(
-        "MissingAuthenticationToken",
-        role,
-        403,
-        "MissingAuthenticationToken",
-        unsigned,
-    );
+    misconfigured("MissingAuthenticationToken", role, 403, "MissingAuthenticationToken", unsigned);
     misconfigured(
         "MissingAuthenticationTokenException",
         role,
@@ -626,13 +465,7 @@ fn misconfigured(rows: &mut Vec<CatalogueRow>) {
         "InvalidAction",
         "Could not find operation AssumeRole for version 2011-06-15",
     );
-    misconfigured(
-        "UnknownOperation",
-        role,
-        404,
-        "UnknownOperationException",
-        "unknown operation",
-    );
+    misconfigured("UnknownOperation", role, 404, "UnknownOperationException", "unknown operation");
     misconfigured("MethodNotAllowed 405", role, 405, "MethodNotAllowed", "");
     misconfigured(
         "InvalidIdentityToken: no provider",
@@ -670,24 +503,9 @@ fn misconfigured(rows: &mut Vec<CatalogueRow>) {
         "BrandNewException",
         "This is new.",
     );
-    rows.push(row(
-        "404 empty",
-        role,
-        Fault::status(404).into(),
-        "misconfigured",
-    ));
-    rows.push(row(
-        "405 empty",
-        role,
-        Fault::status(405).into(),
-        "misconfigured",
-    ));
-    rows.push(row(
-        "404 html",
-        role,
-        Fault::Page { status: 404 }.into(),
-        "misconfigured",
-    ));
+    rows.push(row("404 empty", role, Fault::status(404).into(), "misconfigured"));
+    rows.push(row("405 empty", role, Fault::status(405).into(), "misconfigured"));
+    rows.push(row("404 html", role, Fault::Page { status: 404 }.into(), "misconfigured"));
 }
 
 fn clock(rows: &mut Vec<CatalogueRow>) {
@@ -725,14 +543,8 @@ fn clock(rows: &mut Vec<CatalogueRow>) {
         );
         clock(code, fault.dated(1200));
     }
-    clock(
-        "dead on arrival by an hour",
-        Fault::Expires(Expiry::In(-3600)).into(),
-    );
-    clock(
-        "dead on arrival by a second",
-        Fault::Expires(Expiry::In(-1)).into(),
-    );
+    clock("dead on arrival by an hour", Fault::Expires(Expiry::In(-3600)).into());
+    clock("dead on arrival by a second", Fault::Expires(Expiry::In(-1)).into());
 }
 
 /// The same matters in the words of services that only resemble STS: the code must still be found.
@@ -748,38 +560,14 @@ fn other_dialects(rows: &mut Vec<CatalogueRow>) {
     ];
     for (status, code, class) in cases {
         let fault = Fault::error_in(ErrorForm::Bare, status, code, "");
-        rows.push(row(
-            &format!("{code} {status} bare"),
-            "AssumeRole",
-            fault.into(),
-            class,
-        ));
+        rows.push(row(&format!("{code} {status} bare"), "AssumeRole", fault.into(), class));
     }
-    let fault = Fault::error(
-        404,
-        "NoSuchEntity",
-        "The role with name orders cannot be found.",
-    );
-    rows.push(row(
-        "NoSuchEntity 404",
-        "AssumeRole",
-        fault.into(),
-        "misconfigured",
-    ));
+    let fault = Fault::error(404, "NoSuchEntity", "The role with name orders cannot be found.");
+    rows.push(row("NoSuchEntity 404", "AssumeRole", fault.into(), "misconfigured"));
     let fault = Fault::error_in(ErrorForm::Json, 500, "InternalFailure", "gateway");
-    rows.push(row(
-        "InternalFailure 500 json",
-        "AssumeRole",
-        fault.into(),
-        "network",
-    ));
+    rows.push(row("InternalFailure 500 json", "AssumeRole", fault.into(), "network"));
     let fault = Fault::error_in(ErrorForm::Json, 429, "ThrottlingException", "Rate exceeded");
-    rows.push(row(
-        "ThrottlingException 429 json",
-        "AssumeRole",
-        fault.into(),
-        "throttled",
-    ));
+    rows.push(row("ThrottlingException 429 json", "AssumeRole", fault.into(), "throttled"));
 }
 
 fn row(name: &str, action: &'static str, script: Script, class: &'static str) -> CatalogueRow {
@@ -788,11 +576,5 @@ fn row(name: &str, action: &'static str, script: Script, class: &'static str) ->
         Fault::SlowBody { every, .. } => *every >= Duration::from_secs(1),
         _ => script.latency >= Duration::from_secs(1),
     };
-    CatalogueRow {
-        name: name.to_owned(),
-        action,
-        script,
-        class,
-        hangs,
-    }
+    CatalogueRow { name: name.to_owned(), action, script, class, hangs }
 }

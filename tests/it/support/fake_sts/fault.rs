@@ -92,12 +92,7 @@ impl Fault {
 
     /// An error in another form than AWS's own.
     pub fn error_in(form: ErrorForm, status: u16, code: &str, message: &str) -> Self {
-        Self::Error {
-            status,
-            code: code.to_owned(),
-            message: message.to_owned(),
-            form,
-        }
+        Self::Error { status, code: code.to_owned(), message: message.to_owned(), form }
     }
 
     /// AWS's refusal without a tail, which is all that it says across accounts.
@@ -116,11 +111,7 @@ impl Fault {
 
     /// A status and nothing else.
     pub fn status(status: u16) -> Self {
-        Self::Body {
-            status,
-            content_type: "text/plain",
-            body: Vec::new(),
-        }
+        Self::Body { status, content_type: "text/plain", body: Vec::new() }
     }
 
     /// See [`Script::after`].
@@ -169,12 +160,8 @@ pub enum Field {
 
 impl Field {
     /// All four, in the order in which AWS sends them.
-    pub const ALL: [Self; 4] = [
-        Self::AccessKeyId,
-        Self::SecretAccessKey,
-        Self::SessionToken,
-        Self::Expiration,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::AccessKeyId, Self::SecretAccessKey, Self::SessionToken, Self::Expiration];
 
     /// The element's name.
     pub fn name(self) -> &'static str {
@@ -252,11 +239,6 @@ impl Script {
 
 impl From<Fault> for Script {
     fn from(fault: Fault) -> Self {
-        Self {
-            fault,
-            latency: Duration::ZERO,
-            date_shift_seconds: 0,
-            headers: Vec::new(),
-        }
+        Self { fault, latency: Duration::ZERO, date_shift_seconds: 0, headers: Vec::new() }
     }
 }

@@ -58,20 +58,12 @@ pub(super) fn compose(
             content_type: "text/html; charset=utf-8",
             body: PORTAL.into(),
         },
-        Fault::Body {
-            status,
-            content_type,
-            body,
-        } => Message {
-            status: *status,
-            content_type,
-            body: body.clone(),
-        },
-        Fault::HugeBody(bytes) => Message {
-            status: 200,
-            content_type: "text/xml",
-            body: vec![b'A'; *bytes],
-        },
+        Fault::Body { status, content_type, body } => {
+            Message { status: *status, content_type, body: body.clone() }
+        }
+        Fault::HugeBody(bytes) => {
+            Message { status: 200, content_type: "text/xml", body: vec![b'A'; *bytes] }
+        }
         // Nothing of these reaches the client, so nothing is issued.
         Fault::ResetOnAccept
         | Fault::HangOnAccept
@@ -80,11 +72,9 @@ pub(super) fn compose(
         | Fault::Close
         | Fault::Garbage
         | Fault::HangMidHead
-        | Fault::CloseMidHead => Message {
-            status: 200,
-            content_type: "text/xml",
-            body: Vec::new(),
-        },
+        | Fault::CloseMidHead => {
+            Message { status: 200, content_type: "text/xml", body: Vec::new() }
+        }
         Fault::None
         | Fault::HangMidBody
         | Fault::CloseMidBody
@@ -160,14 +150,7 @@ pub(super) fn compose(
         Fault::SlowBody { chunk, every } => Some(((*chunk).max(1), *every)),
         _ => None,
     };
-    Reply {
-        bytes,
-        pace,
-        head_length,
-        ending,
-        latency: script.latency,
-        label,
-    }
+    Reply { bytes, pace, head_length, ending, latency: script.latency, label }
 }
 
 struct Message {
@@ -200,10 +183,7 @@ fn answer(
                 escaped(&id),
             ))
         }
-        Verdict::Issue {
-            session_name,
-            lifetime_seconds,
-        } => {
+        Verdict::Issue { session_name, lifetime_seconds } => {
             let lifetime = match fault {
                 Fault::Expires(Expiry::In(seconds)) => SignedDuration::from_secs(*seconds),
                 _ => SignedDuration::from_secs(lifetime_seconds.into()),
@@ -213,13 +193,7 @@ fn answer(
                 _ => USUAL_TOKEN_BYTES,
             };
             let issued = world.issue(request, &session_name, lifetime, token_bytes);
-            xml(issue_document(
-                &request.action,
-                request,
-                &issued,
-                fault,
-                request_id,
-            ))
+            xml(issue_document(&request.action, request, &issued, fault, request_id))
         }
     }
 }
@@ -273,11 +247,7 @@ fn expiration(at: Timestamp, fault: &Fault) -> String {
         Fault::Expires(Expiry::Offset(hours)) => {
             let local = at + SignedDuration::from_hours((*hours).into());
             let sign = if *hours < 0 { '-' } else { '+' };
-            format!(
-                "{}{sign}{:02}:00",
-                local.strftime("%Y-%m-%dT%H:%M:%S"),
-                hours.unsigned_abs()
-            )
+            format!("{}{sign}{:02}:00", local.strftime("%Y-%m-%dT%H:%M:%S"), hours.unsigned_abs())
         }
         Fault::Expires(Expiry::Text(text)) => (*text).to_owned(),
         _ => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -285,19 +255,9 @@ fn expiration(at: Timestamp, fault: &Fault) -> String {
 }
 
 fn refuse(refusal: &Fault, caller: &str, role: &str, request_id: &str) -> Message {
-    let Fault::Error {
-        status,
-        code,
-        message,
-        form,
-    } = refusal
-    else {
+    let Fault::Error { status, code, message, form } = refusal else {
         // `World::judge` refuses with errors only.
-        return Message {
-            status: 500,
-            content_type: "text/plain",
-            body: Vec::new(),
-        };
+        return Message { status: 500, content_type: "text/plain", body: Vec::new() };
     };
     let message = message.replace("{caller}", caller).replace("{role}", role);
     let message = escaped(&message);
@@ -319,17 +279,10 @@ fn refuse(refusal: &Fault, caller: &str, role: &str, request_id: &str) -> Messag
         ),
         ErrorForm::Json => (
             "application/x-amz-json-1.1",
-            format!(
-                "{{\"__type\":\"{code}\",\"message\":\"{}\"}}",
-                message.replace('"', "'")
-            ),
+            format!("{{\"__type\":\"{code}\",\"message\":\"{}\"}}", message.replace('"', "'")),
         ),
     };
-    Message {
-        status: *status,
-        content_type,
-        body: body.into_bytes(),
-    }
+    Message { status: *status, content_type, body: body.into_bytes() }
 }
 
 fn truncate(body: &mut Vec<u8>, fault: &Fault) {
@@ -339,9 +292,7 @@ fn truncate(body: &mut Vec<u8>, fault: &Fault) {
         Fault::TruncatedWithin(field) => {
             let open = format!("<{}>", field.name());
             let close = format!("</{}>", field.name());
-            text.find(&open)
-                .zip(text.find(&close))
-                .map(|(from, to)| (from + open.len() + to) / 2)
+            text.find(&open).zip(text.find(&close)).map(|(from, to)| (from + open.len() + to) / 2)
         }
         _ => None,
     };
@@ -352,27 +303,19 @@ fn truncate(body: &mut Vec<u8>, fault: &Fault) {
 
 fn caller_id(arn: &str) -> String {
     match arn.split_once(":assumed-role/") {
-        Some((_, rest)) => format!(
-            "{}:{}",
-            role_id(arn),
-            rest.rsplit('/').next().unwrap_or_default()
-        ),
+        Some((_, rest)) => {
+            format!("{}:{}", role_id(arn), rest.rsplit('/').next().unwrap_or_default())
+        }
         None => "AIDAFAKEBASEIDENTITY2".to_owned(),
     }
 }
 
 fn xml(document: String) -> Message {
-    Message {
-        status: 200,
-        content_type: "text/xml",
-        body: document.into_bytes(),
-    }
+    Message { status: 200, content_type: "text/xml", body: document.into_bytes() }
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 const PORTAL: &str = "<!DOCTYPE html>\n<html><head><title>Sign in to the network</title></head>\n\

@@ -87,15 +87,10 @@ impl Received {
 
     pub(super) fn from_http(http: HttpRequest, connection: u64) -> Self {
         let form = form_fields(&http.body);
-        let field = |name: &str| {
-            form.iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        };
+        let field =
+            |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let list = |prefix: &str, suffix: &str| -> Vec<String> {
-            (1..)
-                .map_while(|n| field(&format!("{prefix}.member.{n}{suffix}")))
-                .collect()
+            (1..).map_while(|n| field(&format!("{prefix}.member.{n}{suffix}"))).collect()
         };
         let signature = header(&http.headers, "authorization").and_then(Signature::parse);
         let signature = signature.as_ref();
@@ -112,10 +107,7 @@ impl Received {
                 .into_iter()
                 .enumerate()
                 .map(|(n, key)| {
-                    (
-                        key,
-                        field(&format!("Tags.member.{}.Value", n + 1)).unwrap_or_default(),
-                    )
+                    (key, field(&format!("Tags.member.{}.Value", n + 1)).unwrap_or_default())
                 })
                 .collect(),
             transitive_tag_keys: list("TransitiveTagKeys", ""),
@@ -177,9 +169,8 @@ pub(super) async fn read_request(
     if header(&headers, "transfer-encoding").is_some() {
         return Err(io::Error::other("no client of STS sends chunked bodies"));
     }
-    let body_length = header(&headers, "content-length")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
+    let body_length =
+        header(&headers, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     if body_length > BODY_LIMIT {
         return Err(io::Error::other("request body too large"));
     }
@@ -193,17 +184,8 @@ pub(super) async fn read_request(
     let keep_alive = request_line.ends_with("HTTP/1.1") && !wants_close;
     let mut message: Vec<u8> = buffer.drain(..head_length + body_length).collect();
     let body = message.split_off(head_length);
-    let path = request_line
-        .split(' ')
-        .nth(1)
-        .unwrap_or_default()
-        .to_owned();
-    Ok(Some(HttpRequest {
-        path,
-        headers,
-        body,
-        keep_alive,
-    }))
+    let path = request_line.split(' ').nth(1).unwrap_or_default().to_owned();
+    Ok(Some(HttpRequest { path, headers, body, keep_alive }))
 }
 
 /// The parts of a SigV4 `Authorization` that STS looks at before it computes anything.
@@ -216,27 +198,19 @@ struct Signature {
 impl Signature {
     fn parse(authorization: &str) -> Option<Self> {
         let parameters = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?;
-        let credential = parameters
-            .split(',')
-            .find_map(|part| part.trim().strip_prefix("Credential="))?;
+        let credential =
+            parameters.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
         let mut scope = credential.split('/');
         let access_key_id = scope.next()?.to_owned();
         let _date = scope.next()?;
         let region = scope.next()?.to_owned();
         let service = scope.next()?.to_owned();
-        (scope.next()? == "aws4_request").then_some(Self {
-            access_key_id,
-            region,
-            service,
-        })
+        (scope.next()? == "aws4_request").then_some(Self { access_key_id, region, service })
     }
 }
 
 fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
+    headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 fn form_fields(body: &[u8]) -> Vec<(String, String)> {

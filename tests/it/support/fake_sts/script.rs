@@ -39,10 +39,7 @@ pub(super) fn due_at_accept(plans: &mut HashMap<Key, Plan>, now: Instant) -> Opt
     match plan.queue.front() {
         Some(next) if next.fault.is_at_accept() => plan.queue.pop_front(),
         Some(_) => None,
-        None => plan
-            .standing
-            .clone()
-            .filter(|script| script.fault.is_at_accept()),
+        None => plan.standing.clone().filter(|script| script.fault.is_at_accept()),
     }
 }
 
@@ -63,8 +60,7 @@ pub(super) fn due(
         Key::Any,
     ];
     let mut first = |choose: &dyn Fn(&mut Plan) -> Option<Script>| {
-        keys.iter()
-            .find_map(|key| plans.get_mut(key).and_then(choose))
+        keys.iter().find_map(|key| plans.get_mut(key).and_then(choose))
     };
     first(&|plan| plan.window(now))
         .or_else(|| first(&|plan| plan.queue.pop_front()))
@@ -83,13 +79,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(per_second: f64, burst: f64, answer: Script) -> Self {
-        Self {
-            per_second,
-            burst,
-            tokens: burst,
-            filled: Instant::now(),
-            answer,
-        }
+        Self { per_second, burst, tokens: burst, filled: Instant::now(), answer }
     }
 
     fn refuse(&mut self, now: Instant) -> Option<Script> {

@@ -31,9 +31,7 @@ impl Server {
     /// Listens before it returns.
     pub(super) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
         let listener = listen(address)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, receiver) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("fake-sts".to_owned())
@@ -51,14 +49,7 @@ impl Server {
     /// Returns when the port refuses, or, for no time at all, when it accepts again.
     pub(super) fn outage(&self, duration: Duration) {
         let (done, finished) = std_mpsc::channel();
-        if self
-            .orders
-            .send(Order {
-                outage_until: Instant::now() + duration,
-                done,
-            })
-            .is_ok()
-        {
+        if self.orders.send(Order { outage_until: Instant::now() + duration, done }).is_ok() {
             let _ = finished.recv_timeout(Duration::from_secs(10));
         }
     }
@@ -66,11 +57,7 @@ impl Server {
 
 /// Keeps a port without listening on it.
 pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // The listener binds the same port beside it.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -161,16 +148,10 @@ impl Shared {
     fn decide(&self, mut request: Received) -> Reply {
         let reply = self.update(|state| {
             state.requests += 1;
-            let request_id = format!(
-                "{:08x}-0000-4000-8000-{:012x}",
-                state.world.seed, state.requests
-            );
-            let script = script::due(
-                &mut state.plans,
-                state.limit.as_mut(),
-                &request,
-                Instant::now(),
-            );
+            let request_id =
+                format!("{:08x}-0000-4000-8000-{:012x}", state.world.seed, state.requests);
+            let script =
+                script::due(&mut state.plans, state.limit.as_mut(), &request, Instant::now());
             let reply = reply::compose(&mut state.world, &request, &script, &request_id);
             request.answered.clone_from(&reply.label);
             state.log.push(request);
@@ -183,15 +164,8 @@ impl Shared {
 }
 
 fn give_up(log: &[Received], deadline: Duration) -> ! {
-    let seen: Vec<String> = log
-        .iter()
-        .map(|request| format!("  {}", request.summary()))
-        .collect();
-    panic!(
-        "not within {deadline:?}; FakeSts saw {} requests:\n{}",
-        log.len(),
-        seen.join("\n")
-    )
+    let seen: Vec<String> = log.iter().map(|request| format!("  {}", request.summary())).collect();
+    panic!("not within {deadline:?}; FakeSts saw {} requests:\n{}", log.len(), seen.join("\n"))
 }
 
 struct Order {
@@ -258,10 +232,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
     let (number, script) = shared.update(|state| {
         state.connections += 1;
-        (
-            state.connections,
-            script::due_at_accept(&mut state.plans, Instant::now()),
-        )
+        (state.connections, script::due_at_accept(&mut state.plans, Instant::now()))
     });
     let _ = stream.set_nodelay(true);
     if let Some(script) = script {
@@ -297,9 +268,7 @@ async fn send(stream: &mut TcpStream, reply: &Reply) -> io::Result<()> {
     let Some((chunk, every)) = reply.pace else {
         return stream.write_all(&reply.bytes).await;
     };
-    let (head, body) = reply
-        .bytes
-        .split_at(reply.head_length.min(reply.bytes.len()));
+    let (head, body) = reply.bytes.split_at(reply.head_length.min(reply.bytes.len()));
     stream.write_all(head).await?;
     for part in body.chunks(chunk) {
         tokio::time::sleep(every).await;

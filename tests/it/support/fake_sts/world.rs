@@ -58,13 +58,8 @@ pub(super) struct RoleRules {
 
 /// A right answer's content, before anything is made wrong with it.
 pub(super) enum Verdict {
-    Issue {
-        session_name: String,
-        lifetime_seconds: u32,
-    },
-    Identity {
-        arn: String,
-    },
+    Issue { session_name: String, lifetime_seconds: u32 },
+    Identity { arn: String },
     Refuse(Fault),
 }
 
@@ -90,18 +85,14 @@ impl World {
 
     /// The ARN of the request's signer.
     pub(super) fn caller_arn(&self, request: &Received) -> String {
-        self.signer(request).map_or_else(
-            || self.base_arn.clone(),
-            |issued| issued.session_arn.clone(),
-        )
+        self.signer(request)
+            .map_or_else(|| self.base_arn.clone(), |issued| issued.session_arn.clone())
     }
 
     /// What AWS would answer, were nothing scripted.
     pub(super) fn judge(&self, request: &Received) -> Verdict {
         let refusal = match request.action.as_str() {
-            "AssumeRole" => self
-                .refuse_signature(request)
-                .or_else(|| self.refuse_role(request)),
+            "AssumeRole" => self.refuse_signature(request).or_else(|| self.refuse_role(request)),
             "AssumeRoleWithWebIdentity" => {
                 refuse_web_identity(request).or_else(|| self.refuse_role(request))
             }
@@ -114,9 +105,9 @@ impl World {
         };
         match refusal {
             Some(fault) => Verdict::Refuse(fault),
-            None if request.action == "GetCallerIdentity" => Verdict::Identity {
-                arn: self.caller_arn(request),
-            },
+            None if request.action == "GetCallerIdentity" => {
+                Verdict::Identity { arn: self.caller_arn(request) }
+            }
             None => Verdict::Issue {
                 session_name: request.session_name.clone().unwrap_or_default(),
                 lifetime_seconds: request.duration_seconds.unwrap_or(3600),
@@ -152,16 +143,13 @@ impl World {
             issued_at: self.now(),
             expires_at: self.now() + lifetime,
         };
-        self.issue_of_key
-            .insert(issued.access_key_id.clone(), index);
+        self.issue_of_key.insert(issued.access_key_id.clone(), index);
         self.issued.push(issued.clone());
         issued
     }
 
     fn signer(&self, request: &Received) -> Option<&Issued> {
-        self.issue_of_key
-            .get(request.access_key_id.as_deref()?)
-            .map(|&index| &self.issued[index])
+        self.issue_of_key.get(request.access_key_id.as_deref()?).map(|&index| &self.issued[index])
     }
 
     fn refuse_signature(&self, request: &Received) -> Option<Fault> {
@@ -183,10 +171,8 @@ impl World {
             Some(_) => None,
             None if self.base_keys.is_empty() => None,
             None => {
-                let known = request
-                    .access_key_id
-                    .as_ref()
-                    .is_some_and(|key| self.base_keys.contains(key));
+                let known =
+                    request.access_key_id.as_ref().is_some_and(|key| self.base_keys.contains(key));
                 (!known).then(invalid_token)
             }
         }
@@ -242,11 +228,7 @@ impl World {
                 "1 validation error detected: Value null at 'roleArn' failed to satisfy constraint: Member must not be null",
             );
         };
-        if request
-            .session_name
-            .as_deref()
-            .is_none_or(|name| name.len() < 2 || name.len() > 64)
-        {
+        if request.session_name.as_deref().is_none_or(|name| name.len() < 2 || name.len() > 64) {
             return invalid(
                 "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must have length less than or equal to 64",
             );
@@ -271,10 +253,7 @@ impl World {
                 self.minimum_duration_seconds
             ));
         }
-        if rules
-            .and_then(|rules| rules.max_session_seconds)
-            .is_some_and(|max| asked > max)
-        {
+        if rules.and_then(|rules| rules.max_session_seconds).is_some_and(|max| asked > max) {
             return invalid(
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             );
@@ -289,17 +268,9 @@ impl World {
 }
 
 fn refuse_web_identity(request: &Received) -> Option<Fault> {
-    request
-        .web_identity_token
-        .as_deref()
-        .is_none_or(str::is_empty)
-        .then(|| {
-            Fault::error(
-                400,
-                "InvalidIdentityToken",
-                "The ID Token provided is not a valid JWT.",
-            )
-        })
+    request.web_identity_token.as_deref().is_none_or(str::is_empty).then(|| {
+        Fault::error(400, "InvalidIdentityToken", "The ID Token provided is not a valid JWT.")
+    })
 }
 
 fn invalid_token() -> Fault {
@@ -314,10 +285,7 @@ fn invalid_token() -> Fault {
 fn session_arn(role_arn: &str, session_name: &str) -> String {
     let partition = role_arn.split(':').nth(1).unwrap_or("aws");
     let name = role_arn.rsplit('/').next().unwrap_or(role_arn);
-    format!(
-        "arn:{partition}:sts::{}:assumed-role/{name}/{session_name}",
-        account_of(role_arn)
-    )
+    format!("arn:{partition}:sts::{}:assumed-role/{name}/{session_name}", account_of(role_arn))
 }
 
 /// The account in an ARN.
@@ -327,11 +295,7 @@ pub(super) fn account_of(arn: &str) -> &str {
 
 /// A role's unique id, as in `AssumedRoleId`: the same for the same name.
 pub(super) fn role_id(arn: &str) -> String {
-    let name = arn
-        .split('/')
-        .rev()
-        .nth(usize::from(arn.contains(":assumed-role/")))
-        .unwrap_or(arn);
+    let name = arn.split('/').rev().nth(usize::from(arn.contains(":assumed-role/"))).unwrap_or(arn);
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -354,9 +318,7 @@ fn base32(mut number: u64, digits: usize) -> String {
 }
 
 fn base64_text(random: &mut fastrand::Rng, length: usize) -> String {
-    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
-        .take(length)
-        .collect();
+    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
     let mut text = STANDARD.encode(bytes);
     text.truncate(length);
     text
