@@ -27,11 +27,11 @@ step() { printf '\n== %s\n' "$*"; }
 step formatting
 cargo fmt --all --check
 step lints
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --workspace --all-targets -- -D warnings
 step documentation
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 step tests
-cargo test --locked
+cargo test --locked --workspace
 step "the demo"
 cargo run --locked --quiet --example demo -- --once
 step "everything at once, for twenty seconds"

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::Failed;
 use crate::client::Connection;
 use crate::pause;
-use crate::supervisor::Supervisor;
+use fake_sts::supervisor::Supervisor;
 
 /// The argument that makes the example the daemon.
 pub(crate) const ARGUMENT: &str = "daemon";

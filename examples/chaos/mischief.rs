@@ -8,7 +8,7 @@ use fastrand::Rng;
 use crate::World;
 use crate::daemon::metrics;
 use crate::pause;
-use crate::sts::{CatalogueRow, Fault, Script, catalogue, oddities};
+use fake_sts::{CatalogueRow, Fault, Script, catalogue, oddities};
 
 /// Breaks STS at random until the end; whole again while the world is held.
 pub(crate) fn faults(world: &Arc<World>) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::sts::{FakeSts, Issued};
+use fake_sts::{FakeSts, Issued};
 
 /// More violations of a kind are counted, not kept.
 const KEPT_OF_A_KIND: usize = 8;

@@ -6,6 +6,8 @@
 
 mod plot;
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 use std::fmt::Write;

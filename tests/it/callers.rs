@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::harness::{Connection, Daemon, Port, finish, pause, request, text, with};
 use crate::support::namespace::Namespace;
-use crate::support::sts::FakeSts;
+use fake_sts::FakeSts;
 
 const STRANGER: u32 = 64_001;
 const SINK: u32 = 64_002;

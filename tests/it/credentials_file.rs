@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::{credentials_found_by, say, variables};
 use crate::support::harness::{Daemon, Setup, arn, finish, text, wait_for, with};
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 const METRIC: &str = "roletap_credentials_file_writes_total";
 const ONE_ERROR: &str = "the credentials file is not as it should be";

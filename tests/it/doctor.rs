@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::support::harness::{
     BASE_KEY, BASE_SECRET, Daemon, Finished, Port, Setup, arn, finish, text, wait_for, with,
 };
-use crate::support::s3::{Asked, FakeS3, Reply};
-use crate::support::sts::{FakeSts, Fault, Script};
+use fake_sts::s3::{Asked, FakeS3, Reply};
+use fake_sts::{FakeSts, Fault, Script};
 
 const EXTERNAL_ID: &str = "external-id-that-no-bundle-may-hold-7f3a";
 

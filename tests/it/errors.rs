@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::support::harness::{Answer, Connection, Daemon, Port, Setup, arn, request, text, with};
 use crate::support::silence::FullBacklog;
-use crate::support::sts::{CatalogueRow, FakeSts, Fault, catalogue};
 use crate::support::tls::{Authority, Flaw, TlsFront};
+use fake_sts::{CatalogueRow, FakeSts, Fault, catalogue};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
 

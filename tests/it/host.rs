@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use crate::support::harness::{
     BASE_KEY, BASE_SECRET, Connection, Daemon, Port, finish, unshared, wait_for, with,
 };
-use crate::support::sts::FakeSts;
+use fake_sts::FakeSts;
 
 /// Starts it after `ulimit` with these arguments.
 fn launch_limited(daemon: &mut Daemon, limits: &str) {

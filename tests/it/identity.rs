@@ -6,7 +6,7 @@ use roletap::config::{Config, FixedHost, Source, Sts};
 use roletap::issuer::sts::identity::{IdentityError, caller_identity};
 use roletap::role::CallerIdentity;
 
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 const KEY: &str = "AKIAIDENTITYTEST0001";
 const USER: &str = "arn:aws:iam::444455556666:user/team/sinks";

@@ -11,7 +11,7 @@ use crate::support::harness::{
     Answer, Connection, Daemon, Port, Setup, arn, finish, request, text, unshared, with,
 };
 use crate::support::namespace::Namespace;
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 const TOKEN: &str = "/latest/api/token";
 const LIST: &str = "/latest/meta-data/iam/security-credentials/";
@@ -117,7 +117,7 @@ fn a_session_token_opens_the_role_and_its_credentials() {
     assert_eq!(vended, Some(3.0), "two by the token, one by the front");
 }
 
-fn issued_of(sts: &FakeSts, role: &str) -> crate::support::sts::Issued {
+fn issued_of(sts: &FakeSts, role: &str) -> fake_sts::Issued {
     let found = sts.issued().into_iter().find(|issued| issued.role_arn == arn(role));
     found.expect("an issue")
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::support::harness::{Daemon, Setup, arn, metric_in, request, text, with};
-use crate::support::patience::wait_for;
-use crate::support::sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
+use fake_sts::patience::wait_for;
+use fake_sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
 
 const OUTCOMES: [&str; 7] =
     ["issued", "clock", "denied", "misconfigured", "network", "source", "throttled"];

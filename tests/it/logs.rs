@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::support::harness::{BASE_SECRET, Daemon, arn, finish, unshared, wait_for, with};
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 type Entry = BTreeMap<String, String>;
 

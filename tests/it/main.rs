@@ -12,8 +12,6 @@ mod config;
 mod credentials_file;
 mod doctor;
 mod errors;
-mod fake_sts;
-mod fleet;
 mod host;
 mod identity;
 mod imds;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::support::harness::{Daemon, PATIENCE, Setup, text, with};
 use crate::support::silence::FullBacklog;
-use crate::support::sts::{FakeSts, Fault};
 use crate::support::tls::{Authority, Flaw, TlsFront};
+use fake_sts::{FakeSts, Fault};
 
 /// Words of libraries, which say nothing to an operator.
 const NOISE: [&str; 16] = [

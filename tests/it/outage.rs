@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::harness::{Daemon, arn, pause, with};
-use crate::support::sts::{Expiry, FakeSts, Fault, Field, Script};
 use crate::support::witness::{Seen, Witness};
+use fake_sts::{Expiry, FakeSts, Fault, Field, Script};
 
 use nix::sys::signal::Signal;
 

@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::harness::{Finished, arn, finish, with};
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 const USER: &str = "arn:aws:iam::777788889999:user/sinks";
 const SESSION: &str = "arn:aws:sts::777788889999:assumed-role/sinks/i-0abc";

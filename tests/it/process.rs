@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::harness::{
     Daemon, Finished, Setup, arn, finish, metric_in, request, text, with,
 };
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 /// Nobody's uid, for what root may not be asked.
 const NOBODY: u32 = 65_534;

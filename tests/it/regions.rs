@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::harness::{Daemon, PATIENCE, Setup, arn, with};
-use crate::support::sts::{FakeSts, Fault, Received};
 use crate::support::witness::Witness;
+use fake_sts::{FakeSts, Fault, Received};
 
 const HOME: &str = "eu-central-1";
 const AWAY: &str = "eu-west-1";

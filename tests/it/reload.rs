@@ -7,8 +7,8 @@ use nix::sys::signal::Signal;
 
 use crate::support::hanging::Hanging;
 use crate::support::harness::{Daemon, arn, with};
-use crate::support::sts::{FakeSts, Fault};
 use crate::support::witness::Witness;
+use fake_sts::{FakeSts, Fault};
 
 fn vended_by(daemon: &Daemon, role: &str, token: &str) -> u16 {
     daemon.get_with(role, token).status

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::harness::{Connection, Setup, Supervised, arn, request, text, with};
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 /// Asks for a role on new connections until it is stopped, and counts.
 struct Consumer {

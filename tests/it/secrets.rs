@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nix::sys::signal::Signal;
 
 use crate::support::harness::{BASE_SECRET, Daemon, arn, request, with};
-use crate::support::sts::{FakeSts, Fault, Field, catalogue};
+use fake_sts::{FakeSts, Fault, Field, catalogue};
 
 const EXTERNAL_ID: &str = "external-id-only-for-us-7f3a";
 const OTHER_EXTERNAL_ID: &str = "another-external-id-9c21";

@@ -16,8 +16,8 @@ use crate::support::harness::{
     BASE_KEY, BASE_SECRET, Daemon, PATIENCE, Setup, arn, text, wait_for, with,
 };
 use crate::support::signature::assert_signed;
-use crate::support::sts::{FakeSts, Fault, Received};
 use crate::support::tls::{Authority, Flaw, TlsFront};
+use fake_sts::{FakeSts, Fault, Received};
 
 const KEY: &str = "AKIASOURCEKEY2222222";
 const SECRET: &str = "sSource5ecretOf+the/wire0tier1234567890a";

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::harness::{BASE_KEY, BASE_SECRET, Port, Supervised, finish, with};
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 fn launched(sts: &FakeSts) -> Supervised {
     let mut supervised = with(sts).role("orders").supervised();

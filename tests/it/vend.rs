@@ -7,7 +7,7 @@ use crate::support::client::{credentials_found_by, say};
 use crate::support::harness::{
     Answer, Connection, Daemon, Port, Setup, arn, metric_in, pause, request, text, wait_for, with,
 };
-use crate::support::sts::{FakeSts, Fault};
+use fake_sts::{FakeSts, Fault};
 
 const PATH: &str = "/v1/credentials/orders";
 
@@ -93,7 +93,7 @@ fn the_answer_has_exactly_these_headers() {
 
 #[test]
 fn a_fraction_of_a_second_is_rounded_down() {
-    use crate::support::sts::Expiry;
+    use fake_sts::Expiry;
     let sts = FakeSts::start();
     sts.role(&arn("orders")).always(Fault::Expires(Expiry::Fraction(9)));
     let daemon = one_role(&sts).start();

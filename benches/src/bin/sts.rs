@@ -2,14 +2,11 @@
 //!
 //! `sts LATENCY_MS` prints its URL, and ends when its standard input does.
 
-#[path = "../../../tests/it/support/sts.rs"]
-mod fake;
-
 use std::error::Error;
 use std::io::Read;
 use std::time::Duration;
 
-use fake::{FakeSts, Script};
+use fake_sts::{FakeSts, Script};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let latency = std::env::args().nth(1).ok_or("sts LATENCY_MS")?.parse()?;

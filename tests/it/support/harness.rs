@@ -20,10 +20,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use super::patience::POLL;
-pub use super::patience::{PATIENCE, pause, wait_for};
-use super::sts::FakeSts;
-use super::supervisor::Supervisor;
+use fake_sts::FakeSts;
+use fake_sts::patience::POLL;
+pub use fake_sts::patience::{PATIENCE, pause, wait_for};
+use fake_sts::supervisor::Supervisor;
 
 /// What signs requests to STS.
 pub const BASE_KEY: &str = "AKIAROLETAPBASEKEY22";

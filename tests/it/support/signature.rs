@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 
-use super::sts::Received;
+use fake_sts::Received;
 
 /// Panics unless this key, with this secret and token, signed it.
 pub fn assert_signed(request: &Received, id: &str, secret: &str, token: Option<&str>) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::harness::{Connection, Daemon, pause, request, text};
-use super::sts::FakeSts;
+use fake_sts::FakeSts;
 
 /// One answer, and when it was asked for.
 #[derive(Debug, Clone)]

@@ -1,11 +1,8 @@
 //! A fleet of 400 hosts with 50 roles, against as much of the quota of STS as it is of one of 10,000 hosts.
 //!
-//! `examples/fleet_sim` runs the full size. The daemon's own code decides here; see `simulation.rs` for what is imitated.
+//! The example itself runs the full size. The daemon's own code decides here; see `simulation.rs` for what is imitated.
 
-#[path = "../../examples/fleet_sim/simulation.rs"]
-mod simulation;
-
-use simulation::{Control, Fleet, HEAD, Measured, Scenario, simulate};
+use crate::simulation::{Control, Fleet, HEAD, Measured, Scenario, simulate};
 
 fn fleet(scenario: Scenario) -> Fleet {
     let seed = std::env::var("ROLETAP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);

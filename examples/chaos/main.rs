@@ -9,33 +9,16 @@
     reason = "a load that is measured, beside a daemon that has the real clock"
 )]
 
-#[path = "chaos/client.rs"]
 mod client;
-#[path = "chaos/conductor.rs"]
 mod conductor;
-#[path = "chaos/config.rs"]
 mod config;
-#[path = "chaos/daemon.rs"]
 mod daemon;
-#[path = "chaos/judge.rs"]
 mod judge;
-#[path = "chaos/load.rs"]
 mod load;
-#[path = "chaos/mischief.rs"]
 mod mischief;
-#[path = "chaos/oracle.rs"]
 mod oracle;
-#[path = "../tests/it/support/patience.rs"]
-mod patience;
-#[path = "chaos/report.rs"]
 mod report;
-#[path = "chaos/sdk.rs"]
 mod sdk;
-#[path = "../tests/it/support/sts.rs"]
-mod sts;
-#[path = "../tests/it/support/supervisor.rs"]
-mod supervisor;
-#[path = "chaos/watch.rs"]
 mod watch;
 
 use std::net::{SocketAddr, TcpListener};
@@ -50,8 +33,8 @@ use clap::Parser;
 use conductor::Conductor;
 use config::{RoleText, Text};
 use daemon::Daemon;
+use fake_sts::FakeSts;
 use oracle::{Oracle, Role, lock};
-use sts::FakeSts;
 
 pub(crate) type Failed = Box<dyn std::error::Error>;
 

@@ -1,6 +1,10 @@
 //! FakeSts, as the real SDK sees it: each family of faults shows the face that the classifier was written against.
 
-#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks at the faults that it is about")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test waits for a real service, and looks at the faults that it is about"
+)]
 
 use std::error::Error;
 use std::net::TcpStream;
@@ -16,9 +20,7 @@ use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
 use aws_sdk_sts::types::Tag;
 use aws_sdk_sts::{Client, Config};
 
-use crate::support::sts::{
-    ErrorForm, Expiry, FakeSts, Fault, Field, Received, Script, catalogue, oddities,
-};
+use fake_sts::{ErrorForm, Expiry, FakeSts, Fault, Field, Received, Script, catalogue, oddities};
 
 const ROLE: &str = "arn:aws:iam::111122223333:role/team/orders-sink";
 const BASE_KEY: &str = "AKIAROLETAPBASEKEY22";

@@ -4,26 +4,30 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One request.
+/// One request that the double has read.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) head: String,
+pub struct Asked {
+    /// The HTTP method, such as `PUT`.
+    pub method: String,
+    /// The path with its query string.
+    pub target: String,
+    /// The request line and the header lines, verbatim.
+    pub head: String,
 }
 
 /// Status, more header lines, body.
-pub(crate) type Reply = (u16, String, String);
+pub type Reply = (u16, String, String);
 
 /// Runs until the test ends.
 #[derive(Debug)]
-pub(crate) struct FakeS3 {
+pub struct FakeS3 {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl FakeS3 {
-    pub(crate) fn start(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
+    /// Starts on a free loopback port; `answer` decides every reply.
+    pub fn start(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -36,11 +40,13 @@ impl FakeS3 {
         Self { address, asked }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// The `http://` URL of the endpoint.
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    /// Every request so far, in order of arrival.
+    pub fn asked(&self) -> Vec<Asked> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.clone()
     }

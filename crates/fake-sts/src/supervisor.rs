@@ -1,11 +1,5 @@
 //! What systemd is to a daemon, without systemd: a socket that takes notifications, a store of descriptors, sockets that
 //! stay open over restarts, and the hand-over of all that to the next process.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::expect_used,
-    reason = "a toolbox: each user uses its part, and fails by panicking"
-)]
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -22,7 +16,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use super::patience::wait_for;
+use crate::patience::wait_for;
 
 /// `FileDescriptorStoreMax=`
 const STORE_MAX: usize = 4;

@@ -1,11 +1,11 @@
 //! Waiting for what will happen, and not for a guessed while.
-#![allow(dead_code, unreachable_pub, reason = "a toolbox: each user uses its part")]
 
 use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; whatever waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
-pub(super) const POLL: Duration = Duration::from_millis(10);
+/// Between two looks.
+pub const POLL: Duration = Duration::from_millis(10);
 
 /// Rests between two looks.
 pub fn pause(pause: Duration) {

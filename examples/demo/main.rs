@@ -5,10 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a demonstration looks at a real clock")]
 
-#[path = "demo/client.rs"]
 mod client;
-#[path = "../tests/it/support/sts.rs"]
-mod sts;
 
 use std::error::Error;
 use std::io::Write;
@@ -18,11 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use fake_sts::{FakeSts, Fault};
 use roletap::cli::fetch::{fetch, pause};
 use roletap::cli::{Arguments, execute};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use sts::{FakeSts, Fault};
 
 const DAEMON: &str = "daemon";
 const BASE_KEY: &str = "AKIAROLETAPDEMO00000";

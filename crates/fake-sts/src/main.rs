@@ -1,6 +1,6 @@
 //! The fake STS of the tests as a process of its own, for hosts that are set up by hand or by a script.
 //!
-//! `cargo run --example fake_sts -- 127.0.0.1:7070 [ROLE-ARN…]` issues sessions to everybody, but denies those roles, and
+//! `cargo run --package fake-sts -- 127.0.0.1:7070 [ROLE-ARN…]` issues sessions to everybody, but denies those roles, and
 //! prints a line for every request: when it came, what was asked for which role, what was answered. Nothing secret is in
 //! it. It ends with a signal.
 
@@ -10,17 +10,14 @@
     reason = "a program for scripts, which read what it prints"
 )]
 
-#[path = "../tests/it/support/sts.rs"]
-mod sts;
-
 use std::error::Error;
 use std::time::{Duration, UNIX_EPOCH};
 
-use sts::FakeSts;
+use fake_sts::FakeSts;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().ok_or("fake_sts ADDRESS:PORT [ROLE-ARN…]")?;
+    let address = arguments.next().ok_or("fake-sts ADDRESS:PORT [ROLE-ARN…]")?;
     let sts = FakeSts::start_at(address.parse()?);
     for arn in arguments {
         sts.role(&arn).deny();

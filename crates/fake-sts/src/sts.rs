@@ -8,28 +8,16 @@
 //! everybody's. A region is that of the request's signature: one fake stands for all of them.
 //! Broken answers are broken *good* answers: a caller who is refused gets the refusal.
 //!
-//! It verifies no signature, evaluates no policy, and stands alone: examples include it with `#[path]`.
+//! It verifies no signature and evaluates no policy.
 //!
 //! Never with paused time: a paused runtime that only waits for a socket jumps to its next timeout.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each includer uses its part")]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "a fault concerns one step of an answer; the other steps leave it alone"
-)]
 
-#[path = "fake_sts/catalogue.rs"]
 mod catalogue;
-#[path = "fake_sts/fault.rs"]
 mod fault;
-#[path = "fake_sts/reply.rs"]
 mod reply;
-#[path = "fake_sts/request.rs"]
 mod request;
-#[path = "fake_sts/script.rs"]
 mod script;
-#[path = "fake_sts/server.rs"]
 mod server;
-#[path = "fake_sts/world.rs"]
 mod world;
 
 use std::fmt;
