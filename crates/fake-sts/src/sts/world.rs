@@ -57,7 +57,7 @@ pub(super) struct RoleRules {
 }
 
 /// A right answer's content, before anything is made wrong with it.
-pub(super) enum Verdict {
+pub(super) enum Judgement {
     Issue { session_name: String, lifetime_seconds: u32 },
     Identity { arn: String },
     Refuse(Fault),
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// What AWS would answer, were nothing scripted.
-    pub(super) fn judge(&self, request: &Received) -> Verdict {
+    pub(super) fn judge(&self, request: &Received) -> Judgement {
         let refusal = match request.action.as_str() {
             "AssumeRole" => self.refuse_signature(request).or_else(|| self.refuse_role(request)),
             "AssumeRoleWithWebIdentity" => {
@@ -104,11 +104,11 @@ impl World {
             )),
         };
         match refusal {
-            Some(fault) => Verdict::Refuse(fault),
+            Some(fault) => Judgement::Refuse(fault),
             None if request.action == "GetCallerIdentity" => {
-                Verdict::Identity { arn: self.caller_arn(request) }
+                Judgement::Identity { arn: self.caller_arn(request) }
             }
-            None => Verdict::Issue {
+            None => Judgement::Issue {
                 session_name: request.session_name.clone().unwrap_or_default(),
                 lifetime_seconds: request.duration_seconds.unwrap_or(3600),
             },
