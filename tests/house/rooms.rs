@@ -34,14 +34,30 @@ fn room(workspace: &Workspace, path: &[String]) -> Option<String> {
     if top == "main" || !workspace.modules.contains_key(&format!("{krate}::{top}")) {
         return None;
     }
-    let listed = STOREYS.iter().find(|(name, _)| name == krate).map_or(&[][..], |(_, rooms)| rooms);
-    let narrowest = listed
-        .iter()
+    let narrowest = storeys(krate)
+        .into_iter()
         .map(|(room, _)| split(room))
         .filter(|room| path[1..].starts_with(room))
         .max_by_key(Vec::len);
     let room = narrowest.map_or_else(|| top.clone(), |room| room.join("::"));
     Some(format!("{krate}::{room}"))
+}
+
+/// The rows of a crate, from the roof to the cellar.
+pub(crate) fn storeys(krate: &str) -> Vec<(&'static str, BTreeSet<&'static str>)> {
+    let text = STOREYS.iter().find(|(name, _)| *name == krate).map_or("", |(_, text)| *text);
+    let mut rows: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        if !line.starts_with(' ') {
+            let room = words.next().and_then(|word| word.strip_suffix(':'));
+            rows.push((room.unwrap_or_else(|| panic!("no room: {line}")), BTreeSet::new()));
+        }
+        if let Some((_, row)) = rows.last_mut() {
+            row.extend(words);
+        }
+    }
+    rows
 }
 
 /// The same between the modules at the crates' roots.

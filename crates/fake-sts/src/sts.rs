@@ -72,17 +72,17 @@ impl FakeSts {
         sts
     }
 
-    /// Where it listens, stopped or not.
+    /// The address of the endpoint, running or stopped.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// For `endpoint_url` beside `fallback_regions`.
+    /// The value for `endpoint_url` next to `fallback_regions`.
     pub fn regional_endpoint_url(&self) -> String {
         format!("http://{}/{{region}}", self.address)
     }
 
-    /// For `endpoint_url`.
+    /// The value for `endpoint_url`.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -146,7 +146,7 @@ impl FakeSts {
         });
     }
 
-    /// Who base keys belong to, in `GetCallerIdentity` and in refusals.
+    /// Names the owner of the base keys, for `GetCallerIdentity` and for refusals.
     pub fn with_base_arn(self, arn: &str) -> Self {
         self.shared.update(|state| arn.clone_into(&mut state.world.base_arn));
         self
@@ -363,7 +363,7 @@ impl<'a> Deref for RoleScripts<'a> {
     }
 }
 
-/// What is scripted for a role, an operation, or everybody.
+/// The scripts of a role, a region, an operation, or of every request.
 #[derive(Debug)]
 pub struct Scripts<'a> {
     sts: &'a FakeSts,

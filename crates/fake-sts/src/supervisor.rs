@@ -18,7 +18,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 use crate::patience::wait_for;
 
-/// `FileDescriptorStoreMax=`
+/// The `FileDescriptorStoreMax=` of the unit.
 const STORE_MAX: usize = 4;
 
 /// Everything between two processes.
@@ -40,7 +40,6 @@ struct Notified {
     store: Vec<(String, OwnedFd)>,
     /// How often something was stored.
     stored: usize,
-    /// What found no room.
     refused: usize,
     /// Keeps nothing, as where `FileDescriptorStoreMax=` is not set.
     keeps_nothing: bool,

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use super::fault::{ErrorForm, Expiry, Fault, Field, Script};
 
-/// One failure.
+/// One failure, and the class that it must earn.
 #[derive(Clone, Debug)]
 pub struct CatalogueRow {
     /// The code, and what tells it from others with the same code.
     pub name: String,
     /// The operation at which AWS answers like this. A client that makes another meets the same class.
     pub action: &'static str,
-    /// What to script.
+    /// The script that produces it.
     pub script: Script,
     /// `network`, `throttled`, `source`, `denied`, `misconfigured`, `clock`; in [`oddities`] `issued`.
     pub class: &'static str,

@@ -9,7 +9,7 @@ use super::request::Received;
 use super::world::{Issued, Judgement, World, account_of, role_id};
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// What a session without tags and policies weighs at AWS.
+/// The usual length of a session token of AWS, in bytes.
 const USUAL_TOKEN_BYTES: usize = 900;
 
 /// Bytes to send, and how it ends.
@@ -24,7 +24,7 @@ pub(super) struct RawReply {
     pub(super) label: String,
 }
 
-/// What happens to the connection afterwards.
+/// The end of the connection after the answer.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Ending {
     /// As the client wishes.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::fault::{Fault, Script};
 use super::request::Received;
 
-/// Whom a plan is for.
+/// The requests that a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Scope {
     Role(String),
@@ -30,7 +30,7 @@ impl ScriptPlan {
     }
 }
 
-/// What happens at accept, when only everybody's plan can apply.
+/// The script at accept, when only the plan for every request can apply.
 pub(super) fn due_at_accept(
     plans: &mut HashMap<Scope, ScriptPlan>,
     now: Instant,
@@ -46,7 +46,7 @@ pub(super) fn due_at_accept(
     }
 }
 
-/// What happens to this request.
+/// The script for this request.
 pub(super) fn due(
     plans: &mut HashMap<Scope, ScriptPlan>,
     limit: Option<&mut TokenBucket>,

@@ -64,7 +64,7 @@ pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// What handle and thread share. Never locked across an await.
+/// State that handle and thread share. Never locked across an await.
 pub(super) struct SharedState {
     state: Mutex<ServerState>,
     changed: Condvar,
