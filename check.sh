@@ -147,9 +147,17 @@ subjects() { # Commits since this rule: a subject is at most 72 characters.
   [ -z "$long" ] || { echo "longer than 72 characters:"; echo "$long"; return 1; }
 }
 
+named_tests() { # A page that says which test shows a promise names one that there is.
+  local name wrong=0
+  for name in $(grep -ohE '`[a-z0-9]+(_[a-z0-9]+){4,}`' docs/threat-model.md docs/outage-contract.md | tr -d '\`'); do
+    git grep -qwE "fn $name" -- '*.rs' || { echo "there is no test $name"; wrong=1; }
+  done
+  return "$wrong"
+}
+
 shell_scripts() {
   local scripts
-  mapfile -t scripts < <(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh\b')
+  mapfile -t scripts < <(git ls-files | xargs grep -lE '^#!.*[ /](bash|sh)\b')
   lint_programs shellcheck
   "$target/lint/bin/shellcheck" --severity=warning "${scripts[@]}"
   "$target/lint/bin/shellcheck" --severity=warning --shell=sh packaging/rpm/*
@@ -202,6 +210,7 @@ fuzz() { # SECONDS for each target
 
 step "commit subjects" subjects
 step formatting cargo fmt --all --check
+step "tests that pages name" named_tests
 step "shell scripts" shell_scripts
 step spelling spelling
 step lints cargo clippy --locked --workspace --all-targets -- -D warnings
