@@ -19,7 +19,6 @@ use crate::caller::kernel::Kernel;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
 use crate::fleet::Fleet;
-use crate::issuer::sts::StsIssuer;
 use crate::keep::Kept;
 use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
@@ -33,6 +32,7 @@ use crate::signals::Event;
 use crate::slots::Slots;
 use crate::source::{LOAD_TIMEOUT, Sources};
 use crate::store::Store;
+use crate::sts::StsIssuer;
 use crate::systemd;
 use crate::tokens::Tokens;
 

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use crate::budget::Limits;
     use crate::budget::queue::Queue;
-    use crate::issuer::{Class, IssueError};
+    use crate::failure::{Class, IssueError};
     use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;

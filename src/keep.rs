@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 
 use self::bytes::{Packed, Reader};
 use crate::credentials::Credentials;
-use crate::issuer::explain::Advice;
-use crate::issuer::{Class, IssueError};
+use crate::failure::explain::Advice;
+use crate::failure::{Class, IssueError};
 use crate::lifecycle::{ByClass, Failures, RoleState};
 use crate::role::{RequestIdentity, Role, RoleName};
 use crate::slots::Table;

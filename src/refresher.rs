@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
 use crate::credentials::{Credentials, rfc3339};
-use crate::issuer::explain::{self, Failure};
-use crate::issuer::obstacle::Obstacle;
-use crate::issuer::{Class, IssueError, Issuer};
+use crate::failure::explain::{self, Failure};
+use crate::failure::transport::Obstacle;
+use crate::failure::{Class, IssueError};
+use crate::issuer::Issuer;
 use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
 use crate::role::Role;

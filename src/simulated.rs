@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::config::{Config, FixedHost, Source};
 use crate::credentials::{Credentials, Grant, Secret};
-use crate::issuer::{Class, IssueError, Issuer};
+use crate::failure::{Class, IssueError};
+use crate::issuer::Issuer;
 use crate::role::{Callers, Role, UnitName, User};
 
 mod truth;

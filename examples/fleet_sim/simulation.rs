@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roletap::budget::{Answer, Budget, Limits, Need, Turn};
 use roletap::config::{Config, FixedHost, Forecast, STS_QUOTA_PER_SECOND, Source};
 use roletap::credentials::{Credentials, Grant, Secret};
-use roletap::issuer::{Class, IssueError};
+use roletap::failure::{Class, IssueError};
 use roletap::lifecycle::{Jitter, RoleState};
 use roletap::role::Role;
 

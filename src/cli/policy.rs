@@ -8,13 +8,13 @@ use clap::{Args, ValueEnum};
 
 use super::{ExitStatus, Failure, load, print, role, surroundings, tell};
 use crate::config::Config;
-use crate::issuer::sts::ForSources;
-use crate::issuer::sts::identity::caller_identity;
 use crate::policy::{
     Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
 };
 use crate::role::{Base, Principal, Refused, Role};
 use crate::source::load_once;
+use crate::sts::ForSources;
+use crate::sts::identity::caller_identity;
 
 /// What `policy` is told.
 #[derive(Debug, Args)]

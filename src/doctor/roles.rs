@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Finding, advice};
-use crate::issuer::IssueError;
-use crate::issuer::explain::Advice;
+use crate::failure::IssueError;
+use crate::failure::explain::Advice;
 use crate::role::{Base, CallerIdentity, Role};
 
 /// One role, tried once.

@@ -1,7 +1,7 @@
 //! What S3 made of the vended credentials. Pure.
 
 use super::{Finding, advice};
-use crate::issuer::explain::denial::{Denial, Reason};
+use crate::failure::explain::denial::{Denial, Reason};
 use crate::role::Role;
 
 /// `s3://bucket/prefix`
@@ -146,7 +146,7 @@ fn denied(
     action: &str,
     place: &Place,
     message: &str,
-) -> Box<crate::issuer::explain::Advice> {
+) -> Box<crate::failure::explain::Advice> {
     let denial = Denial::parse(message);
     let action = denial.map_or(action, |denial| denial.action);
     let resource = denial.and_then(|denial| denial.resource);

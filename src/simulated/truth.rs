@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::{Wall, error};
 use crate::clock::Skew;
 use crate::credentials::Credentials;
-use crate::issuer::{Class, IssueError, Issuer};
+use crate::failure::{Class, IssueError};
+use crate::issuer::Issuer;
 use crate::role::Role;
 
 const DAY: u64 = 86_400;

@@ -3,8 +3,8 @@
 use aws_credential_types::Credentials;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use roletap::config::{Config, FixedHost, Source, Sts};
-use roletap::issuer::sts::identity::{IdentityError, caller_identity};
 use roletap::role::CallerIdentity;
+use roletap::sts::identity::{IdentityError, caller_identity};
 
 use crate::support::sts::{FakeSts, Fault};
 

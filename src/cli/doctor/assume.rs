@@ -11,13 +11,14 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::doctor::roles::{Attempt, Granted, Variant};
 use crate::doctor::{Finding, Report, roles};
-use crate::issuer::explain::{self, Failure as IssueFailure};
-use crate::issuer::sts::identity::caller_identity;
-use crate::issuer::sts::{Signer, StsIssuer};
-use crate::issuer::{Class, Issuer};
+use crate::failure::Class;
+use crate::failure::explain::{self, Failure as IssueFailure};
+use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::role::{Role, RoleName, SessionDuration, Source};
 use crate::source::Sources;
+use crate::sts::identity::caller_identity;
+use crate::sts::{Signer, StsIssuer};
 
 /// What it takes to ask STS.
 pub(super) struct Asking<'c> {

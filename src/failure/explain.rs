@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Class;
-use super::obstacle::Obstacle;
+use super::transport::Obstacle;
 use crate::role::Role;
 use denial::{Denial, Reason};
 use table::{Certainty, When};

@@ -7,9 +7,9 @@ use aws_sdk_sts::config::{Builder, Region};
 
 use super::{draw, now};
 use crate::config::Sts;
-use crate::issuer::regions::{HOME, News, Regions, Sign};
-use crate::issuer::{Class, IssueError};
+use crate::failure::{Class, IssueError};
 use crate::metrics::Metrics;
+use crate::sts::regions::{HOME, News, Regions, Sign};
 
 /// Home, then the fallbacks.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ mod misconfigured;
 mod network;
 
 use super::denial::PolicyKind;
-use crate::issuer::Class;
+use crate::failure::Class;
 
 /// One meaning of some failures.
 #[derive(Debug)]

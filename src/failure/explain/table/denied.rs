@@ -6,7 +6,7 @@ use super::{
     AWS_DOES_NOT_SAY, KEEPER, NETWORK_TEAM, OPERATOR, OUR_ADMINISTRATORS, OUR_ORGANISATION, OWNER,
     Row, THEIR_ORGANISATION, row,
 };
-use crate::issuer::explain::denial::PolicyKind::{
+use crate::failure::explain::denial::PolicyKind::{
     Boundary, Endpoint, Identity, Resource, ResourceControl, ServiceControl, Session,
 };
 

@@ -11,9 +11,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{REQUEST_ID, SKEW_LIMIT, element, first_line, plain};
 use crate::clock::Skew;
-use crate::issuer::Class;
-use crate::issuer::explain::{self, Failure};
-use crate::issuer::obstacle::Obstacle;
+use crate::failure::Class;
+use crate::failure::explain::{self, Failure};
+use crate::failure::transport::Obstacle;
 use crate::source::chain_of;
 
 /// What a failed call tells, whichever operation it was.

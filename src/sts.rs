@@ -5,11 +5,13 @@
 //! come from what the protocol carries (the kind of failure, the code, the status), never from the text of a message;
 //! text serves to explain.
 
+mod body_limit;
 mod classify;
-mod date;
+mod clock_skew;
 mod endpoints;
 mod for_sources;
 pub mod identity;
+pub mod regions;
 mod signer;
 mod web_identity;
 
@@ -25,20 +27,21 @@ use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::bounded::Bounded;
-use super::explain::{self, Failure};
-use super::{Class, IssueError, Issuer};
 use crate::clock::{ServerTime, Skew};
 use crate::config::Sts;
 use crate::credentials::{Credentials, Grant, Secret, Unusable};
+use crate::failure::explain::{self, Failure};
+use crate::failure::{Class, IssueError};
+use crate::issuer::Issuer;
 use crate::lifecycle::Jitter;
 use crate::metrics::Metrics;
 use crate::role::{Base, Role, RoleName, Source, TokenIdentity};
 use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
 
+use body_limit::Bounded;
 use classify::Told;
-use date::DateWitness;
+use clock_skew::DateWitness;
 use endpoints::{Endpoint, Endpoints};
 pub use for_sources::ForSources;
 use signer::Issued;
