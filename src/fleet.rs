@@ -16,7 +16,7 @@ use crate::lifecycle::RoleState;
 use crate::metrics::Ledger;
 use crate::refresher::{Surroundings, refresh};
 use crate::reload::{self, Plan};
-use crate::role::{OnDenied, Role, RoleName};
+use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
 use crate::tokens::Tokens;
 
@@ -213,6 +213,19 @@ impl<I: Issuer> Fleet<I> {
         });
         self.names.insert(task.id(), name.clone());
         self.running.insert(name, task);
+    }
+}
+
+/// Has the roles that failed for want of a source try again at once, when that source gives credentials again.
+pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
+    move |source| {
+        for slot in slots.load().slots.values() {
+            let signs =
+                matches!(&slot.role.request.base, Base::Source(base) if base.name == *source);
+            if signs && slot.fails_for_want_of_a_source() {
+                slot.hurry();
+            }
+        }
     }
 }
 

@@ -461,15 +461,7 @@ fn seconds(micros: Micros) -> f64 {
 }
 
 fn error(class: Class) -> IssueError {
-    IssueError {
-        class,
-        code: None,
-        status: None,
-        request_id: None,
-        what: String::new(),
-        advice: Box::default(),
-        retry_after: None,
-    }
+    IssueError::new(class, "")
 }
 
 impl Measured {

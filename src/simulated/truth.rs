@@ -91,7 +91,7 @@ impl Issuer for Sts {
                 let end = truth.clock.now() + role.duration.as_duration();
                 let grant = super::grant(serial, Some(end));
                 let issued = Credentials::new(&grant, role, truth.server_time.now()).map_err(
-                    |unusable| IssueError { what: unusable.to_string(), ..error(Class::Clock) },
+                    |unusable| IssueError { message: unusable.to_string(), ..error(Class::Clock) },
                 )?;
                 truth
                     .delivered

@@ -1,4 +1,4 @@
-//! From an error of the SDK to a class, a code and words.
+//! The classification of an error of the SDK.
 //!
 //! The class comes from what the protocol carries (the kind of failure, the code, the status), never from the text of a
 //! message; text serves to explain.
@@ -9,150 +9,123 @@ use std::time::Duration;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::{REQUEST_ID, SKEW_LIMIT, element, first_line, plain};
+use super::endpoints::Endpoint;
+use super::{REQUEST_ID, SKEW_LIMIT, Token};
 use crate::clock::Skew;
-use crate::failure::Class;
-use crate::failure::explain::{self, Failure};
-use crate::failure::transport::Obstacle;
-use crate::source::chain_of;
+use crate::failure::transport::TransportError;
+use crate::failure::{Class, IssueError, error_chain};
 
-/// What a failed call tells, whichever operation it was.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) class: Class,
-    pub(super) what: String,
-    pub(super) code: Option<String>,
-    message: Option<String>,
-    obstacle: Option<Obstacle>,
-    pub(super) status: Option<u16>,
-    pub(super) request_id: Option<String>,
-    retry_after: Option<Duration>,
+/// The longest message that is kept. Its first line is for people; more of it may quote the request.
+const MESSAGE_LIMIT: usize = 400;
+
+/// An operation of STS, with the part of its request that no message may repeat.
+pub(super) enum Operation<'a> {
+    AssumeRole { external_id: Option<&'a str> },
+    AssumeRoleWithWebIdentity(&'a Token),
+    GetCallerIdentity,
 }
 
-impl Told {
-    /// `endpoint` is what messages call whom we asked; what is `private` they do not repeat, should the answer do so.
-    pub(super) fn of<E>(
-        error: &SdkError<E, HttpResponse>,
-        endpoint: &str,
-        attempt_timeout: Duration,
-        skew: &Skew,
-        private: &[&str],
-    ) -> Self
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        let answer = error.raw_response();
-        let status = answer.map(|answer| answer.status().as_u16());
-        let header = |name| answer.and_then(|answer| answer.headers().get(name));
-        let body = answer
-            .and_then(|answer| answer.body().bytes())
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default();
-        // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
-        let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
-        let code =
-            metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
-        let message = metadata
-            .and_then(|meta| meta.message())
-            .or_else(|| element(&body, "Message"))
-            // Before it is cut: half a token is one no more, and not found.
-            .map(|text| first_line(&without(text, private)));
-        let obstacle = match error {
-            SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
-            SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
-            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Some(Obstacle::of(error)),
-            SdkError::ConstructionFailure(_) | SdkError::ServiceError(_) | _ => None,
-        };
-        let (class, what) = match error {
-            SdkError::ConstructionFailure(_) => (
-                Class::Misconfigured,
-                format!("the request could not be built: {}", chain_of(error)),
-            ),
-            SdkError::TimeoutError(_) => (
-                Class::Network,
-                format!("no answer from {endpoint} within {} s", attempt_timeout.as_secs_f64()),
-            ),
-            SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
-                (Class::Source, chain_of(error))
+impl Operation<'_> {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::AssumeRole { .. } => "AssumeRole",
+            Self::AssumeRoleWithWebIdentity(_) => "AssumeRoleWithWebIdentity",
+            Self::GetCallerIdentity => "GetCallerIdentity",
+        }
+    }
+
+    fn redact(&self, text: &str) -> String {
+        match self {
+            Self::AssumeRole { external_id: Some(id) } if !id.is_empty() => text.replace(id, "…"),
+            Self::AssumeRoleWithWebIdentity(token) => token.redact(text),
+            Self::AssumeRole { .. } | Self::GetCallerIdentity => text.to_owned(),
+        }
+    }
+}
+
+/// Takes the facts of a failed call.
+pub(super) fn classify<E>(
+    error: &SdkError<E, HttpResponse>,
+    endpoint: &Endpoint,
+    operation: &Operation<'_>,
+    attempt_timeout: Duration,
+    skew: &Skew,
+) -> IssueError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let answer = error.raw_response();
+    let status = answer.map(|answer| answer.status().as_u16());
+    let header = |name| answer.and_then(|answer| answer.headers().get(name));
+    let body = answer
+        .and_then(|answer| answer.body().bytes())
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
+    // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
+    let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
+    let code = metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
+    let aws_message = metadata
+        .and_then(|meta| meta.message())
+        .or_else(|| element(&body, "Message"))
+        // Redacted before it is cut: half a token is one no more, and not found.
+        .map(|text| plain(operation.redact(text).lines().next().unwrap_or_default()));
+    let name = &endpoint.name;
+    let mut cause = None;
+    let (class, mut message) = match error {
+        SdkError::ConstructionFailure(_) => (
+            Class::Misconfigured,
+            format!("the request could not be built: {}", error_chain(error)),
+        ),
+        SdkError::TimeoutError(_) => {
+            cause = Some(TransportError::ResponseTimeout);
+            let seconds = attempt_timeout.as_secs_f64();
+            (Class::Network, format!("no answer from {name} within {seconds} s"))
+        }
+        SdkError::DispatchFailure(_) if is_missing_credentials(error) => {
+            (Class::Source, error_chain(error))
+        }
+        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            let (found, detail) = TransportError::classify(error);
+            cause = Some(found);
+            (Class::Network, plain(&found.describe(name, &detail)))
+        }
+        SdkError::ServiceError(_) => match (&code, status.unwrap_or_default()) {
+            (Some(code), status) => {
+                let said = aws_message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
+                (class_of_code(code, status, skew), format!("{name} answered {code}{said}"))
             }
-            SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => (
-                Class::Network,
-                plain(
-                    &obstacle.as_ref().map(|obstacle| obstacle.what(endpoint)).unwrap_or_default(),
-                ),
+            (None, status) => (
+                class_of_status(status),
+                format!("{name} answered HTTP {status}, and not as STS does"),
             ),
-            SdkError::ServiceError(_) => match (&code, status) {
-                (Some(code), _) => (
-                    class_of(code, status, skew),
-                    format!(
-                        "{endpoint} answered {code}{}",
-                        message.as_deref().map(|m| format!(": {m}")).unwrap_or_default()
-                    ),
-                ),
-                (None, status) => {
-                    let status = status.unwrap_or_default();
-                    (
-                        class_of_status(status),
-                        format!("{endpoint} answered HTTP {status}, and not as STS does"),
-                    )
-                }
-            },
-            _ => (Class::Network, chain_of(error)),
-        };
-        let retry_after =
-            header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let retry_after_ms = header("x-amz-retry-after")
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_millis);
-        Self {
-            class,
-            request_id: header(REQUEST_ID).map(plain),
-            what,
-            code,
-            message,
-            obstacle,
-            status,
-            retry_after: retry_after_ms.or(retry_after),
-        }
+        },
+        _ => (Class::Network, error_chain(error)),
+    };
+    if let (Operation::AssumeRoleWithWebIdentity(token), Some(_)) = (operation, status) {
+        message = format!("{message}; {}", token.description());
     }
-
-    /// The same with words about what was shown, if somebody looked at it.
-    pub(super) fn about(mut self, shown: &str) -> Self {
-        if self.status.is_some() {
-            self.what = format!("{}; {shown}", self.what);
-        }
-        self
-    }
-
-    /// For whoever explains it.
-    pub(super) fn failure<'a>(&'a self, region: &'a str, skew: Option<f64>) -> Failure<'a> {
-        Failure {
-            what: &self.what,
-            code: self.code.as_deref(),
-            message: self.message.as_deref(),
-            obstacle: self.obstacle.as_ref(),
-            status: self.status,
-            region: Some(region),
-            request_id: self.request_id.as_deref(),
-            retry_after: self.retry_after,
-            skew,
-        }
+    let number = |name| header(name).and_then(|text| text.parse().ok());
+    let retry_after_ms = number("x-amz-retry-after").map(Duration::from_millis);
+    IssueError {
+        aws_message,
+        code,
+        cause,
+        status,
+        request_id: header(REQUEST_ID).map(plain),
+        retry_after: retry_after_ms.or(number("retry-after").map(Duration::from_secs)),
+        skew_seconds: skew.seconds().map(|seconds| seconds.round() as i64),
+        ..IssueError::new(class, message)
     }
 }
 
-fn without(text: &str, private: &[&str]) -> String {
-    let private = private.iter().filter(|private| !private.is_empty());
-    private.fold(text.to_owned(), |text, private| text.replace(private, "…"))
-}
-
-fn class_of(code: &str, status: Option<u16>, skew: &Skew) -> Class {
-    match explain::class_of_code(code) {
+fn class_of_code(code: &str, status: u16, skew: &Skew) -> Class {
+    match Class::from_code(code) {
         // Wrong key and wrong clock share this code; the measured skew tells them apart.
         Some(Class::Source) if code == "SignatureDoesNotMatch" && skew.is_over(SKEW_LIMIT) => {
             Class::Clock
         }
         Some(class) => class,
-        None => match status.unwrap_or_default() {
+        None => match status {
             429 => Class::Throttled,
             500.. => Class::Network,
             403 => Class::Denied,
@@ -161,7 +134,7 @@ fn class_of(code: &str, status: Option<u16>, skew: &Skew) -> Class {
     }
 }
 
-/// Where there was an answer but no code in it.
+/// The class of an answer without a code.
 fn class_of_status(status: u16) -> Class {
     match status {
         429 => Class::Throttled,
@@ -181,4 +154,18 @@ fn is_missing_credentials(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
+}
+
+/// The text of the first `<name>` element, if the body is one that has it.
+fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let after = body.split_once(&format!("<{name}>"))?.1;
+    after
+        .split_once(&format!("</{name}>"))
+        .map(|(text, _)| text.trim())
+        .filter(|text| !text.is_empty())
+}
+
+/// The text without control characters, with which an attacker could forge a log line, and cut.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()
 }

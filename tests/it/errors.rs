@@ -134,7 +134,7 @@ fn by_obstacles(walk: &mut Walk) {
         .env("HTTPS_PROXY", &sts.endpoint_url())
         .start();
     sts.any().always(Fault::Page { status: 407 });
-    alone(walk, "the proxy did not connect us to …", "network", &daemon);
+    alone(walk, "the proxy did not connect roletap to …", "network", &daemon);
     sts.any().clear();
     sts.any().always(Fault::Hang);
     let daemon = setup().start();

@@ -102,22 +102,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("store", &["keep", "systemd"]),
     ("keep", &["credentials", "failure", "lifecycle", "role", "slots", "tokens"]),
-    (
-        "sts",
-        &[
-            "clock",
-            "config",
-            "credentials",
-            "failure",
-            "issuer",
-            "lifecycle",
-            "metrics",
-            "role",
-            "slots",
-            "source",
-        ],
-    ),
-    ("issuer", &["credentials", "failure", "role"]),
+    ("issuer", &["credentials", "failure", "role", "slots", "source", "sts"]),
+    ("source", &["failure", "role", "sts"]),
+    ("sts", &["clock", "config", "credentials", "failure", "lifecycle", "metrics", "role"]),
     ("policy", &["role"]),
     ("credentials_file", &["credentials", "failure", "files", "lifecycle", "role"]),
     ("audit", &["config", "credentials", "journal", "log", "role", "slots"]),
@@ -135,7 +122,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("failure", &["role"]),
     ("credentials", &["role"]),
     ("clock", &[]),
-    ("source", &["role"]),
     ("files", &[]),
     ("listeners", &[]),
     ("role", &[]),
@@ -178,10 +164,19 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (".document()", &["server/reply.rs"], "secrets leave through one door"),
     (".imds_document(", &["server/reply.rs"], "secrets leave through one door"),
     (".shared_credentials(", &["credentials_file.rs"], "secrets go into a file through one door"),
-    (".for_signing(", &["sts/signer.rs"], "what signs for a chained role leaves through one door"),
-    (".reveal()", &["sts/web_identity.rs"], "a web identity token is shown to STS alone"),
+    (
+        ".for_signing(",
+        &["issuer/signer.rs"],
+        "what signs for a chained role leaves through one door",
+    ),
+    (".web_identity_token(", &["sts/web_identity_token.rs"], "a token is shown to STS alone"),
     (".expose()", &["credentials.rs"], "nothing else sees inside credentials"),
-    ("Deserialize", &[], "the configuration is parsed with spans, not deserialised"),
+    (
+        "Deserialize",
+        // Facts go from one process to the next as they are.
+        &["failure.rs", "failure/transport.rs"],
+        "the configuration is parsed with spans, not deserialised",
+    ),
 ];
 
 /// What may stand nowhere.
