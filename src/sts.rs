@@ -32,14 +32,9 @@ use crate::role::{CallerIdentity, Role, TokenIdentity, WebIdentity};
 
 use body_limit::BodyLimit;
 use classify::{Operation, classify};
-use clock_skew::ClockSkewInterceptor;
+use clock_skew::{ClockSkewInterceptor, SKEW_LIMIT};
 use endpoints::Endpoints;
 pub use web_identity_token::{Claims, Token};
-
-/// The skew beyond which a signature is refused, or soon will be (the SDK corrects for skew from here on).
-const SKEW_LIMIT: Duration = Duration::from_secs(240);
-/// A header of every answer of STS.
-const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// A client of STS in every configured region.
 #[derive(Debug)]

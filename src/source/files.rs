@@ -12,11 +12,12 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::error::SourceError;
 use crate::role::Origin;
+use crate::sts::Token;
 
 /// The longest that a look at files takes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Far more than any key or token.
 const MAX_BYTES: u64 = 64 * 1024;
 /// Far more than any shared file.
@@ -58,8 +59,14 @@ pub(super) async fn keys(
     Ok(Credentials::new(id.as_str(), secret.as_str(), token, None, "files"))
 }
 
+/// Reads a web identity token anew, without the blanks at its ends.
+pub async fn read_token(path: &Path) -> Result<Token, SourceError> {
+    let text = value(path).await?;
+    Token::new(text, path.to_owned(), changed_at(path).await).map_err(SourceError::new)
+}
+
 /// Reads the one word in a file, without the blanks at its ends.
-pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
+async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     let path = path.to_owned();
     aside(vec![path.clone()], move || {
         let refuse = |what: &str| SourceError::new(format!("{} {what}", path.display()));
@@ -112,7 +119,7 @@ pub(super) async fn can_be_read(
 }
 
 /// The time at which a file last changed, for people.
-pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
+async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let path = path.to_owned();
     let key = path.clone();
     let changed = move || {
@@ -199,7 +206,7 @@ async fn aside<T: Send + 'static>(
         })
         .await
     };
-    match tokio::time::timeout(PATIENCE, looked).await {
+    match tokio::time::timeout(LOOK_TIMEOUT, looked).await {
         Ok(Ok(found)) => found,
         Ok(Err(_)) | Err(_) => Err(slow()),
     }
@@ -242,7 +249,7 @@ mod tests {
         // The clock stands still while a thread is busy, so it is turned by hand.
         let others: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
         tokio::task::yield_now().await;
-        tokio::time::advance(PATIENCE * 2).await;
+        tokio::time::advance(LOOK_TIMEOUT * 2).await;
         assert!(first.await.unwrap().is_err());
         for other in others {
             assert!(other.await.unwrap().is_err());
@@ -251,5 +258,25 @@ mod tests {
         release.send(()).unwrap();
         assert!(again().await.is_ok());
         assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_read_without_its_blanks_and_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "  sentinel-token\r\n\n").unwrap();
+        let read = read_token(&path).await.unwrap();
+        assert_eq!(read.redact("a sentinel-token b"), "a … b");
+        assert!(!format!("{read:?}").contains("sentinel"));
+        for (text, why) in [
+            ("", "is empty"),
+            (" \n", "is empty"),
+            ("a b", "more than one word"),
+            ("abc", "3 characters"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read_token(&path).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

@@ -19,7 +19,9 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 
-use super::{SourceError, files, process, read_token};
+use super::error::SourceError;
+use super::files::{self, read_token};
+use super::process;
 use crate::failure::error_chain;
 use crate::role::{CommandLine, Origin, RoleArn, SessionName, WebIdentity};
 use crate::sts::Client;
@@ -235,7 +237,7 @@ async fn token_in_environment(sts: &Client) -> Result<Credentials, NotFound> {
         let reason = "AWS_WEB_IDENTITY_TOKEN_FILE is not set".to_owned();
         return Err(NotFound::Absent(reason));
     };
-    let refused = |what: String| NotFound::Failed(what);
+    let refused = NotFound::Failed;
     let role_arn =
         variable("AWS_ROLE_ARN").ok_or_else(|| refused("AWS_ROLE_ARN is not set".to_owned()))?;
     let name = variable("AWS_ROLE_SESSION_NAME");

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::error::SourceError;
 use crate::role::CommandLine;
 
 /// Less than [`super::LOAD_TIMEOUT`], so that the error names the program.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::clock_skew::{REQUEST_ID, SKEW_LIMIT};
 use super::endpoints::Endpoint;
-use super::{REQUEST_ID, SKEW_LIMIT, Token};
+use super::web_identity_token::Token;
 use crate::clock::Skew;
 use crate::failure::transport::TransportError;
 use crate::failure::{Class, IssueError, error_chain};
