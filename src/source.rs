@@ -1,12 +1,14 @@
-//! Base identities: the credentials that sign requests to STS. Held, loaded again ahead of their expiry, built anew.
+//! Base identities: the credentials that sign requests to STS. Held, loaded again ahead of their
+//! expiry, built anew.
 //!
-//! They are held here and not in the SDK's cache, because that one loads in the request path, never notices that STS
-//! refused what it holds, and never reads a profile file twice.
+//! They are held here and not in the SDK's cache, because that one loads in the request path, never
+//! notices that STS refused what it holds, and never reads a profile file twice.
 //!
-//! Each source has a task of its own: one load at a time, bounded by [`LOAD_TIMEOUT`], and a role of another source does
-//! not wait for it. A source is looked at whenever a role signs with it and every 30 seconds, so a file that changed is
-//! read within seconds. A failed load keeps what is held until it expires. However many roles complain, a source is
-//! loaded at most as often as its own back-off allows.
+//! Each source has a task of its own: one load at a time, bounded by [`LOAD_TIMEOUT`], and a role
+//! of another source does not wait for it. A source is looked at whenever a role signs with it and
+//! every 30 seconds, so a file that changed is read within seconds. A failed load keeps what is
+//! held until it expires. However many roles complain, a source is loaded at most as often as its
+//! own back-off allows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,7 +43,8 @@ const NAP: Duration = Duration::from_secs(30);
 const EXPIRY_LEAD: Duration = Duration::from_secs(300);
 /// How often credentials without an expiry are loaded again.
 const RELOAD_EVERY: Duration = Duration::from_secs(300);
-/// The wait after a second failed load, doubled by each that follows. The first is tried again at once.
+/// The wait after a second failed load, doubled by each that follows. The first is tried again at
+/// once.
 const RETRY_BASE: Duration = Duration::from_millis(250);
 const RETRY_CAP: Duration = Duration::from_secs(30);
 
@@ -54,7 +57,7 @@ pub struct Sources {
     context: Arc<Context>,
 }
 
-/// What all sources share.
+/// The parts that all sources share.
 struct Context {
     sts: ArcSwap<Client>,
     clock: SharedTimeSource,
@@ -86,7 +89,8 @@ struct State {
     failed: Option<Failed>,
     /// The number of loads that succeeded.
     loads: u64,
-    /// How often in a row STS refused a key that a new load brought again, and until when it is not asked again.
+    /// How often in a row STS refused a key that a new load brought again, and until when it is not
+    /// asked again.
     refusals: u32,
     trust_until: Option<Instant>,
     /// The stamps of the files before the last load.
@@ -134,7 +138,8 @@ impl Status {
 }
 
 impl Sources {
-    /// No sources yet; those to come exchange tokens by `sts`, and read the local time from `clock`.
+    /// No sources yet; those to come exchange tokens by `sts`, and read the local time from
+    /// `clock`.
     pub fn new(clock: SharedTimeSource, sts: Arc<Client>, on_recovery: OnRecovery) -> Self {
         let context = Context { sts: ArcSwap::new(sts), clock, on_recovery };
         Self { tasks: ArcSwap::default(), context: Arc::new(context) }
@@ -145,8 +150,8 @@ impl Sources {
         self.context.sts.store(sts);
     }
 
-    /// Keeps these sources and no others. One whose definition is unchanged goes on with what it holds, and is loaded
-    /// anew. Has to be called within a runtime.
+    /// Keeps these sources and no others. One whose definition is unchanged goes on with what it
+    /// holds, and is loaded anew. Has to be called within a runtime.
     pub fn apply(&self, sources: impl IntoIterator<Item = Arc<Source>>) {
         let before = self.tasks.load();
         let mut after: BTreeMap<SourceName, Arc<SourceTask>> = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! The client of STS, at home or in a region that stands in. The only importer of `aws_sdk_sts`.
 //!
-//! Every operation goes through [`Client::call`]: it calls, classifies, counts and records for the regional failover. The
-//! SDK's own retries are off: one call here is one request there, one metric and one classified error.
+//! Every operation goes through `Client::call`: it calls, classifies, counts and records for the
+//! regional failover. The SDK's own retries are off: one call here is one request there, one metric
+//! and one classified error.
 
 mod body_limit;
 mod classify;
@@ -48,7 +49,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the settings of `[sts]` that reads the local time from `clock` and measures the skew of STS.
+    /// A client for the settings of `[sts]` that reads the local time from `clock` and measures the
+    /// skew of STS.
     pub fn new(
         sts: &Sts,
         clock: SharedTimeSource,
@@ -203,10 +205,12 @@ impl Client {
         .await
     }
 
-    /// Asks whose credentials `base` are: in the region that is called now, and in each other one while none answers.
+    /// Asks whose credentials `base` are: in the region that is called now, and in each other one
+    /// while none answers.
     ///
-    /// No policy can deny it, but it counts against the quota, and some services that speak STS do not know it (Ceph
-    /// answers 405): nothing depends on it. All regions together take at most `within`.
+    /// No policy can deny it, but it counts against the quota, and some services that speak STS do
+    /// not know it (Ceph answers 405): nothing depends on it. All regions together take at most
+    /// `within`.
     pub async fn get_caller_identity(
         &self,
         base: BaseCredentials,
@@ -243,9 +247,11 @@ impl Client {
         Err(first.unwrap_or_else(|| unsendable("there is no region to ask in")))
     }
 
-    /// Calls STS in the region at `place`, classifies the outcome, counts it and records it for the failover.
+    /// Calls STS in the region at `place`, classifies the outcome, counts it and records it for the
+    /// failover.
     ///
-    /// `read` takes the answer; where it cannot be used, `read` gives the class of the failure and the reason.
+    /// `read` takes the answer; where it cannot be used, `read` gives the class of the failure and
+    /// the reason.
     async fn call<O, E, F, T>(
         &self,
         place: usize,

@@ -1,7 +1,7 @@
 //! Advice about a failure: its meaning, the people to ask, and the change to ask for. Pure.
 //!
-//! It is derived whenever it is shown, from a role and an [`IssueError`], by one [`table`]. The table is honest: where
-//! AWS does not say which of several causes it was, neither does the advice.
+//! It is derived whenever it is shown, from a role and an [`IssueError`], by one [`table`]. The
+//! table is honest: where AWS does not say which of several causes it was, neither does the advice.
 
 use std::fmt;
 

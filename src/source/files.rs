@@ -1,4 +1,5 @@
-//! Files that sources are read from: whether they changed, and what is in those that hold one value each.
+//! Files that sources are read from: whether they changed, and what is in those that hold one value
+//! each.
 //!
 //! A file may lie on a mount that hangs, so all of it happens on threads that may wait.
 
@@ -23,7 +24,8 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// Far more than any shared file.
 const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The turns to look at files: those that hang hold up one thread, however often they are looked at.
+/// The turns to look at files: those that hang hold up one thread, however often they are looked
+/// at.
 static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
 
 /// A turn, held by the thread that looks until it is done.
@@ -92,8 +94,8 @@ async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     .await
 }
 
-/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read, finds that they can be.
-/// A file that is not there is left to the SDK.
+/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read,
+/// finds that they can be. A file that is not there is left to the SDK.
 pub(super) async fn can_be_read(
     config: Option<&PathBuf>,
     credentials: Option<&PathBuf>,
@@ -190,7 +192,8 @@ fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<
     .collect()
 }
 
-/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second thread.
+/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second
+/// thread.
 async fn aside<T: Send + 'static>(
     paths: Vec<PathBuf>,
     look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,

@@ -1,7 +1,7 @@
 //! One load of a source, from files read anew. With its siblings the only importer of `aws_config`.
 //!
-//! The container provider is left out on purpose, in profiles too: with roletap's own endpoint in its environment the
-//! daemon would sign with what it vends itself.
+//! The container provider is left out on purpose, in profiles too: with roletap's own endpoint in
+//! its environment the daemon would sign with what it vends itself.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -149,8 +149,8 @@ async fn profile(
     }
 }
 
-/// The command of a profile that has nothing else: run here, where it is killed at its time limit. The SDK would run one
-/// behind a `source_profile` without a limit, so that is refused.
+/// The command of a profile that has nothing else: run here, where it is killed at its time limit.
+/// The SDK would run one behind a `source_profile` without a limit, so that is refused.
 async fn command_of_profile(
     name: Option<&str>,
     files: Option<&EnvConfigFiles>,
@@ -266,7 +266,8 @@ fn not_found(error: &CredentialsError) -> NotFound {
     }
 }
 
-/// The words of the SDK, without what is not for logs; other words where the SDK speaks of its own build.
+/// The words of the SDK, without what is not for logs; other words where the SDK speaks of its own
+/// build.
 fn described(error: &CredentialsError) -> String {
     let said = error_chain(error);
     if said.contains("feature(s) enabled: sso") {

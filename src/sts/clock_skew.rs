@@ -11,7 +11,8 @@ use aws_smithy_types::date_time::Format;
 
 use crate::clock::Skew;
 
-/// The skew beyond which a signature is refused, or soon will be (the SDK corrects for skew from here on).
+/// The skew beyond which a signature is refused, or soon will be (the SDK corrects for skew from
+/// here on).
 pub(super) const SKEW_LIMIT: Duration = Duration::from_secs(240);
 /// A header of every answer of STS.
 pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
