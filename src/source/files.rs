@@ -1,4 +1,5 @@
-//! Files that sources are read from: whether they changed, and what is in those that hold one value each.
+//! Files that sources are read from: whether they changed, and what is in those that hold one value
+//! each.
 //!
 //! A file may lie on a mount that hangs, so all of it happens on threads that may wait.
 
@@ -12,26 +13,28 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::error::SourceError;
 use crate::role::Origin;
+use crate::sts::Token;
 
-/// A look that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that a look at files takes.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Far more than any key or token.
 const MAX_BYTES: u64 = 64 * 1024;
 /// Far more than any shared file.
 const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Whose turn it is to look at these files: what hangs holds up one thread, however often it is looked at.
+/// The turns to look at files: those that hang hold up one thread, however often they are looked
+/// at.
 static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
 
-/// Held by the thread that looks, until it is done.
+/// A turn, held by the thread that looks until it is done.
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// What tells one state of some files from another: of each its device, inode, size and time of change.
+/// The stamps of some files, `None` for one that is not there. They differ when a file has changed.
 pub(super) type Stamps = Vec<Option<Stamp>>;
 
-/// Of one file.
+/// The device, inode, size and time of change (seconds, nanoseconds) of one file.
 pub(super) type Stamp = (u64, u64, u64, i64, i64);
 
 /// Looks at every file that a source of this origin is known to be read from.
@@ -43,7 +46,7 @@ pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
     aside(paths.clone(), move || paths.iter().map(|path| stamp(path)).collect()).await
 }
 
-/// Static keys, one in each file.
+/// Reads static keys, one value in each file.
 pub(super) async fn keys(
     access_key_id: &Path,
     secret_access_key: &Path,
@@ -58,8 +61,14 @@ pub(super) async fn keys(
     Ok(Credentials::new(id.as_str(), secret.as_str(), token, None, "files"))
 }
 
-/// The one word in a file, without the blanks at its ends.
-pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
+/// Reads a web identity token anew, without the blanks at its ends.
+pub async fn read_token(path: &Path) -> Result<Token, SourceError> {
+    let text = value(path).await?;
+    Token::new(text, path.to_owned(), changed_at(path).await).map_err(SourceError::new)
+}
+
+/// Reads the one word in a file, without the blanks at its ends.
+async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     let path = path.to_owned();
     aside(vec![path.clone()], move || {
         let refuse = |what: &str| SourceError::new(format!("{} {what}", path.display()));
@@ -85,8 +94,8 @@ pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError>
     .await
 }
 
-/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read, finds that they can be.
-/// What that one makes of a file which is not there is its own affair.
+/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read,
+/// finds that they can be. A file that is not there is left to the SDK.
 pub(super) async fn can_be_read(
     config: Option<&PathBuf>,
     credentials: Option<&PathBuf>,
@@ -111,8 +120,8 @@ pub(super) async fn can_be_read(
     .await
 }
 
-/// When a file last changed, for people.
-pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
+/// The time at which a file last changed, for people.
+async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let path = path.to_owned();
     let key = path.clone();
     let changed = move || {
@@ -167,7 +176,7 @@ fn paths(origin: &Origin) -> Vec<PathBuf> {
     }
 }
 
-/// Where the SDK looks for the shared files.
+/// The paths at which the SDK looks for the shared files.
 fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<PathBuf> {
     let place = |given: Option<&PathBuf>, variable: &str, name: &str| {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws").join(name));
@@ -183,12 +192,13 @@ fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<
     .collect()
 }
 
-/// On a thread that may wait, for a while. While another looks at the same, there is no second thread.
+/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second
+/// thread.
 async fn aside<T: Send + 'static>(
     paths: Vec<PathBuf>,
     look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
-    let slow = || SourceError::new("its files cannot be read: is their file system well?");
+    let slow = || SourceError::new("its files cannot be read: does their file system hang?");
     let turn = turn(paths);
     let looked = async {
         let turn = turn.lock_owned().await;
@@ -199,7 +209,7 @@ async fn aside<T: Send + 'static>(
         })
         .await
     };
-    match tokio::time::timeout(PATIENCE, looked).await {
+    match tokio::time::timeout(LOOK_TIMEOUT, looked).await {
         Ok(Ok(found)) => found,
         Ok(Err(_)) | Err(_) => Err(slow()),
     }
@@ -242,7 +252,7 @@ mod tests {
         // The clock stands still while a thread is busy, so it is turned by hand.
         let others: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
         tokio::task::yield_now().await;
-        tokio::time::advance(PATIENCE * 2).await;
+        tokio::time::advance(LOOK_TIMEOUT * 2).await;
         assert!(first.await.unwrap().is_err());
         for other in others {
             assert!(other.await.unwrap().is_err());
@@ -251,5 +261,25 @@ mod tests {
         release.send(()).unwrap();
         assert!(again().await.is_ok());
         assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_read_without_its_blanks_and_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "  sentinel-token\r\n\n").unwrap();
+        let read = read_token(&path).await.unwrap();
+        assert_eq!(read.redact("a sentinel-token b"), "a … b");
+        assert!(!format!("{read:?}").contains("sentinel"));
+        for (text, why) in [
+            ("", "is empty"),
+            (" \n", "is empty"),
+            ("a b", "more than one word"),
+            ("abc", "3 characters"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read_token(&path).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }
