@@ -199,6 +199,7 @@ dependencies() {
 
 fuzz() { # SECONDS for each target
   local name
+  [ -d fuzz ] || { left_out fuzzing "this tree has no fuzz/"; exit 77; }
   rustc +nightly --version >/dev/null 2>&1 || { left_out fuzzing "no nightly toolchain: rustup toolchain install nightly"; exit 77; }
   cargo_program cargo-fuzz 0.13.2
   for name in $(cd fuzz && cargo +nightly fuzz list); do
