@@ -1,63 +1,63 @@
-//! What failures mean, as a table: one list per class, the first row that fits speaks, the last fits always.
+//! The table of explanations: one list per class; the first row that fits is taken, and the last fits always. Pure.
 //!
 //! To add a row, put it above those that are less particular, and run `UPDATE_GOLDEN=1 cargo test --test it errors`:
 //! a test walks every row over a socket and writes the page for operators, `docs/errors.md`.
 //!
-//! Texts are templates. `{role_arn}`, `{account}` (the role's), `{region}`, `{source}`, `{duration}`, `{skew}` are the
-//! role's own; `{base}`, `{principal}` (the
-//! same as a policy names it), `{base_account}`, `{action}` and `{policy}` are what AWS said in its refusal, or else the words
-//! that stand for them; `{external_id}` says whether one is configured; `{or_drop}` names the key that asks for what is
-//! refused, if it is one that can be left out.
+//! Texts are templates. `{role_arn}`, `{account}`, `{region}`, `{source}`, `{duration}` and `{skew}` belong to the role
+//! and its failure. `{base}`, `{principal}` (the same as a policy names it), `{base_account}`, `{action}` and `{policy}`
+//! are what AWS said in its refusal, or else a general word. `{external_id}` says whether one is configured. `{or_drop}`
+//! names the key that asks for what is refused, if it can be left out.
 
 mod denied;
 mod misconfigured;
 mod network;
 
 use super::denial::PolicyKind;
-use crate::issuer::Class;
+use crate::failure::Class;
+use crate::failure::transport::TransportError;
 
-/// One meaning of some failures.
+/// One explanation for some failures of a class.
 #[derive(Debug)]
 pub struct Row {
-    /// Which failures.
+    /// The failures that the row is about.
     pub when: When,
-    /// How sure that is.
+    /// The certainty of the meaning.
     pub certainty: Certainty,
-    /// What it means.
+    /// The template of [`super::Advice::meaning`].
     pub meaning: &'static str,
-    /// Whom to ask.
+    /// The template of [`super::Advice::ask`].
     pub ask: &'static str,
-    /// What they are to change.
+    /// The template of [`super::Advice::change`].
     pub change: &'static str,
 }
 
-/// Which failures of the class a row is about.
+/// A condition on the failures of a class.
 #[derive(Debug)]
 pub enum When {
-    /// The one with one of these codes.
+    /// The error code is one of these.
     Code(&'static [&'static str]),
-    /// A refusal that says that no policy of this kind allows it.
+    /// The refusal says that no policy of this kind allows the action.
     Implicit(PolicyKind),
-    /// A refusal that says that a policy of this kind denies it.
+    /// The refusal says that a policy of this kind denies the action.
     Explicit(PolicyKind),
-    /// A refusal of this action that does not say by which policy.
+    /// The refusal is about this action, and names no policy.
     Action(&'static str),
-    /// This stood in the way: see `Obstacle::name`.
-    Obstacle(&'static str),
-    /// One of these codes, if any are given, with this phrase in its message.
+    /// The network failed in this way.
+    Cause(TransportError),
+    /// The error code is one of these, if any are given, and the message has this phrase.
     Says(&'static [&'static str], &'static str),
-    /// No code, and this status.
+    /// The answer has no error code, and one of these statuses.
     Status(std::ops::RangeInclusive<u16>),
-    /// Everything else.
+    /// Every other failure.
     Else,
 }
 
-/// Whether the answer says it, or we conclude it.
+/// The certainty of an explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certainty {
-    /// AWS, or whatever answered, says so.
+    /// AWS, or another server that answered, says so.
     Told,
-    /// The most likely cause, and why no more can be said.
+    /// The most likely cause, and the reason why no more can be said.
     Likely(&'static str),
 }
 
@@ -73,7 +73,7 @@ const THEIR_ORGANISATION: &str = "the administrators of the AWS organisation of 
 const NETWORK_TEAM: &str = "the network team of this host";
 const AWS_DOES_NOT_SAY: &str = "AWS does not say which, as is its rule across accounts";
 
-/// The table of a class.
+/// The rows of a class, the most particular first.
 pub fn rows(class: Class) -> &'static [Row] {
     match class {
         Class::Clock => CLOCK,
@@ -107,21 +107,21 @@ const SOURCE: &[Row] = &[
     row(
         Code(&["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"]),
         Told,
-        "AWS does not know our own base key: it was deleted or is inactive, it belongs to another partition, or its session token is missing or of the global endpoint in a region that must be enabled. It is not about the trust policy, whatever guides say",
+        "AWS does not know roletap's base key: it was deleted or is inactive, it belongs to another partition, or its session token is missing or of the global endpoint in a region that must be enabled. It is not about the trust policy, whatever guides say",
         KEEPER,
         "rotate or repair the base credentials, and compare their partition with region {region}",
     ),
     row(
         Code(&["ExpiredTokenException"]),
         Told,
-        "the web identity token has ended",
+        "the web identity token has expired",
         "whoever writes the token file of source `{source}`",
         "write a new token: what rewrote the file has stopped",
     ),
     row(
         Code(&["ExpiredToken"]),
         Told,
-        "the base credentials of this host have ended",
+        "the base credentials of this host have expired",
         KEEPER,
         "see why source `{source}` is not refreshed: IMDS, a token file or a login has stopped",
     ),
@@ -172,7 +172,7 @@ const SOURCE: &[Row] = &[
         Told,
         "this host has no identity to sign with: source `{source}` gives none",
         OPERATOR,
-        "set AWS_ACCESS_KEY_ID and its kin, a profile or a web identity token for the daemon, or run where instance metadata answers",
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a web identity token for the daemon, or run where instance metadata answers",
     ),
 ];
 

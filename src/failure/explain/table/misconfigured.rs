@@ -8,9 +8,9 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Says(&[], "gives back what roletap itself vends"),
         Told,
-        "the daemon would feed on itself: sessions would shrink, and end for good once they have ended",
+        "the daemon would sign with what it vends itself: sessions would shrink, and none could be issued once they have expired",
         OPERATOR,
-        "find what leads from source `{source}` to our own endpoint (a redirected metadata address, a helper), and name another source",
+        "find what leads from source `{source}` to roletap's own endpoint (a redirected metadata address, a helper), and name another source",
     ),
     row(
         Says(&[], "is already a session of"),
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Says(&["ValidationError"], "role chaining"),
         Told,
-        "our base identity is itself an assumed role, and AWS caps such sessions at one hour",
+        "roletap's base identity (source `{source}`) is itself an assumed role, and AWS caps such sessions at one hour",
         OPERATOR,
         "set `duration_seconds = 3600` or less, or use a source that is no role",
     ),
@@ -127,7 +127,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Code(&["IDPRejectedClaim"]),
         Told,
-        "the identity provider does not stand by the token: it is invalid, has ended or was revoked",
+        "the identity provider does not stand by the token: it is invalid, has expired or was revoked",
         "whoever issues the tokens of this host",
         "write a new token",
     ),
@@ -137,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
             "MissingAuthenticationToken",
             "MissingAuthenticationTokenException",
         ]),
-        Likely("what arrived was not what we sent"),
+        Likely("what arrived was not what roletap sent"),
         "something between this host and STS takes headers away",
         NETWORK_TEAM,
         "let the proxy pass `Authorization` and `X-Amz-*` on, or name the endpoint in NO_PROXY in the daemon's environment",

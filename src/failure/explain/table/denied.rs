@@ -6,7 +6,7 @@ use super::{
     AWS_DOES_NOT_SAY, KEEPER, NETWORK_TEAM, OPERATOR, OUR_ADMINISTRATORS, OUR_ORGANISATION, OWNER,
     Row, THEIR_ORGANISATION, row,
 };
-use crate::issuer::explain::denial::PolicyKind::{
+use crate::failure::explain::denial::PolicyKind::{
     Boundary, Endpoint, Identity, Resource, ResourceControl, ServiceControl, Session,
 };
 
@@ -58,27 +58,27 @@ pub(super) const ROWS: &[Row] = &[
         Implicit(Session),
         Told,
         "the session policy that {base} was issued with does not reach to {action}",
-        "whoever makes the session that source `{source}` hands us",
+        "whoever makes the session that source `{source}` hands to roletap",
         "allow {action} on {role_arn} in the session policy, or pass none{or_drop}",
     ),
     row(
         Explicit(Session),
         Told,
         "the session policy that {base} was issued with denies {action}",
-        "whoever makes the session that source `{source}` hands us",
+        "whoever makes the session that source `{source}` hands to roletap",
         "find the statement that denies {action} on {role_arn}, and narrow it{or_drop}",
     ),
     row(
         Implicit(ServiceControl),
         Told,
-        "no service control policy of our own organisation allows {action}",
+        "no service control policy of the organisation of {base_account} allows {action}",
         OUR_ORGANISATION,
         "allow {action} on {role_arn} for {base_account}{or_drop}",
     ),
     row(
         Explicit(ServiceControl),
         Told,
-        "a service control policy of our own organisation{policy} keeps us from {action} (AWS calls it explicit even where the allow is only missing)",
+        "a service control policy of the organisation of {base_account}{policy} keeps {base} from {action} (AWS calls it explicit even where the allow is only missing)",
         OUR_ORGANISATION,
         "allow {action} on {role_arn} for {base_account}, or narrow the statement that denies it{or_drop}",
     ),
@@ -92,7 +92,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         Explicit(ResourceControl),
         Told,
-        "a resource control policy of the role's organisation{policy} denies {action} to identities such as ours",
+        "a resource control policy of the role's organisation{policy} denies {action} to identities such as {base}",
         THEIR_ORGANISATION,
         "except {principal} from the statement that denies {action} on {role_arn}{or_drop}",
     ),
