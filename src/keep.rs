@@ -349,6 +349,7 @@ mod tests {
 
     use super::*;
     use crate::failure::Class;
+    use crate::failure::transport::TransportError;
     use crate::lifecycle::Jitter;
     use crate::role::{OnDenied, Terms};
     use crate::simulated::{at, config, credentials, error, role};
@@ -391,6 +392,10 @@ mod tests {
                     error.status = Some(random.u16(..));
                     error.request_id = Some("0f-ü".to_owned());
                     error.retry_after = Some(Duration::from_millis(random.u64(..60_000)));
+                    error.aws_message = Some("User: \"ü\" is not authorized".to_owned());
+                    error.cause = Some(TransportError::DnsFailure);
+                    error.region = Some("eu-central-1".to_owned());
+                    error.skew_seconds = Some(random.i64(..));
                 }
                 Err(error)
             };
@@ -546,8 +551,8 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let mut image = one_image();
-        image[8] = 3;
-        assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Version(3));
+        image[8] = 4;
+        assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Version(4));
         image[0] = b'R';
         assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Foreign);
     }
