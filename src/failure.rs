@@ -21,21 +21,21 @@ pub struct IssueError {
     /// The description, a lower-case fragment that fits after "failed to assume the role: ".
     pub message: String,
     /// The first line of the message in an answer of AWS.
-    pub aws_message: Option<String>,
+    pub aws_message: Option<Box<str>>,
     /// The error code in an answer, such as `AccessDenied`.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// The obstacle on the network, where there was no answer.
     pub cause: Option<TransportError>,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
     /// The request id (`x-amzn-requestid`), which AWS support asks for.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
     /// The region that was called.
-    pub region: Option<String>,
+    pub region: Option<Box<str>>,
     /// The shortest wait before the next request, if the answer names one.
     pub retry_after: Option<Duration>,
     /// The clock of STS minus the local clock, in seconds.
-    pub skew_seconds: Option<i64>,
+    pub skew_seconds: Option<i32>,
 }
 
 /// The class of a failure decides when the next attempt is made and what a workload is told.
@@ -170,7 +170,7 @@ mod tests {
         for (class, codes) in CODES {
             for code in codes.split(' ') {
                 assert_eq!(Class::from_code(code), Some(*class), "{code} is there twice");
-                let code = Some(code.to_owned());
+                let code = Some(code.into());
                 let failure = IssueError { code, ..IssueError::new(*class, "as scripted") };
                 let advice = explain::advice(&role("orders", 3600), &failure);
                 assert!(

@@ -388,14 +388,14 @@ mod tests {
             } else {
                 let mut error = error(random.choice(Class::ALL).unwrap());
                 if random.bool() {
-                    error.code = Some("AccessDenied".to_owned());
+                    error.code = Some("AccessDenied".into());
                     error.status = Some(random.u16(..));
-                    error.request_id = Some("0f-ü".to_owned());
+                    error.request_id = Some("0f-ü".into());
                     error.retry_after = Some(Duration::from_millis(random.u64(..60_000)));
-                    error.aws_message = Some("User: \"ü\" is not authorized".to_owned());
+                    error.aws_message = Some("User: \"ü\" is not authorized".into());
                     error.cause = Some(TransportError::DnsFailure);
-                    error.region = Some("eu-central-1".to_owned());
-                    error.skew_seconds = Some(random.i64(..));
+                    error.region = Some("eu-central-1".into());
+                    error.skew_seconds = Some(random.i32(..));
                 }
                 Err(error)
             };

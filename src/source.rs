@@ -67,9 +67,10 @@ struct SourceTask {
     context: Arc<Context>,
     /// Locked while a load is under way: there is one at a time.
     state: Mutex<State>,
-    /// A copy of what the state holds, for those who must not wait for a load.
-    in_hand: ArcSwapOption<InHand>,
-    status: ArcSwapOption<Status>,
+    /// The credentials of the last load that succeeded. Replaced under the lock, read without it.
+    held: ArcSwapOption<InHand>,
+    /// The error of the last load, if it failed.
+    error: ArcSwapOption<SourceError>,
     /// An operator asked for a load at the next look.
     reload_requested: AtomicBool,
     /// The number of loads that have concluded, either way.
@@ -82,7 +83,6 @@ struct SourceTask {
 
 #[derive(Default)]
 struct State {
-    held: Option<Held>,
     failed: Option<Failed>,
     /// The number of loads that succeeded.
     loads: u64,
@@ -91,11 +91,6 @@ struct State {
     trust_until: Option<Instant>,
     /// The stamps of the files before the last load.
     stamps: Stamps,
-}
-
-struct Held {
-    in_hand: Arc<InHand>,
-    loaded_at: SystemTime,
 }
 
 struct Failed {
@@ -113,13 +108,9 @@ pub struct InHand {
     pub credentials: Credentials,
     /// The identity that they belong to; asked only for temporary ones, which may be a role's.
     pub identity: Option<CallerIdentity>,
+    /// The number of the load, counted from 1.
     load: u64,
-}
-
-impl InHand {
-    fn has_expired(&self, now: SystemTime) -> bool {
-        self.credentials.expiry().is_some_and(|at| at <= now)
-    }
+    loaded_at: SystemTime,
 }
 
 /// The state of a source, for metrics and `/roles`.
@@ -133,7 +124,6 @@ pub struct Status {
     pub error: Option<SourceError>,
     /// The identity that the credentials belong to, where it is known.
     pub identity: Option<CallerIdentity>,
-    load: u64,
 }
 
 impl Status {
@@ -196,17 +186,7 @@ impl Sources {
 
     /// Every source with its status, by name; `None` before its first load.
     pub fn statuses(&self) -> Vec<(Arc<Source>, Option<Status>)> {
-        self.tasks
-            .load()
-            .values()
-            .map(|task| {
-                let mut status = task.status.load().as_deref().cloned();
-                if let Some(status) = &mut status {
-                    status.held &= status.load != task.refused.load(Ordering::Acquire);
-                }
-                (task.source.clone(), status)
-            })
-            .collect()
+        self.tasks.load().values().map(|task| (task.source.clone(), task.status())).collect()
     }
 
     fn task(&self, source: &Source) -> Result<Arc<SourceTask>, SourceError> {
@@ -225,8 +205,8 @@ impl SourceTask {
             source,
             context,
             state: Mutex::default(),
-            in_hand: ArcSwapOption::empty(),
-            status: ArcSwapOption::empty(),
+            held: ArcSwapOption::empty(),
+            error: ArcSwapOption::empty(),
             reload_requested: AtomicBool::new(false),
             concluded: AtomicU64::new(0),
             // Loads are counted from 1, so this is none.
@@ -256,42 +236,57 @@ impl SourceTask {
     async fn nap(&self) -> Duration {
         let state = self.state.lock().await;
         let again = state.failed.as_ref().map(|failed| failed.again_at);
-        let until = again.or(state.trust_until.filter(|_| self.is_refused(&state)));
+        let until = again.or(state.trust_until.filter(|_| self.is_refused()));
         let wait = until.map(|at| at.saturating_duration_since(Instant::now()));
         wait.unwrap_or(NAP).clamp(RETRY_BASE, NAP)
     }
 
-    fn is_refused(&self, state: &State) -> bool {
+    /// True while STS has refused what is held.
+    fn is_refused(&self) -> bool {
         let refused = self.refused.load(Ordering::Acquire);
-        let held = state.held.as_ref();
-        held.is_some_and(|held| held.in_hand.load == refused)
+        self.held.load().as_ref().is_some_and(|held| held.load == refused)
     }
 
+    /// The credentials that are held, if they are unexpired and not refused by STS.
     fn in_hand(&self) -> Option<Arc<InHand>> {
-        let in_hand = self.in_hand.load_full()?;
-        let refused = in_hand.load == self.refused.load(Ordering::Acquire);
-        (!refused && !in_hand.has_expired(self.context.clock.now())).then_some(in_hand)
+        let held = self.held.load_full()?;
+        let expired = held.credentials.expiry().is_some_and(|at| at <= self.context.clock.now());
+        let refused = held.load == self.refused.load(Ordering::Acquire);
+        (!refused && !expired).then_some(held)
+    }
+
+    fn status(&self) -> Option<Status> {
+        if self.concluded.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let held = self.held.load();
+        let held = held.as_ref();
+        Some(Status {
+            held: held.is_some_and(|held| held.load != self.refused.load(Ordering::Acquire)),
+            expires_at: held.and_then(|held| held.credentials.expiry()),
+            error: self.error.load().as_deref().cloned(),
+            identity: held.and_then(|held| held.identity.clone()),
+        })
     }
 
     async fn credentials(&self) -> Result<Arc<InHand>, SourceError> {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
-            Err(_) => match self.in_hand() {
-                Some(in_hand) => return Ok(in_hand),
-                None => {
-                    let before = self.concluded.load(Ordering::Acquire);
-                    let state = self.state.lock().await;
-                    // What was waited for is the answer: a hundred roles must not load in turn.
-                    if self.concluded.load(Ordering::Acquire) != before {
-                        let error = state.failed.as_ref().map(|failed| failed.error.clone());
-                        let usable = self.usable(&state, self.context.clock.now());
-                        if let Some(answer) = usable.map(Ok).or(error.map(Err)) {
-                            return answer;
-                        }
-                    }
-                    state
+            Err(_) => {
+                if let Some(in_hand) = self.in_hand() {
+                    return Ok(in_hand);
                 }
-            },
+                let before = self.concluded.load(Ordering::Acquire);
+                let state = self.state.lock().await;
+                // What was waited for is the answer: a hundred roles must not load in turn.
+                if self.concluded.load(Ordering::Acquire) != before {
+                    let error = state.failed.as_ref().map(|failed| failed.error.clone());
+                    if let Some(answer) = self.in_hand().map(Ok).or(error.map(Err)) {
+                        return answer;
+                    }
+                }
+                state
+            }
         };
         let now = self.context.clock.now();
         let request = ReloadRequest::take(&self.reload_requested);
@@ -302,13 +297,13 @@ impl SourceTask {
             && failed.again_at > Instant::now()
         {
             let error = failed.error.clone();
-            return self.usable(&state, now).ok_or(error);
+            return self.in_hand().ok_or(error);
         }
         let stamps = match files::look(&self.source.origin).await {
             Ok(stamps) => stamps,
             Err(error) => {
                 request.conclude();
-                let outcome = self.conclude(&mut state, Err(error), now);
+                let outcome = self.conclude(&mut state, Err(error));
                 if let Some(failed) = &mut state.failed {
                     failed.blind = true;
                 }
@@ -316,36 +311,37 @@ impl SourceTask {
             }
         };
         let changed = stamps != state.stamps;
-        let refused = self.is_refused(&state)
-            && state.trust_until.is_none_or(|until| until <= Instant::now());
-        let due = requested || changed || refused || state.failed.is_some() || !state.is_fresh(now);
-        if let Some(held) = state.held.as_ref().filter(|_| !due) {
-            return Ok(held.in_hand.clone());
+        let refused =
+            self.is_refused() && state.trust_until.is_none_or(|until| until <= Instant::now());
+        let due = requested || changed || refused || state.failed.is_some();
+        if let Some(held) = self.held.load_full().filter(|held| !due && held.is_fresh(now)) {
+            return Ok(held);
         }
         if let Some(failed) = &state.failed
             && !(requested || changed)
             && failed.again_at > Instant::now()
         {
             let error = failed.error.clone();
-            return self.usable(&state, now).ok_or(error);
+            return self.in_hand().ok_or(error);
         }
         // The caller may be gone before the load concludes: then the next one looks again.
-        let loaded = self.load(&mut state).await;
+        let loaded = self.load(&mut state, now).await;
         state.stamps = stamps;
         request.conclude();
-        self.conclude(&mut state, loaded, now)
+        self.conclude(&mut state, loaded)
     }
 
-    async fn load(&self, state: &mut State) -> Result<InHand, SourceError> {
+    async fn load(&self, state: &mut State, loaded_at: SystemTime) -> Result<InHand, SourceError> {
         let Context { clock, .. } = &*self.context;
         let sts = self.context.sts.load_full();
         let credentials = bounded(load::load(&self.source.origin, clock, &sts)).await?;
         let credentials = load::unexpired(credentials, clock.now())?;
         state.loads += 1;
-        let before = state.held.as_ref().map(|held| &held.in_hand);
-        let same = before
+        let same = self
+            .held
+            .load_full()
             .filter(|before| before.credentials.access_key_id() == credentials.access_key_id());
-        let identity = match same.and_then(|before| before.identity.clone()) {
+        let identity = match same.and_then(|same| same.identity.clone()) {
             Some(identity) => Some(identity),
             // Only what is temporary can be of a role.
             None if credentials.access_key_id().starts_with("ASIA") => {
@@ -353,7 +349,7 @@ impl SourceTask {
             }
             None => None,
         };
-        Ok(InHand { credentials, identity, load: state.loads })
+        Ok(InHand { credentials, identity, load: state.loads, loaded_at })
     }
 
     /// Records the outcome of a load; gives the credentials that can be used after it.
@@ -361,13 +357,12 @@ impl SourceTask {
         &self,
         state: &mut State,
         loaded: Result<InHand, SourceError>,
-        now: SystemTime,
     ) -> Result<Arc<InHand>, SourceError> {
         let outcome = match loaded {
             Ok(in_hand) => {
-                let was_refused = self.is_refused(state);
-                let same = state.held.as_ref().is_some_and(|held| {
-                    let before = &held.in_hand.credentials;
+                let was_refused = self.is_refused();
+                let same = self.held.load().as_ref().is_some_and(|held| {
+                    let before = &held.credentials;
                     before.access_key_id() == in_hand.credentials.access_key_id()
                         && before.secret_access_key() == in_hand.credentials.secret_access_key()
                 });
@@ -380,7 +375,7 @@ impl SourceTask {
                 }
                 let in_hand = Arc::new(in_hand);
                 let recovered = state.failed.take().is_some() || (was_refused && !same);
-                state.held = Some(Held { in_hand: in_hand.clone(), loaded_at: now });
+                self.held.store(Some(in_hand.clone()));
                 if recovered {
                     self.log_recovered(&in_hand);
                     (self.context.on_recovery)(&self.source.name);
@@ -391,7 +386,7 @@ impl SourceTask {
                 let before = state.failed.take();
                 let count = before.as_ref().map_or(0, |failed| failed.count) + 1;
                 if before.is_none_or(|before| before.error != error) {
-                    self.log_failed(&error, self.usable(state, now).is_some());
+                    self.log_failed(&error, self.in_hand().is_some());
                 }
                 state.failed = Some(Failed {
                     error: error.clone(),
@@ -399,26 +394,12 @@ impl SourceTask {
                     again_at: Instant::now() + backoff(count),
                     blind: false,
                 });
-                self.usable(state, now).ok_or(error)
+                self.in_hand().ok_or(error)
             }
         };
-        let held = state.held.as_ref().map(|held| &held.in_hand);
-        self.in_hand.store(held.cloned());
+        self.error.store(state.failed.as_ref().map(|failed| Arc::new(failed.error.clone())));
         self.concluded.fetch_add(1, Ordering::AcqRel);
-        self.status.store(Some(Arc::new(Status {
-            held: outcome.is_ok(),
-            expires_at: held.and_then(|held| held.credentials.expiry()),
-            error: state.failed.as_ref().map(|failed| failed.error.clone()),
-            identity: held.and_then(|held| held.identity.clone()),
-            load: held.map_or(0, |held| held.load),
-        })));
         outcome
-    }
-
-    /// The credentials that are held, if they are unexpired and not refused by STS.
-    fn usable(&self, state: &State, now: SystemTime) -> Option<Arc<InHand>> {
-        let held = state.held.as_ref()?;
-        (!held.in_hand.has_expired(now) && !self.is_refused(state)).then(|| held.in_hand.clone())
     }
 
     fn log_recovered(&self, in_hand: &InHand) {
@@ -448,19 +429,17 @@ impl Drop for SourceTask {
     }
 }
 
-impl State {
+impl InHand {
+    /// True until a new load is due.
     fn is_fresh(&self, now: SystemTime) -> bool {
-        let Some(held) = &self.held else {
-            return false;
-        };
         // A clock that stepped back makes the age negative: load again rather than wait for it to pass.
-        let Ok(age) = now.duration_since(held.loaded_at) else {
+        let Ok(age) = now.duration_since(self.loaded_at) else {
             return false;
         };
-        match held.in_hand.credentials.expiry() {
+        match self.credentials.expiry() {
             None => age < RELOAD_EVERY,
             Some(expires_at) => {
-                let life = expires_at.duration_since(held.loaded_at).unwrap_or_default();
+                let life = expires_at.duration_since(self.loaded_at).unwrap_or_default();
                 expires_at > now + EXPIRY_LEAD.min(life / 3)
             }
         }

@@ -227,8 +227,10 @@ impl Client {
                 let config = aws_sdk_sts::Config::builder().credentials_provider(base);
                 let sent = client.get_caller_identity().customize().config_override(config).send();
                 async move {
-                    let sent = tokio::time::timeout_at(deadline, sent).await;
-                    sent.unwrap_or_else(|late| Err(SdkError::timeout_error(late)))
+                    match tokio::time::timeout_at(deadline, sent).await {
+                        Ok(sent) => sent,
+                        Err(late) => Err(SdkError::timeout_error(late)),
+                    }
                 }
             };
             let outcome = self.call(place, Operation::GetCallerIdentity, send, |answer| {
@@ -270,8 +272,8 @@ impl Client {
                 Err(classify(&error, endpoint, &operation, self.attempt_timeout, &self.skew))
             }
         };
-        let outcome =
-            outcome.map_err(|error| IssueError { region: Some(endpoint.region.clone()), ..error });
+        let outcome = outcome
+            .map_err(|error| IssueError { region: Some(endpoint.region.as_str().into()), ..error });
         let class = outcome.as_ref().err().map(|error| error.class);
         self.metrics.sts_request(operation.name(), &endpoint.region, class);
         self.endpoints.record(place, outcome.as_ref().err(), &self.metrics);

@@ -158,8 +158,8 @@ mod tests {
 
     fn denied(message: &str) -> Advice {
         let failure = IssueError {
-            code: Some("AccessDenied".to_owned()),
-            aws_message: Some(message.to_owned()),
+            code: Some("AccessDenied".into()),
+            aws_message: Some(message.into()),
             ..IssueError::new(Class::Denied, "as scripted")
         };
         advice(&role("orders", 3600), &failure)
@@ -207,8 +207,8 @@ mod tests {
     #[test]
     fn a_key_that_aws_does_not_know_is_the_business_of_this_host() {
         let failure = IssueError {
-            code: Some("InvalidClientTokenId".to_owned()),
-            aws_message: Some("The security token included in the request is invalid".to_owned()),
+            code: Some("InvalidClientTokenId".into()),
+            aws_message: Some("The security token included in the request is invalid".into()),
             ..IssueError::new(Class::Source, "as scripted")
         };
         let advice = advice(&role("orders", 3600), &failure);

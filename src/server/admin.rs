@@ -137,9 +137,9 @@ struct RoleView {
 #[derive(Debug, Serialize)]
 struct ErrorView {
     class: &'static str,
-    code: Option<String>,
+    code: Option<Box<str>>,
     http_status: Option<u16>,
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
     message: String,
     /// The parts in one line.
     advice: String,

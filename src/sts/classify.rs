@@ -107,13 +107,13 @@ where
     let number = |name| header(name).and_then(|text| text.parse().ok());
     let retry_after_ms = number("x-amz-retry-after").map(Duration::from_millis);
     IssueError {
-        aws_message,
-        code,
+        aws_message: aws_message.map(Into::into),
+        code: code.map(Into::into),
         cause,
         status,
-        request_id: header(REQUEST_ID).map(plain),
+        request_id: header(REQUEST_ID).map(|id| plain(id).into()),
         retry_after: retry_after_ms.or(number("retry-after").map(Duration::from_secs)),
-        skew_seconds: skew.seconds().map(|seconds| seconds.round() as i64),
+        skew_seconds: skew.seconds().map(|seconds| seconds.round() as i32),
         ..IssueError::new(class, message)
     }
 }

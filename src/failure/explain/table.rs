@@ -61,15 +61,14 @@ pub enum Certainty {
     Likely(&'static str),
 }
 
-use Certainty::{Likely, Told};
 use When::{Code, Else, Says};
 
 const OPERATOR: &str = "the operator of this host";
 const OWNER: &str = "the owner of account {account}";
 const KEEPER: &str = "whoever keeps the base credentials of this host (source `{source}`)";
-const OUR_ADMINISTRATORS: &str = "the administrators of {base_account}";
-const OUR_ORGANISATION: &str = "the administrators of the AWS organisation of {base_account}";
-const THEIR_ORGANISATION: &str = "the administrators of the AWS organisation of account {account}";
+const BASE_ADMINISTRATORS: &str = "the administrators of {base_account}";
+const BASE_ORGANISATION: &str = "the administrators of the AWS organisation of {base_account}";
+const ROLE_ORGANISATION: &str = "the administrators of the AWS organisation of account {account}";
 const NETWORK_TEAM: &str = "the network team of this host";
 const AWS_DOES_NOT_SAY: &str = "AWS does not say which, as is its rule across accounts";
 
@@ -85,91 +84,85 @@ pub fn rows(class: Class) -> &'static [Row] {
     }
 }
 
-const fn row(
+const fn told(when: When, meaning: &'static str, ask: &'static str, change: &'static str) -> Row {
+    Row { when, certainty: Certainty::Told, meaning, ask, change }
+}
+
+const fn likely(
     when: When,
-    certainty: Certainty,
+    why: &'static str,
     meaning: &'static str,
     ask: &'static str,
     change: &'static str,
 ) -> Row {
-    Row { when, certainty, meaning, ask, change }
+    Row { when, certainty: Certainty::Likely(why), meaning, ask, change }
 }
 
-const CLOCK: &[Row] = &[row(
+const CLOCK: &[Row] = &[told(
     Else,
-    Told,
     "the clocks of this host and of STS are apart{skew}; requests of the workloads themselves will be refused too",
     OPERATOR,
     "set the clock of this host, and see that NTP keeps it (`timedatectl`, `chronyc tracking`); after a suspend it may only be late",
 )];
 
 const SOURCE: &[Row] = &[
-    row(
+    told(
         Code(&["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"]),
-        Told,
         "AWS does not know roletap's base key: it was deleted or is inactive, it belongs to another partition, or its session token is missing or of the global endpoint in a region that must be enabled. It is not about the trust policy, whatever guides say",
         KEEPER,
         "rotate or repair the base credentials, and compare their partition with region {region}",
     ),
-    row(
+    told(
         Code(&["ExpiredTokenException"]),
-        Told,
         "the web identity token has expired",
         "whoever writes the token file of source `{source}`",
         "write a new token: what rewrote the file has stopped",
     ),
-    row(
+    told(
         Code(&["ExpiredToken"]),
-        Told,
         "the base credentials of this host have expired",
         KEEPER,
         "see why source `{source}` is not refreshed: IMDS, a token file or a login has stopped",
     ),
-    row(
+    told(
         Says(&["SignatureDoesNotMatch"], "scoped to a valid region"),
-        Told,
         "this host signs for {region}, and the endpoint is of another region",
         OPERATOR,
         "make `sts.region` the one of `sts.endpoint_url`",
     ),
-    row(
+    told(
         Says(&["SignatureDoesNotMatch"], "scoped to"),
-        Told,
         "this host signs for STS, and what answers is another service",
         OPERATOR,
         "correct `sts.endpoint_url`, or leave it out",
     ),
-    row(
+    likely(
         Code(&["SignatureDoesNotMatch"]),
-        Likely("AWS compares signatures, and cannot say which end is wrong"),
+        "AWS compares signatures, and cannot say which end is wrong",
         "the secret key does not belong to its key id (a stray newline in the file?), or a proxy rewrites requests",
         KEEPER,
         "enter key id and secret anew; if they are right, look for the proxy",
     ),
-    row(
+    told(
         Says(&[], "has nothing in hand"),
-        Told,
         "this host signs with what it holds for `{source}`, and holds nothing",
         OPERATOR,
         "mend that one first: this one follows by itself",
     ),
-    row(
+    told(
         Says(&[], "no token to show"),
-        Told,
         "the token that this role is assumed with cannot be read",
         "whoever writes the token file on this host",
         "write it where `web_identity_token_file` says, readable by the daemon",
     ),
-    row(
+    told(
         Says(&[], "`--features sso`"),
-        Told,
         "source `{source}` needs what this roletap was built without",
         OPERATOR,
         "use another kind of source, or a build that has it",
     ),
-    row(
+    told(
         Else,
-        Told,
         "this host has no identity to sign with: source `{source}` gives none",
         OPERATOR,
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a web identity token for the daemon, or run where instance metadata answers",
@@ -177,16 +170,15 @@ const SOURCE: &[Row] = &[
 ];
 
 const THROTTLED: &[Row] = &[
-    row(
+    likely(
         Code(&["LimitExceededException", "ServiceQuotaExceeded"]),
-        Likely("these codes stand for more than request rates"),
+        "these codes stand for more than request rates",
         "a quota of {base_account} is used up; this host waits as a whole",
-        OUR_ADMINISTRATORS,
+        BASE_ADMINISTRATORS,
         "read the message: it names the quota",
     ),
-    row(
+    told(
         Else,
-        Told,
         "{base_account} makes more requests than STS allows (600 per second and region, of which only the account that signs pays); this host waits as a whole",
         "nobody if it passes, else the operators of all hosts that sign with {base_account}",
         "use longer sessions, fewer hosts per account or several regions (`roletap check --hosts N` shows the sum)",
