@@ -24,7 +24,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::issuer::{Class, IssueError};
+use crate::failure::{Class, IssueError};
 use crate::lifecycle::{Jitter, RoleState};
 
 mod pause;

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, rfc3339};
-use crate::issuer::Class;
+use crate::failure::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{AssumeRole, Base, CredentialsFile, OnDenied, RequestIdentity, Role, Source};
 

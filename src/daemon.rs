@@ -18,8 +18,8 @@ use crate::budget::queue::Queue;
 use crate::caller::kernel::Kernel;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
-use crate::fleet::Fleet;
-use crate::issuer::sts::StsIssuer;
+use crate::fleet::{Fleet, retry_roles_of_source};
+use crate::issuer::StsIssuer;
 use crate::keep::Kept;
 use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
@@ -33,6 +33,7 @@ use crate::signals::Event;
 use crate::slots::Slots;
 use crate::source::{LOAD_TIMEOUT, Sources};
 use crate::store::Store;
+use crate::sts::Client;
 use crate::systemd;
 use crate::tokens::Tokens;
 
@@ -138,9 +139,11 @@ impl Daemon {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         metrics.config_loaded(local.now());
-        let sources = Arc::new(Sources::new(local.clone()));
         let skew = Arc::new(Skew::new());
         let slots = Arc::new(Slots::default());
+        let sts = Client::new(&config.sts, local.clone(), skew.clone(), metrics.clone());
+        let on_recovery = retry_roles_of_source(slots.clone());
+        let sources = Arc::new(Sources::new(local.clone(), sts.clone(), Arc::new(on_recovery)));
         let queue = Queue::new(limits(&config.sts));
         let progress = Arc::new(Progress::default());
         let shared = Shared {
@@ -150,8 +153,8 @@ impl Daemon {
             skew: skew.clone(),
             metrics: metrics.clone(),
         };
-        let around = surroundings(&config.sts, shared, queue.clone(), progress.clone());
-        sources.reshape(used_sources(config));
+        let around = surroundings(&config.sts, sts, shared, queue.clone(), progress.clone());
+        sources.apply(used_sources(config));
         let clock = around.clock.clone();
         let mut fleet = Fleet::new(around, slots.clone());
         if let Some(kept) = kept {
@@ -367,13 +370,14 @@ struct Shared {
 /// What refreshers share, for these settings of `[sts]`.
 fn surroundings(
     sts: &Sts,
+    client: Arc<Client>,
     shared: Shared,
     queue: Queue,
     progress: Arc<Progress>,
 ) -> Surroundings<StsIssuer> {
     let Shared { sources, slots, local, skew, metrics } = shared;
     Surroundings {
-        issuer: StsIssuer::new(sts, sources, slots, local.clone(), skew.clone(), metrics.clone()),
+        issuer: StsIssuer::new(client, sources, slots),
         attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
         queue,
         clock: ServerTime::shared(local, skew),

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::issuer::explain::Advice;
+use crate::failure::explain::Advice;
 
 /// How a finding counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

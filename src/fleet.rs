@@ -16,7 +16,7 @@ use crate::lifecycle::RoleState;
 use crate::metrics::Ledger;
 use crate::refresher::{Surroundings, refresh};
 use crate::reload::{self, Plan};
-use crate::role::{OnDenied, Role, RoleName};
+use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
 use crate::tokens::Tokens;
 
@@ -216,6 +216,19 @@ impl<I: Issuer> Fleet<I> {
     }
 }
 
+/// Has the roles that failed for want of a source try again at once, when that source gives credentials again.
+pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
+    move |source| {
+        for slot in slots.load().slots.values() {
+            let signs =
+                matches!(&slot.role.request.base, Base::Source(base) if base.name == *source);
+            if signs && slot.fails_for_want_of_a_source() {
+                slot.hurry();
+            }
+        }
+    }
+}
+
 /// What a role that is removed has in hand. What its owner wants dropped when in doubt is not kept.
 fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
     let left = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_asked() };
@@ -247,7 +260,7 @@ mod tests {
     use super::*;
     use crate::budget::Limits;
     use crate::budget::queue::Queue;
-    use crate::issuer::{Class, IssueError};
+    use crate::failure::{Class, IssueError};
     use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;

@@ -1,109 +1,177 @@
-//! Where credentials come from, and what a failure to get them means.
+//! One attempt to issue credentials for a role: the base signs, STS is called, the outcome is judged.
 
-use std::fmt;
-use std::future::Future;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::explain::Advice;
+use self::signer::Issued;
+pub use self::signer::Signer;
 use crate::credentials::Credentials;
-use crate::role::Role;
+use crate::failure::{Class, IssueError};
+use crate::role::{Base, Role, RoleName, Source, TokenIdentity};
+use crate::slots::{Slot, Slots};
+use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
+use crate::sts::Client;
 
-mod bounded;
-pub mod explain;
-pub mod obstacle;
-pub mod regions;
-pub mod sts;
+mod signer;
+
+/// The longest session that AWS grants to a role that is assumed by a role, in seconds.
+const LONGEST_CHAINED: u32 = 3600;
+/// Credentials that are younger than this are not issued anew because STS refused them.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// Issues credentials for a role: one attempt, bounded in time, without retries of its own.
 pub trait Issuer: Send + Sync + 'static {
-    /// Gets ready what an attempt needs beside STS, bounded in time. Happens before the role has its turn, so that one
+    /// Prepares what an attempt needs beside STS, bounded in time. Happens before the role has its turn, so that a role
     /// that waits for its source keeps no other from STS.
     fn prepare(&self, _: &Role) -> impl Future<Output = Result<(), IssueError>> + Send {
         async { Ok(()) }
     }
 
-    /// One attempt.
+    /// Makes one attempt.
     fn issue(&self, role: &Role) -> impl Future<Output = Result<Credentials, IssueError>> + Send;
 }
 
-/// A failed attempt, without anything that STS sent but its codes and the first line of its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssueError {
-    /// What is done about it.
-    pub class: Class,
-    /// The error code of STS, such as `AccessDenied`.
-    pub code: Option<String>,
-    /// The HTTP status, where there was an answer.
-    pub status: Option<u16>,
-    /// `x-amzn-requestid`: what AWS support asks for.
-    pub request_id: Option<String>,
-    /// What happened: a lower-case fragment that fits after "failed to assume the role: ".
-    pub what: String,
-    /// What it means, whom to ask and for what.
-    pub advice: Box<Advice>,
-    /// How long STS asked us to stay away.
-    pub retry_after: Option<Duration>,
+/// Issues by calling STS, signed by a source, by a parent role or with a web identity token.
+#[derive(Debug)]
+pub struct StsIssuer {
+    sts: Arc<Client>,
+    sources: Arc<Sources>,
+    /// The slots of the roles that others are chained to.
+    slots: Arc<Slots>,
+    /// The roles that were granted less time than they ask for, so that each is logged once.
+    clamped: Mutex<BTreeSet<RoleName>>,
+    issued: Issued,
 }
 
-impl fmt::Display for IssueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+impl StsIssuer {
+    /// An issuer that signs with the credentials of `sources`, or with those in `slots`.
+    pub fn new(sts: Arc<Client>, sources: Arc<Sources>, slots: Arc<Slots>) -> Self {
+        Self { sts, sources, slots, clamped: Mutex::default(), issued: Issued::default() }
     }
-}
 
-impl std::error::Error for IssueError {}
+    /// Makes one attempt that is signed by `signer`.
+    pub async fn issue_signed_by(
+        &self,
+        role: &Role,
+        signer: &Signer,
+    ) -> Result<Credentials, IssueError> {
+        if let Some(why) = signer.loop_reason(role, &self.slots, &self.issued) {
+            return Err(IssueError::new(Class::Misconfigured, why));
+        }
+        let seconds = self.seconds(role, signer);
+        let issued = self.sts.assume_role(role, signer.credentials(), seconds).await?;
+        self.issued.remember(&role.name, issued.access_key_id());
+        Ok(issued)
+    }
 
-/// The class of a failure is the policy: it decides when the next attempt is made and what a workload is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Signature expired, skew over four minutes, dead on arrival.
-    Clock,
-    /// `AccessDenied` in all its forms: somebody has to allow it.
-    Denied,
-    /// Nothing but a change of configuration helps.
-    Misconfigured,
-    /// Dispatch, time-out, 5xx, an unusable answer.
-    Network,
-    /// Our own base credentials are missing, expired or invalid.
-    Source,
-    /// `Throttling` and its kin: the whole host pauses.
-    Throttled,
-}
+    async fn issue_for_token(
+        &self,
+        role: &Role,
+        identity: &TokenIdentity,
+    ) -> Result<Credentials, IssueError> {
+        let token = read_token(&identity.token_file).await.map_err(|error| {
+            IssueError::new(Class::Source, format!("no token to show: {error}"))
+        })?;
+        let issued = self.sts.assume_role_with_web_identity(role, identity, &token).await?;
+        self.issued.remember(&role.name, issued.access_key_id());
+        Ok(issued)
+    }
 
-impl Class {
-    /// Every class, in the order of their labels.
-    pub const ALL: [Self; 6] = [
-        Self::Clock,
-        Self::Denied,
-        Self::Misconfigured,
-        Self::Network,
-        Self::Source,
-        Self::Throttled,
-    ];
-
-    /// As it stands in logs, metrics and `/roles`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Clock => "clock",
-            Self::Denied => "denied",
-            Self::Misconfigured => "misconfigured",
-            Self::Network => "network",
-            Self::Source => "source",
-            Self::Throttled => "throttled",
+    async fn signer(&self, role: &Role) -> Result<Signer, IssueError> {
+        match &role.request.base {
+            Base::Source(source) => {
+                let in_hand = match self.sources.in_hand(source) {
+                    Some(in_hand) => Ok(in_hand),
+                    None => self.sources.credentials(source).await,
+                };
+                let in_hand = in_hand.map_err(|error| no_base(source, &error))?;
+                Ok(Signer::from_source(source.clone(), in_hand))
+            }
+            Base::Role(parent) => Signer::from_role(parent, &self.slots, self.sts.now()),
+            Base::Token(_) => Err(IssueError::new(Class::Source, "nobody signs for a token")),
         }
     }
 
-    /// Whether waiting cannot help: somebody has to change something first.
-    pub fn needs_a_person(self) -> bool {
-        match self {
-            Self::Denied | Self::Misconfigured => true,
-            Self::Clock | Self::Network | Self::Source | Self::Throttled => false,
+    /// Has the base loaded or issued anew, after STS refused what it signed.
+    fn base_was_refused(&self, role: &Role, signer: &Signer) {
+        match (&role.request.base, signer.in_hand()) {
+            (Base::Source(source), Some(in_hand)) => self.sources.refused(source, in_hand),
+            (Base::Role(parent), _) => {
+                let slot = self.slots.find(parent.name.as_str());
+                // Young credentials are most likely not to blame, and two roles must not hurry each other for ever.
+                let stale = |slot: &Arc<Slot>| {
+                    let issued_at = slot.state().credentials().map(|held| held.issued_at());
+                    issued_at
+                        .and_then(|at| self.sts.now().duration_since(at).ok())
+                        .is_some_and(|age| age > YOUNG)
+                };
+                if let Some(slot) = slot.filter(stale) {
+                    slot.hurry();
+                }
+            }
+            (Base::Source(_) | Base::Token(_), _) => {}
         }
+    }
+
+    /// AWS grants an hour at most to a role that is assumed by a role. Where only the run shows that, it is logged once.
+    fn seconds(&self, role: &Role, signer: &Signer) -> u32 {
+        let asked = role.duration.as_secs();
+        if asked <= LONGEST_CHAINED || !signer.is_role_session() {
+            return asked;
+        }
+        let mut clamped = self.clamped.lock().unwrap_or_else(PoisonError::into_inner);
+        if clamped.insert(role.name.clone()) {
+            tracing::warn!(
+                role = role.name.as_str(),
+                duration_seconds = asked,
+                "the base identity is itself an assumed role, so AWS grants {LONGEST_CHAINED} seconds at most: asking for those"
+            );
+        }
+        LONGEST_CHAINED
     }
 }
 
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+impl Issuer for StsIssuer {
+    async fn prepare(&self, role: &Role) -> Result<(), IssueError> {
+        let patience = LOAD_TIMEOUT + self.sts.attempt_timeout();
+        match &role.request.base {
+            Base::Source(source) => {
+                let loaded = self.sources.credentials(source);
+                let loaded = tokio::time::timeout(patience, loaded).await;
+                let late = || SourceError::new(format!("nothing within {} s", patience.as_secs()));
+                let loaded = loaded.unwrap_or_else(|_| Err(late()));
+                loaded.map(|_| ()).map_err(|error| no_base(source, &error))
+            }
+            Base::Role(parent) => {
+                if let Some(slot) = self.slots.find(parent.name.as_str()) {
+                    let _ = tokio::time::timeout(patience, slot.left_pending()).await;
+                }
+                self.signer(role).await.map(|_| ())
+            }
+            // Read for the attempt itself, so that it is the newest.
+            Base::Token(_) => Ok(()),
+        }
     }
+
+    async fn issue(&self, role: &Role) -> Result<Credentials, IssueError> {
+        if let Base::Token(identity) = &role.request.base {
+            return self.issue_for_token(role, identity).await;
+        }
+        let signer = self.signer(role).await?;
+        let outcome = self.issue_signed_by(role, &signer).await;
+        let class = outcome.as_ref().err().map(|error| error.class);
+        if matches!(class, Some(Class::Source | Class::Clock)) {
+            self.base_was_refused(role, &signer);
+        }
+        outcome
+    }
+}
+
+fn no_base(source: &Source, error: &SourceError) -> IssueError {
+    let Source { name, origin } = source;
+    IssueError::new(
+        Class::Source,
+        format!("no base credentials from the source {name} ({origin}): {error}"),
+    )
 }

@@ -10,6 +10,7 @@
 mod bytes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
@@ -17,8 +18,6 @@ use zeroize::Zeroizing;
 
 use self::bytes::{Packed, Reader};
 use crate::credentials::Credentials;
-use crate::issuer::explain::Advice;
-use crate::issuer::{Class, IssueError};
 use crate::lifecycle::{ByClass, Failures, RoleState};
 use crate::role::{RequestIdentity, Role, RoleName};
 use crate::slots::Table;
@@ -27,7 +26,7 @@ use crate::tokens::{Digest, RoleTokens, Tokens};
 /// The largest image: ten thousand roles have 20 MB.
 pub const IMAGE_LIMIT: usize = 64 << 20;
 /// Of this format. A reader takes its own only.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAGIC: &[u8; 8] = b"roletap\n";
 /// Magic, version, length of what follows, checksum.
 const HEADER: usize = 8 + 4 + 8 + 32;
@@ -201,7 +200,7 @@ impl Record {
 }
 
 struct Held {
-    credentials: std::sync::Arc<Credentials>,
+    credentials: Arc<Credentials>,
     refresh_at: SystemTime,
     failures: Option<Failures>,
 }
@@ -254,17 +253,7 @@ fn checksum_of(length: u64, payload: &[u8]) -> [u8; 32] {
 
 impl Packed {
     fn failures(&mut self, failures: &Failures) {
-        let error = &failures.error;
-        self.text(error.class.as_str());
-        self.option(error.code.as_deref(), Self::text);
-        self.option(error.status, |out, status| out.u32(status.into()));
-        self.option(error.request_id.as_deref(), Self::text);
-        self.text(&error.what);
-        let advice = &error.advice;
-        for part in [&advice.meaning, &advice.ask, &advice.change] {
-            self.text(part);
-        }
-        self.option(error.retry_after, Self::duration);
+        self.blob(&serde_json::to_vec(&*failures.error).unwrap_or_default());
         self.u32(failures.count);
         for count in failures.of_class {
             self.u32(count);
@@ -321,22 +310,8 @@ impl Reader<'_> {
     }
 
     fn failures(&mut self) -> Option<Failures> {
-        let class = self.text()?;
-        let error = IssueError {
-            class: Class::ALL.into_iter().find(|known| known.as_str() == class)?,
-            code: self.option(Self::owned)?,
-            status: self.option(|reader| u16::try_from(reader.u32()?).ok())?,
-            request_id: self.option(Self::owned)?,
-            what: self.owned()?,
-            advice: Box::new(Advice {
-                meaning: self.owned()?,
-                ask: self.owned()?,
-                change: self.owned()?,
-            }),
-            retry_after: self.option(Self::duration)?,
-        };
         Some(Failures {
-            error: error.into(),
+            error: Arc::new(serde_json::from_slice(self.blob()?).ok()?),
             count: self.u32()?,
             of_class: self.by_class()?,
             since: self.time()?,
@@ -370,10 +345,11 @@ impl std::fmt::Debug for Rendered {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
+    use crate::failure::Class;
+    use crate::failure::transport::TransportError;
     use crate::lifecycle::Jitter;
     use crate::role::{OnDenied, Terms};
     use crate::simulated::{at, config, credentials, error, role};
@@ -412,10 +388,14 @@ mod tests {
             } else {
                 let mut error = error(random.choice(Class::ALL).unwrap());
                 if random.bool() {
-                    error.code = Some("AccessDenied".to_owned());
+                    error.code = Some("AccessDenied".into());
                     error.status = Some(random.u16(..));
-                    error.request_id = Some("0f-ü".to_owned());
+                    error.request_id = Some("0f-ü".into());
                     error.retry_after = Some(Duration::from_millis(random.u64(..60_000)));
+                    error.aws_message = Some("User: \"ü\" is not authorized".into());
+                    error.cause = Some(TransportError::DnsFailure);
+                    error.region = Some("eu-central-1".into());
+                    error.skew_seconds = Some(random.i32(..));
                 }
                 Err(error)
             };
@@ -571,8 +551,8 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let mut image = one_image();
-        image[8] = 3;
-        assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Version(3));
+        image[8] = 4;
+        assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Version(4));
         image[0] = b'R';
         assert_eq!(Kept::read(&image).unwrap_err(), Doubt::Foreign);
     }

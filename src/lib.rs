@@ -10,6 +10,7 @@ pub mod role;
 pub mod budget;
 pub mod credentials;
 pub mod credentials_file;
+pub mod failure;
 pub mod keep;
 pub mod lifecycle;
 pub mod reload;
@@ -21,6 +22,7 @@ pub mod issuer;
 pub mod refresher;
 pub mod slots;
 pub mod source;
+pub mod sts;
 
 // What others have to allow.
 pub mod policy;

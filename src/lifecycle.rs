@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::credentials::Credentials;
-use crate::issuer::{Class, IssueError};
+use crate::failure::{Class, IssueError};
 use crate::role::{OnDenied, Role, Terms};
 
 /// What is known about one role. Changes only when an attempt concludes.

@@ -17,7 +17,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::issuer::Class;
+use crate::failure::Class;
 use crate::lifecycle::Phase;
 use crate::slots::{Counts, Table, VendResult};
 

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use crate::budget::queue::{Permit, Queue};
 use crate::credentials::{Credentials, rfc3339};
-use crate::issuer::explain::{self, Failure};
-use crate::issuer::obstacle::Obstacle;
-use crate::issuer::{Class, IssueError, Issuer};
+use crate::failure::transport::TransportError;
+use crate::failure::{Class, IssueError, explain};
+use crate::issuer::Issuer;
 use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
 use crate::role::Role;
@@ -202,18 +202,11 @@ async fn attempt<I: Issuer>(
     match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let what =
+            let message =
                 format!("the attempt did not end within {} s", around.attempt_deadline.as_secs());
-            let failure =
-                Failure { what: &what, obstacle: Some(&Obstacle::NoAnswer), ..Failure::default() };
             Err(IssueError {
-                class: Class::Network,
-                code: None,
-                status: None,
-                request_id: None,
-                advice: explain::advice(role, Class::Network, &failure),
-                what,
-                retry_after: None,
+                cause: Some(TransportError::ResponseTimeout),
+                ..IssueError::new(Class::Network, message)
             })
         }
     }
@@ -234,7 +227,7 @@ fn conclude(
 
 /// Changes are logged, not states: an hour of failures is one error, and one line when it is over.
 fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
-    let role = role.name.as_str();
+    let (settings, role) = (role, role.name.as_str());
     match (before.failures(), after.failures()) {
         (None, None) => {
             if let Some(credentials) = after.credentials() {
@@ -276,7 +269,7 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
                     request_id = error.request_id.as_deref().unwrap_or("-"),
                     credentials_in_hand_until = in_hand.as_deref().unwrap_or("none"),
                     next_attempt = rfc3339(failures.retry_at),
-                    advice = error.advice.to_string(),
+                    advice = explain::advice(settings, error).to_string(),
                     "failed to assume the role: {error}"
                 );
             } else {

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::config::{Config, FixedHost, Source};
 use crate::credentials::{Credentials, Grant, Secret};
-use crate::issuer::{Class, IssueError, Issuer};
+use crate::failure::{Class, IssueError};
+use crate::issuer::Issuer;
 use crate::role::{Callers, Role, UnitName, User};
 
 mod truth;
@@ -63,15 +64,7 @@ pub(crate) fn grant(serial: u64, expires_at: Option<SystemTime>) -> Grant {
 
 pub(crate) fn error(class: Class) -> IssueError {
     let answered = !matches!(class, Class::Network | Class::Source);
-    IssueError {
-        class,
-        code: None,
-        status: answered.then_some(403),
-        request_id: None,
-        what: "as scripted".to_owned(),
-        advice: Box::default(),
-        retry_after: None,
-    }
+    IssueError { status: answered.then_some(403), ..IssueError::new(class, "as scripted") }
 }
 
 /// What lets in these users of these units; where there are none, nothing is demanded of them.

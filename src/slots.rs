@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::budget::Need;
 use crate::consumers::Consumers;
-use crate::issuer::Class;
+use crate::failure::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
 use crate::tokens::{ByDigest, Tokens};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roletap::budget::{Answer, Budget, Limits, Need, Turn};
 use roletap::config::{Config, FixedHost, Forecast, STS_QUOTA_PER_SECOND, Source};
 use roletap::credentials::{Credentials, Grant, Secret};
-use roletap::issuer::{Class, IssueError};
+use roletap::failure::{Class, IssueError};
 use roletap::lifecycle::{Jitter, RoleState};
 use roletap::role::Role;
 
@@ -461,15 +461,7 @@ fn seconds(micros: Micros) -> f64 {
 }
 
 fn error(class: Class) -> IssueError {
-    IssueError {
-        class,
-        code: None,
-        status: None,
-        request_id: None,
-        what: String::new(),
-        advice: Box::default(),
-        retry_after: None,
-    }
+    IssueError::new(class, "")
 }
 
 impl Measured {

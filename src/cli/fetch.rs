@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{ExitStatus, Failure};
 use crate::config::Config;
-use crate::source::chain_of;
+use crate::failure::error_chain;
 
 /// A daemon that takes longer has no answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub fn fetch_with(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<A
         let hint = "is the daemon running, with this configuration?";
         Failure::new(
             ExitStatus::Unavailable,
-            format!("cannot ask {url}: {}; {hint}", chain_of(error.as_ref())),
+            format!("cannot ask {url}: {}; {hint}", error_chain(error.as_ref())),
         )
     })
 }

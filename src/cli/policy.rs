@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::{Args, ValueEnum};
 
 use super::{ExitStatus, Failure, load, print, role, surroundings, tell};
 use crate::config::Config;
-use crate::issuer::sts::ForSources;
-use crate::issuer::sts::identity::caller_identity;
+use crate::metrics::Metrics;
 use crate::policy::{
     Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
 };
 use crate::role::{Base, Principal, Refused, Role};
 use crate::source::load_once;
+use crate::sts::Client;
 
 /// What `policy` is told.
 #[derive(Debug, Args)]
@@ -322,12 +323,12 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
         .map_err(|error| cannot(&error))?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     runtime.block_on(async {
-        let outside =
-            ForSources::alone(&config.sts, clock.clone()).map_err(|error| cannot(&error))?;
-        let base = load_once(source, &clock, &outside).await.map_err(|error| {
+        let metrics = Arc::new(Metrics::new().map_err(|error| cannot(&error))?);
+        let sts = Client::new(&config.sts, clock.clone(), Arc::default(), metrics);
+        let base = load_once(source, &clock, &sts).await.map_err(|error| {
             cannot(&format!("no base credentials from the source {}: {error}", source.name))
         })?;
-        let identity = caller_identity(&config.sts, base, clock).await;
+        let identity = sts.get_caller_identity(base, sts.all_regions_timeout()).await;
         let identity = identity.map_err(|error| cannot(&error))?;
         Ok((identity.principal().clone(), true))
     })

@@ -12,6 +12,7 @@ use super::{Daemon, Shared, callers, limits, surroundings, used_sources};
 use crate::config::{Config, Loaded};
 use crate::metrics::Reload;
 use crate::reload;
+use crate::sts::Client;
 use crate::systemd;
 use crate::tokens::Tokens;
 
@@ -119,10 +120,13 @@ impl Daemon {
                 skew: self.skew.clone(),
                 metrics: self.metrics.clone(),
             };
-            surroundings(&new.config.sts, shared, queue, progress)
+            let (sts, local) = (&new.config.sts, self.local.clone());
+            let client = Client::new(sts, local, self.skew.clone(), self.metrics.clone());
+            self.sources.use_client(client.clone());
+            surroundings(sts, client, shared, queue, progress)
         });
         // Before the roles: those that are new sign with what is new.
-        self.sources.reshape(used_sources(&new.config));
+        self.sources.apply(used_sources(&new.config));
         self.fronts.reshape(&new.config);
         let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
         self.vend.set_pending_wait(new.config.server.pending_wait);

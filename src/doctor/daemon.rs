@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::file::{Entry, Reader, obstacle};
 use super::{Finding, OPERATOR, advice};
-use crate::issuer::explain::Advice;
+use crate::failure::explain::Advice;
 use crate::role::Role;
 
 /// A daemon that does not answer.

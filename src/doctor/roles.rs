@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Finding, advice};
-use crate::issuer::IssueError;
-use crate::issuer::explain::Advice;
+use crate::failure::IssueError;
+use crate::failure::explain::{self, Advice};
 use crate::role::{Base, CallerIdentity, Role};
 
 /// One role, tried once.
@@ -123,9 +123,9 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
                 "assume",
                 format!(
                     "`{}` → {arn}: {} ({}, {took} ms{id})",
-                    role.request.base, error.what, error.class
+                    role.request.base, error.message, error.class
                 ),
-                error.advice.clone(),
+                Box::new(explain::advice(role, error)),
             )
         }
     }
@@ -195,7 +195,7 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
             (Variant::WithoutTags | Variant::WithoutPolicies, true, _) => {}
             (_, _, Err(error)) => findings.push(Finding::note(
                 "probe",
-                format!("{}: {}", variant.words(), error.what),
+                format!("{}: {}", variant.words(), error.message),
             )),
         }
     }

@@ -1,7 +1,8 @@
 //! What S3 made of the vended credentials. Pure.
 
 use super::{Finding, advice};
-use crate::issuer::explain::denial::{Denial, Reason};
+use crate::failure::explain::Advice;
+use crate::failure::explain::denial::{Denial, Reason};
 use crate::role::Role;
 
 /// `s3://bucket/prefix`
@@ -140,13 +141,7 @@ pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer
 }
 
 /// Assumed, and denied by S3: which action, and by whose policy as far as S3 says.
-fn denied(
-    arn: &str,
-    owner: &str,
-    action: &str,
-    place: &Place,
-    message: &str,
-) -> Box<crate::issuer::explain::Advice> {
+fn denied(arn: &str, owner: &str, action: &str, place: &Place, message: &str) -> Box<Advice> {
     let denial = Denial::parse(message);
     let action = denial.map_or(action, |denial| denial.action);
     let resource = denial.and_then(|denial| denial.resource);

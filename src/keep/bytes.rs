@@ -109,10 +109,6 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.blob()?).ok()
     }
 
-    pub(super) fn owned(&mut self) -> Option<String> {
-        self.text().map(str::to_owned)
-    }
-
     pub(super) fn name(&mut self) -> Option<RoleName> {
         RoleName::parse(self.text()?).ok()
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use super::{Scene, family, outcome, seconds};
-use crate::issuer::Class;
+use crate::failure::Class;
 use crate::slots::{Counts, Filed, Slot, VendResult};
 
 /// Every family about roles; `unknown` counts the requests that belong to none.

@@ -17,9 +17,10 @@ use crate::budget::queue::Queue;
 use crate::caller::kernel::Kernel;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
-use crate::lifecycle::{Phase, RoleState};
+use crate::failure::explain::{self, Advice};
+use crate::lifecycle::{Failures, Phase, RoleState};
 use crate::metrics::{Metrics, Scene};
-use crate::role::{RoleName, Source, SourceName};
+use crate::role::{Role, RoleName, Source, SourceName};
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
 
@@ -136,15 +137,14 @@ struct RoleView {
 #[derive(Debug, Serialize)]
 struct ErrorView {
     class: &'static str,
-    code: Option<String>,
+    code: Option<Box<str>>,
     http_status: Option<u16>,
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
     message: String,
-    /// The three parts below in one line.
+    /// The parts in one line.
     advice: String,
-    meaning: String,
-    ask: String,
-    change: String,
+    #[serde(flatten)]
+    parts: Advice,
     failed_attempts: u32,
     failing_since: String,
 }
@@ -302,19 +302,23 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
             Phase::Pending => now,
             Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale => state.next_attempt(now),
         }),
-        last_error: state.failures().map(|failures| ErrorView {
-            class: failures.error.class.as_str(),
-            code: failures.error.code.clone(),
-            http_status: failures.error.status,
-            request_id: failures.error.request_id.clone(),
-            message: failures.error.what.clone(),
-            advice: failures.error.advice.to_string(),
-            meaning: failures.error.advice.meaning.clone(),
-            ask: failures.error.advice.ask.clone(),
-            change: failures.error.advice.change.clone(),
-            failed_attempts: failures.count,
-            failing_since: rfc3339(failures.since),
-        }),
+        last_error: state.failures().map(|failures| error_view(&slot.role, failures)),
+    }
+}
+
+fn error_view(role: &Role, failures: &Failures) -> ErrorView {
+    let error = &failures.error;
+    let advice = explain::advice(role, error);
+    ErrorView {
+        class: error.class.as_str(),
+        code: error.code.clone(),
+        http_status: error.status,
+        request_id: error.request_id.clone(),
+        message: error.message.clone(),
+        advice: advice.to_string(),
+        parts: advice,
+        failed_attempts: failures.count,
+        failing_since: rfc3339(failures.since),
     }
 }
 

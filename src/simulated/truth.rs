@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::{Wall, error};
 use crate::clock::Skew;
 use crate::credentials::Credentials;
-use crate::issuer::{Class, IssueError, Issuer};
+use crate::failure::{Class, IssueError};
+use crate::issuer::Issuer;
 use crate::role::Role;
 
 const DAY: u64 = 86_400;
@@ -90,7 +91,7 @@ impl Issuer for Sts {
                 let end = truth.clock.now() + role.duration.as_duration();
                 let grant = super::grant(serial, Some(end));
                 let issued = Credentials::new(&grant, role, truth.server_time.now()).map_err(
-                    |unusable| IssueError { what: unusable.to_string(), ..error(Class::Clock) },
+                    |unusable| IssueError { message: unusable.to_string(), ..error(Class::Clock) },
                 )?;
                 truth
                     .delivered

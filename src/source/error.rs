@@ -1,8 +1,6 @@
-//! Why a source gives nothing, in words without secrets.
+//! The error of a source, in words without secrets.
 
-use std::error::Error;
-
-/// Why there is no base identity.
+/// The reason why a source gives no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SourceError {
@@ -10,22 +8,8 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// From a lower-case fragment without secrets.
+    /// Takes a lower-case fragment without secrets.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
     }
-}
-
-/// The `Display`s of an error and its sources; never its `Debug`, which may hold secrets.
-pub fn chain_of(error: &(dyn Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let part = error.to_string();
-        if !parts.iter().any(|earlier| earlier.contains(&part)) {
-            parts.push(part);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
 }

@@ -15,23 +15,23 @@ use zeroize::Zeroizing;
 use super::SourceError;
 use crate::role::Origin;
 
-/// A look that takes longer has failed.
+/// The longest that a look at files takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Far more than any key or token.
 const MAX_BYTES: u64 = 64 * 1024;
 /// Far more than any shared file.
 const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Whose turn it is to look at these files: what hangs holds up one thread, however often it is looked at.
+/// The turns to look at files: those that hang hold up one thread, however often they are looked at.
 static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
 
-/// Held by the thread that looks, until it is done.
+/// A turn, held by the thread that looks until it is done.
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// What tells one state of some files from another: of each its device, inode, size and time of change.
+/// The stamps of some files, `None` for one that is not there. They differ when a file has changed.
 pub(super) type Stamps = Vec<Option<Stamp>>;
 
-/// Of one file.
+/// The device, inode, size and time of change (seconds, nanoseconds) of one file.
 pub(super) type Stamp = (u64, u64, u64, i64, i64);
 
 /// Looks at every file that a source of this origin is known to be read from.
@@ -43,7 +43,7 @@ pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
     aside(paths.clone(), move || paths.iter().map(|path| stamp(path)).collect()).await
 }
 
-/// Static keys, one in each file.
+/// Reads static keys, one value in each file.
 pub(super) async fn keys(
     access_key_id: &Path,
     secret_access_key: &Path,
@@ -58,7 +58,7 @@ pub(super) async fn keys(
     Ok(Credentials::new(id.as_str(), secret.as_str(), token, None, "files"))
 }
 
-/// The one word in a file, without the blanks at its ends.
+/// Reads the one word in a file, without the blanks at its ends.
 pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     let path = path.to_owned();
     aside(vec![path.clone()], move || {
@@ -86,7 +86,7 @@ pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError>
 }
 
 /// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read, finds that they can be.
-/// What that one makes of a file which is not there is its own affair.
+/// A file that is not there is left to the SDK.
 pub(super) async fn can_be_read(
     config: Option<&PathBuf>,
     credentials: Option<&PathBuf>,
@@ -111,7 +111,7 @@ pub(super) async fn can_be_read(
     .await
 }
 
-/// When a file last changed, for people.
+/// The time at which a file last changed, for people.
 pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let path = path.to_owned();
     let key = path.clone();
@@ -167,7 +167,7 @@ fn paths(origin: &Origin) -> Vec<PathBuf> {
     }
 }
 
-/// Where the SDK looks for the shared files.
+/// The paths at which the SDK looks for the shared files.
 fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<PathBuf> {
     let place = |given: Option<&PathBuf>, variable: &str, name: &str| {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws").join(name));
@@ -183,12 +183,12 @@ fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<
     .collect()
 }
 
-/// On a thread that may wait, for a while. While another looks at the same, there is no second thread.
+/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second thread.
 async fn aside<T: Send + 'static>(
     paths: Vec<PathBuf>,
     look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
-    let slow = || SourceError::new("its files cannot be read: is their file system well?");
+    let slow = || SourceError::new("its files cannot be read: does their file system hang?");
     let turn = turn(paths);
     let looked = async {
         let turn = turn.lock_owned().await;

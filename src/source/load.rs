@@ -1,10 +1,9 @@
 //! One load of a source, from files read anew. With its siblings the only importer of `aws_config`.
 //!
-//! The container provider is left out on purpose, in profiles too: with our own endpoint in our environment the daemon
-//! would feed on itself.
+//! The container provider is left out on purpose, in profiles too: with roletap's own endpoint in its environment the
+//! daemon would sign with what it vends itself.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -20,10 +19,12 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 
-use super::{Outside, SourceError, Token, chain_of, files, process};
+use super::{SourceError, files, process, read_token};
+use crate::failure::error_chain;
 use crate::role::{CommandLine, Origin, RoleArn, SessionName, WebIdentity};
+use crate::sts::Client;
 
-/// What a session of a token in the environment is called, if nobody says.
+/// The session name for a token in the environment, if the environment has none.
 const DEFAULT_SESSION_NAME: &str = "roletap";
 /// Keys of a profile that take precedence over its `credential_process`, or lead elsewhere first.
 const BEFORE_PROCESS: [&str; 7] = [
@@ -36,8 +37,8 @@ const BEFORE_PROCESS: [&str; 7] = [
     "login_session",
 ];
 
-/// Where a source has nothing, or why what it has cannot be had.
-enum Miss {
+/// The reason why one link of a chain gives no credentials.
+enum NotFound {
     /// It is not configured: a chain goes on.
     Absent(String),
     /// It is, but something is wrong: a chain ends here, or it would go on as somebody else.
@@ -48,19 +49,19 @@ enum Miss {
 pub(super) async fn load(
     origin: &Origin,
     clock: &SharedTimeSource,
-    outside: &Arc<dyn Outside>,
+    sts: &Client,
 ) -> Result<Credentials, SourceError> {
     let config = ProviderConfig::without_region()
-        .with_region(Some(Region::new(outside.region().to_owned())))
+        .with_region(Some(Region::new(sts.region().to_owned())))
         .with_time_source(clock.clone());
     let loaded = match origin {
-        Origin::Chain => return chain(&config, outside).await,
+        Origin::Chain => return chain(&config, sts).await,
         Origin::Environment => environment().await,
         Origin::Profile { name, config_file, shared_credentials_file } => {
             let files = (config_file.as_ref(), shared_credentials_file.as_ref());
             profile(&config, Some(name), files).await
         }
-        Origin::WebIdentity(identity) => return trade(identity, outside).await,
+        Origin::WebIdentity(identity) => return exchange(identity, sts).await,
         Origin::InstanceMetadata { endpoint } => metadata(&config, endpoint.as_deref()).await,
         Origin::Process(command) => return process::run(command).await,
         Origin::KeyFiles { access_key_id, secret_access_key, session_token } => {
@@ -68,44 +69,39 @@ pub(super) async fn load(
         }
     };
     loaded.map_err(|miss| match miss {
-        Miss::Absent(reason) | Miss::Failed(reason) => SourceError::new(reason),
+        NotFound::Absent(reason) | NotFound::Failed(reason) => SourceError::new(reason),
     })
 }
 
-/// The same, unless they have ended already.
-pub(super) fn unended(
+/// Refuses credentials that have expired already.
+pub(super) fn unexpired(
     credentials: Credentials,
     now: SystemTime,
 ) -> Result<Credentials, SourceError> {
-    match credentials.expiry().filter(|end| *end <= now) {
+    match credentials.expiry().filter(|at| *at <= now) {
         None => Ok(credentials),
-        Some(end) => {
-            let end = jiff::Timestamp::try_from(end).map(|end| end.to_string());
-            Err(SourceError::new(format!(
-                "what it gives ended at {}: is what renews it well?",
-                end.unwrap_or_default()
-            )))
+        Some(at) => {
+            let at = jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default();
+            let reason = format!("what it gives expired at {at}: has its renewal stopped?");
+            Err(SourceError::new(reason))
         }
     }
 }
 
 /// The first of the SDK's chain that has something, but for the container provider.
-async fn chain(
-    config: &ProviderConfig,
-    outside: &Arc<dyn Outside>,
-) -> Result<Credentials, SourceError> {
+async fn chain(config: &ProviderConfig, sts: &Client) -> Result<Credentials, SourceError> {
     let mut absent: Vec<String> = Vec::new();
     for link in ["environment", "profile", "web identity", "instance metadata"] {
         let loaded = match link {
             "environment" => environment().await,
             "profile" => profile(config, None, (None, None)).await,
-            "web identity" => token_in_environment(outside).await,
+            "web identity" => token_in_environment(sts).await,
             _ => metadata(config, None).await,
         };
         match loaded {
             Ok(credentials) => return Ok(credentials),
-            Err(Miss::Absent(reason)) => absent.push(format!("{link}: {reason}")),
-            Err(Miss::Failed(reason)) => {
+            Err(NotFound::Absent(reason)) => absent.push(format!("{link}: {reason}")),
+            Err(NotFound::Failed(reason)) => {
                 return Err(SourceError::new(format!("{link}: {reason}")));
             }
         }
@@ -113,14 +109,14 @@ async fn chain(
     Err(SourceError::new(absent.join("; ")))
 }
 
-async fn environment() -> Result<Credentials, Miss> {
+async fn environment() -> Result<Credentials, NotFound> {
     let provider = EnvironmentVariableCredentialsProvider::new();
     match provider.provide_credentials().await {
         Ok(credentials) => Ok(credentials),
-        Err(CredentialsError::CredentialsNotLoaded(_)) => {
-            Err(Miss::Absent("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set".to_owned()))
-        }
-        Err(error) => Err(Miss::Failed(chain_of(&error))),
+        Err(CredentialsError::CredentialsNotLoaded(_)) => Err(NotFound::Absent(
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set".to_owned(),
+        )),
+        Err(error) => Err(NotFound::Failed(error_chain(&error))),
     }
 }
 
@@ -128,17 +124,17 @@ async fn profile(
     config: &ProviderConfig,
     name: Option<&str>,
     (config_file, credentials_file): (Option<&PathBuf>, Option<&PathBuf>),
-) -> Result<Credentials, Miss> {
+) -> Result<Credentials, NotFound> {
     files::can_be_read(config_file, credentials_file)
         .await
-        .map_err(|error| Miss::Failed(error.to_string()))?;
+        .map_err(|error| NotFound::Failed(error.to_string()))?;
     let files = profile_files(config_file, credentials_file);
     if let Some(command) = command_of_profile(name, files.as_ref()).await? {
-        return process::run(&command).await.map_err(|error| Miss::Failed(error.to_string()));
+        return process::run(&command).await.map_err(|error| NotFound::Failed(error.to_string()));
     }
     let mut provider = ProfileFileCredentialsProvider::builder()
         .configure(config)
-        .with_custom_provider("EcsContainer", NeverOurselves);
+        .with_custom_provider("EcsContainer", NoContainerEndpoint);
     if let Some(name) = name {
         provider = provider.profile_name(name);
     }
@@ -147,16 +143,16 @@ async fn profile(
     }
     match provider.build().provide_credentials().await {
         Ok(credentials) => Ok(credentials),
-        Err(error) => Err(missed(&error)),
+        Err(error) => Err(not_found(&error)),
     }
 }
 
-/// The command of a profile that has nothing else: run here, where it is killed when its time is over. The SDK would run
-/// one behind a `source_profile` without an end, so that is refused.
+/// The command of a profile that has nothing else: run here, where it is killed at its time limit. The SDK would run one
+/// behind a `source_profile` without a limit, so that is refused.
 async fn command_of_profile(
     name: Option<&str>,
     files: Option<&EnvConfigFiles>,
-) -> Result<Option<CommandLine>, Miss> {
+) -> Result<Option<CommandLine>, NotFound> {
     let files = files.cloned().unwrap_or_default();
     let name = name.map(|name| name.to_owned().into());
     // What is wrong with a file is told by the load itself.
@@ -178,7 +174,7 @@ async fn command_of_profile(
         let leads_on = has("role_arn") && has("source_profile") && !passed.contains(&next);
         // Keys in a profile behind another come before all else in it.
         if has("credential_process") && !has("aws_access_key_id") && !leads_on {
-            return Err(Miss::Failed(format!(
+            return Err(NotFound::Failed(format!(
                 "the profile {next}, behind a `source_profile`, has a `credential_process`, which nothing would stop there: \
                  put the command into a [source.NAME] of its own, with `credential_process`, and where a role comes first, \
                  make that a [role.NAME] and chain to it with `source = \"role.NAME\"`"
@@ -214,29 +210,32 @@ fn profile_files(
     Some(files.build())
 }
 
-async fn metadata(config: &ProviderConfig, endpoint: Option<&str>) -> Result<Credentials, Miss> {
+async fn metadata(
+    config: &ProviderConfig,
+    endpoint: Option<&str>,
+) -> Result<Credentials, NotFound> {
     let mut provider = ImdsCredentialsProvider::builder().configure(config);
     if let Some(endpoint) = endpoint {
         let client = imds::Client::builder()
             .configure(config)
             .endpoint(endpoint)
-            .map_err(|error| Miss::Failed(chain_of(error.as_ref())))?;
+            .map_err(|error| NotFound::Failed(error_chain(error.as_ref())))?;
         provider = provider.imds_client(client.build());
     }
     match provider.build().provide_credentials().await {
         Ok(credentials) => Ok(credentials),
-        Err(error) => Err(missed(&error)),
+        Err(error) => Err(not_found(&error)),
     }
 }
 
-/// As the SDK finds a token, in `AWS_WEB_IDENTITY_TOKEN_FILE` and its kin.
-async fn token_in_environment(outside: &Arc<dyn Outside>) -> Result<Credentials, Miss> {
+/// The token of the environment, by the three variables that the SDK reads.
+async fn token_in_environment(sts: &Client) -> Result<Credentials, NotFound> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let Some(token_file) = variable("AWS_WEB_IDENTITY_TOKEN_FILE") else {
         let reason = "AWS_WEB_IDENTITY_TOKEN_FILE is not set".to_owned();
-        return Err(Miss::Absent(reason));
+        return Err(NotFound::Absent(reason));
     };
-    let refused = |what: String| Miss::Failed(what);
+    let refused = |what: String| NotFound::Failed(what);
     let role_arn =
         variable("AWS_ROLE_ARN").ok_or_else(|| refused("AWS_ROLE_ARN is not set".to_owned()))?;
     let name = variable("AWS_ROLE_SESSION_NAME");
@@ -247,36 +246,34 @@ async fn token_in_environment(outside: &Arc<dyn Outside>) -> Result<Credentials,
         session_name: SessionName::parse(name.as_deref().unwrap_or(DEFAULT_SESSION_NAME))
             .map_err(|error| refused(format!("AWS_ROLE_SESSION_NAME {error}")))?,
     };
-    trade(&identity, outside).await.map_err(|error| refused(error.to_string()))
+    exchange(&identity, sts).await.map_err(|error| refused(error.to_string()))
 }
 
-async fn trade(
-    identity: &WebIdentity,
-    outside: &Arc<dyn Outside>,
-) -> Result<Credentials, SourceError> {
-    let token = Token::read(&identity.token_file).await?;
-    outside.trade(token, identity).await
+async fn exchange(identity: &WebIdentity, sts: &Client) -> Result<Credentials, SourceError> {
+    let token = read_token(&identity.token_file).await?;
+    let exchanged = sts.exchange_token(&token, identity).await;
+    exchanged.map_err(|error| SourceError::new(error.message))
 }
 
-fn missed(error: &CredentialsError) -> Miss {
-    let reason = told(error);
+fn not_found(error: &CredentialsError) -> NotFound {
+    let reason = described(error);
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
-        Miss::Absent(reason)
+        NotFound::Absent(reason)
     } else {
-        Miss::Failed(reason)
+        NotFound::Failed(reason)
     }
 }
 
-/// What the SDK says, without what is not for logs, and in our words where it speaks of itself.
-fn told(error: &CredentialsError) -> String {
-    let said = chain_of(error);
+/// The words of the SDK, without what is not for logs; other words where the SDK speaks of its own build.
+fn described(error: &CredentialsError) -> String {
+    let said = error_chain(error);
     if said.contains("feature(s) enabled: sso") {
         return "the profile is one of IAM Identity Center (SSO), which this build of roletap leaves out: build it with \
                 `--features sso`, or name another profile"
             .to_owned();
     }
     if said.contains("feature(s) enabled: credentials-login") {
-        return "the profile is a person's session of the AWS console, which ends with the person's day: name another \
+        return "the profile is a person's session of the AWS console, which expires within a day: name another \
                 profile"
             .to_owned();
     }
@@ -290,11 +287,11 @@ fn told(error: &CredentialsError) -> String {
     }
 }
 
-/// In place of the container provider, which would ask our own endpoint.
+/// Stands in for the container provider, which would ask roletap's own endpoint.
 #[derive(Debug)]
-struct NeverOurselves;
+struct NoContainerEndpoint;
 
-impl ProvideCredentials for NeverOurselves {
+impl ProvideCredentials for NoContainerEndpoint {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

@@ -1,6 +1,6 @@
 //! `credential_process`: a program that prints credentials.
 //!
-//! Its standard error may hold secrets, so it is not read at all. When its time is over, it and all it started are killed.
+//! Its standard error may hold secrets, so it is not read at all. At its time limit the program and all that it started are killed.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
@@ -16,12 +16,12 @@ use zeroize::Zeroizing;
 use super::SourceError;
 use crate::role::CommandLine;
 
-/// Less than a load may take, so that the end of the program is what is told.
+/// Less than [`super::LOAD_TIMEOUT`], so that the error names the program.
 const TIME_LIMIT: Duration = Duration::from_secs(9);
 /// Far more than any credentials.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Runs the command and takes in what it prints.
+/// Runs the command and parses the credentials that it prints.
 pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceError> {
     let program = command.program();
     let refuse = |what: String| SourceError::new(format!("the command {program} {what}"));
@@ -40,7 +40,7 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
         if let Some(stdout) = child.stdout.take() {
             stdout.take(MAX_BYTES + 1).read_to_end(&mut output).await?;
         }
-        // Whoever prints too much is not waited for.
+        // A program that prints too much is not waited for.
         if output.len() as u64 > MAX_BYTES {
             return Ok(None);
         }

@@ -247,7 +247,7 @@ fn proxies_are_told_without_their_passwords() {
         "warning",
         &["in this shell", "http://127.0.0.1:9 (HTTP_PROXY)"],
     );
-    found.finding("assume", "failed", &["the proxy did not connect us"]);
+    found.finding("assume", "failed", &["the proxy did not connect roletap"]);
     assert!(!found.report.to_string().contains("pa55word"));
 }
 

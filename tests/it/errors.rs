@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 
 use nix::unistd::Uid;
-use roletap::issuer::Class;
-use roletap::issuer::explain::table::{self, Certainty};
+use roletap::failure::Class;
+use roletap::failure::explain::table::{self, Certainty};
 use serde_json::Value;
 
 use crate::support::harness::{Answer, Connection, Daemon, Port, Setup, arn, request, text, with};
@@ -134,7 +134,7 @@ fn by_obstacles(walk: &mut Walk) {
         .env("HTTPS_PROXY", &sts.endpoint_url())
         .start();
     sts.any().always(Fault::Page { status: 407 });
-    alone(walk, "the proxy did not connect us to …", "network", &daemon);
+    alone(walk, "the proxy did not connect roletap to …", "network", &daemon);
     sts.any().clear();
     sts.any().always(Fault::Hang);
     let daemon = setup().start();
@@ -358,7 +358,7 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
          Here the role is `arn:aws:iam::111122223333:role/orders`, its session tagged, and the base identity a user of account\n\
          999988887777.\n\n\
          A test makes the daemon meet each of them over a socket, and writes this page from what it says. The words stand in\n\
-         `src/issuer/explain/table`. What happens next is a matter of the class: see [operating.md](operating.md).\n",
+         `src/failure/explain/table`. What happens next is a matter of the class: see [operating.md](operating.md).\n",
     );
     let mut class = None;
     for ((class_at, _), diagnoses) in by_row {

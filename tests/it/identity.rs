@@ -1,10 +1,15 @@
 //! Who are we? GetCallerIdentity over a socket, and what is made of answers that are none.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use aws_credential_types::Credentials;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use roletap::config::{Config, FixedHost, Source, Sts};
-use roletap::issuer::sts::identity::{IdentityError, caller_identity};
+use roletap::failure::IssueError;
+use roletap::metrics::Metrics;
 use roletap::role::CallerIdentity;
+use roletap::sts::Client;
 
 use fake_sts::{FakeSts, Fault};
 
@@ -22,14 +27,13 @@ fn settings(endpoint: &str, keys: &str) -> Sts {
         .sts
 }
 
-fn ask(sts: &Sts) -> Result<CallerIdentity, IdentityError> {
+fn ask(sts: &Sts) -> Result<CallerIdentity, IssueError> {
     let base = Credentials::new(KEY, "secret-sentinel", None, None, "test");
     let clock = SharedTimeSource::new(SystemTimeSource::new());
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(caller_identity(sts, base, clock))
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let client = Client::new(sts, clock, Arc::default(), Arc::new(Metrics::new().unwrap()));
+        client.get_caller_identity(base, Duration::from_secs(60)).await
+    })
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn another_region_is_asked_only_where_home_is_silent() {
     sts.region("eu-central-1").always(Fault::Reset);
     let error = ask(&settings).unwrap_err();
     assert_eq!((error.status, error.code.as_deref()), (None, None));
-    assert!(error.what.contains("/eu-central-1"), "{error}");
+    assert!(error.message.contains("/eu-central-1"), "{error}");
 }
 
 #[test]
@@ -80,10 +84,10 @@ fn who_does_not_know_the_operation_says_so_in_words() {
         sts.any().always(fault);
         let error = ask(&settings(&sts.endpoint_url(), "")).unwrap_err();
         assert_eq!(error.status, Some(status));
-        assert!(error.what.contains(what), "{error}");
+        assert!(error.message.contains(what), "{error}");
         assert!(!format!("{error:?}").contains("sentinel"));
     }
     let sts = FakeSts::start().with_base_arn("nonsense");
     let error = ask(&settings(&sts.endpoint_url(), "")).unwrap_err();
-    assert!(error.what.contains("is not the ARN of a principal"), "{error}");
+    assert!(error.message.contains("is not the ARN of a principal"), "{error}");
 }

@@ -301,7 +301,7 @@ fn a_proxy_that_refuses_the_tunnel() {
         .start();
     assert_told(
         &daemon,
-        &["the proxy did not connect us to https://sts.roletap.invalid"],
+        &["the proxy did not connect roletap to https://sts.roletap.invalid"],
         &["HTTPS_PROXY", "NO_PROXY"],
     );
     sts.wait_for(|log| !log.is_empty(), PATIENCE);

@@ -367,7 +367,7 @@ fn a_damaged_image_is_ignored_with_a_reason_and_everything_is_issued_anew() {
     let checksum = "its checksum does not match";
     let mut damaged: Vec<(OwnedFd, &str)> = vec![
         (flipped(0), "not an image of roletap"),
-        (flipped(8), "it has format 34, and this roletap reads format 2"),
+        (flipped(8), "it has format 35, and this roletap reads format 3"),
         (flipped(12), "bytes"),
         (flipped(20), checksum),
         (flipped(51), checksum),

@@ -724,7 +724,7 @@ fn what_has_ended_already_is_no_identity() {
     daemon.wait_until_serving();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("ended at 2020-01-01T00:00:00Z"), "{message}");
+    assert!(message.contains("expired at 2020-01-01T00:00:00Z"), "{message}");
     assert_eq!(source_up(&daemon, "stale"), Some(0.0));
     assert_eq!(sts.count(&arn("orders")), 0);
 }
@@ -1015,7 +1015,7 @@ fn a_source_that_hangs_holds_up_one_thread_and_keeps_nobody_from_going_home() {
     daemon.spawn();
     daemon.wait_until_serving();
     daemon.vended("well");
-    daemon.logged("is their file system well?");
+    daemon.logged("does their file system hang?");
     let attempts = |daemon: &Daemon, name: &str| {
         daemon.metric("roletap_refresh_attempts_total", &[("role", name)]).unwrap_or_default()
     };

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "credentials",
             "daemon",
             "doctor",
+            "failure",
             "issuer",
             "keep",
             "listeners",
@@ -29,11 +30,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "signals",
             "source",
             "store",
+            "sts",
             "systemd",
             "tokens",
         ],
     ),
-    ("doctor", &["issuer", "role", "server", "tokens"]),
+    ("doctor", &["failure", "role", "server", "tokens"]),
     (
         "daemon",
         &[
@@ -57,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "slots",
             "source",
             "store",
+            "sts",
             "systemd",
             "tokens",
         ],
@@ -75,7 +78,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tokens",
         ],
     ),
-    ("refresher", &["budget", "credentials", "issuer", "lifecycle", "metrics", "role", "slots"]),
+    (
+        "refresher",
+        &["budget", "credentials", "failure", "issuer", "lifecycle", "metrics", "role", "slots"],
+    ),
     (
         "server",
         &[
@@ -84,7 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "caller",
             "clock",
             "credentials",
-            "issuer",
+            "failure",
             "lifecycle",
             "listeners",
             "metrics",
@@ -95,27 +101,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["keep", "systemd"]),
-    ("keep", &["credentials", "issuer", "lifecycle", "role", "slots", "tokens"]),
-    ("issuer::sts::identity", &["clock", "config", "issuer", "role", "source"]),
-    (
-        "issuer::sts",
-        &[
-            "clock",
-            "config",
-            "credentials",
-            "issuer",
-            "lifecycle",
-            "metrics",
-            "role",
-            "slots",
-            "source",
-        ],
-    ),
+    ("keep", &["credentials", "failure", "lifecycle", "role", "slots", "tokens"]),
+    ("issuer", &["credentials", "failure", "role", "slots", "source", "sts"]),
+    ("source", &["failure", "role", "sts"]),
+    ("sts", &["clock", "config", "credentials", "failure", "lifecycle", "metrics", "role"]),
     ("policy", &["role"]),
-    ("credentials_file", &["credentials", "files", "issuer", "lifecycle", "role"]),
+    ("credentials_file", &["credentials", "failure", "files", "lifecycle", "role"]),
     ("audit", &["config", "credentials", "journal", "log", "role", "slots"]),
-    ("metrics", &["issuer", "lifecycle", "slots"]),
-    ("slots", &["budget", "consumers", "issuer", "lifecycle", "role", "tokens"]),
+    ("metrics", &["failure", "lifecycle", "slots"]),
+    ("slots", &["budget", "consumers", "failure", "lifecycle", "role", "tokens"]),
     ("consumers", &["caller", "role"]),
     ("caller", &["role"]),
     ("tokens", &["config", "files", "role"]),
@@ -123,14 +117,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("log", &["config", "journal"]),
     ("journal", &[]),
     ("config", &["lifecycle", "role"]),
-    ("issuer::regions", &["lifecycle"]),
-    ("budget", &["issuer", "lifecycle"]),
-    ("lifecycle", &["credentials", "issuer", "role"]),
-    ("issuer::explain", &["role"]),
-    ("issuer", &["credentials", "role"]),
+    ("budget", &["failure", "lifecycle"]),
+    ("lifecycle", &["credentials", "failure", "role"]),
+    ("failure", &["role"]),
     ("credentials", &["role"]),
     ("clock", &[]),
-    ("source", &["role"]),
     ("files", &[]),
     ("listeners", &[]),
     ("role", &[]),
@@ -140,7 +131,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// What may stand only in these files, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    ("aws_sdk_sts", &["issuer/sts"], "one place classifies the errors of STS"),
+    ("aws_sdk_sts", &["sts"], "one place classifies the errors of STS"),
     (
         "aws_config",
         // The log leaves its lines out.
@@ -175,12 +166,17 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (".shared_credentials(", &["credentials_file.rs"], "secrets go into a file through one door"),
     (
         ".for_signing(",
-        &["issuer/sts/signer.rs"],
+        &["issuer/signer.rs"],
         "what signs for a chained role leaves through one door",
     ),
-    (".reveal()", &["issuer/sts/web_identity.rs"], "a web identity token is shown to STS alone"),
+    (".web_identity_token(", &["sts/web_identity_token.rs"], "a token is shown to STS alone"),
     (".expose()", &["credentials.rs"], "nothing else sees inside credentials"),
-    ("Deserialize", &[], "the configuration is parsed with spans, not deserialised"),
+    (
+        "Deserialize",
+        // Facts go from one process to the next as they are.
+        &["failure.rs", "failure/transport.rs"],
+        "the configuration is parsed with spans, not deserialised",
+    ),
 ];
 
 /// What may stand nowhere.
@@ -225,14 +221,15 @@ const PURE: &[&str] = &[
     "doctor/host.rs",
     "doctor/roles.rs",
     "doctor/storage.rs",
-    "issuer/explain.rs",
-    "issuer/explain/denial.rs",
-    "issuer/explain/table.rs",
-    "issuer/explain/table/denied.rs",
-    "issuer/explain/table/misconfigured.rs",
-    "issuer/explain/table/network.rs",
-    "issuer/obstacle.rs",
-    "issuer/regions.rs",
+    "failure.rs",
+    "failure/explain.rs",
+    "failure/explain/denial.rs",
+    "failure/explain/table.rs",
+    "failure/explain/table/denied.rs",
+    "failure/explain/table/misconfigured.rs",
+    "failure/explain/table/network.rs",
+    "failure/transport.rs",
+    "sts/regions.rs",
 ];
 
 #[test]

@@ -11,13 +11,12 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::doctor::roles::{Attempt, Granted, Variant};
 use crate::doctor::{Finding, Report, roles};
-use crate::issuer::explain::{self, Failure as IssueFailure};
-use crate::issuer::sts::identity::caller_identity;
-use crate::issuer::sts::{Signer, StsIssuer};
-use crate::issuer::{Class, Issuer};
+use crate::failure::{Class, IssueError, explain};
+use crate::issuer::{Issuer, Signer, StsIssuer};
 use crate::metrics::Metrics;
 use crate::role::{Role, RoleName, SessionDuration, Source};
 use crate::source::Sources;
+use crate::sts::Client;
 
 /// What it takes to ask STS.
 pub(super) struct Asking<'c> {
@@ -29,21 +28,15 @@ pub(super) struct Asking<'c> {
 impl Asking<'_> {
     pub(super) async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Report) {
         let clock = SharedTimeSource::new(SystemTimeSource::new());
-        let sources = Arc::new(Sources::new(clock.clone()));
-        let issuer = StsIssuer::new(
-            &self.config.sts,
-            sources.clone(),
-            Arc::default(),
-            clock.clone(),
-            self.skew,
-            self.metrics,
-        );
+        let sts = Client::new(&self.config.sts, clock.clone(), self.skew, self.metrics);
+        let sources = Arc::new(Sources::new(clock.clone(), sts.clone(), Arc::new(|_| {})));
+        let issuer = StsIssuer::new(sts.clone(), sources.clone(), Arc::default());
         let used: BTreeMap<_, _> = wanted
             .iter()
             .filter_map(|role| role.request.base.source())
             .map(|source| (source.name.clone(), source.clone()))
             .collect();
-        sources.reshape(used.values().cloned());
+        sources.apply(used.values().cloned());
         let mut findings = Vec::new();
         let mut broken = Vec::new();
         for source in used.values() {
@@ -59,7 +52,7 @@ impl Asking<'_> {
             };
             let base = held.credentials.clone();
             findings.push(roles::has_source(source.name.as_str(), base.access_key_id()));
-            let who = caller_identity(&self.config.sts, base, clock.clone()).await;
+            let who = sts.get_caller_identity(base, sts.all_regions_timeout()).await;
             findings.push(roles::identity(
                 source.name.as_str(),
                 who.as_ref().map_err(ToString::to_string),
@@ -96,9 +89,8 @@ fn no_source(source: &Source, wanted: &[&Role], what: &str) -> Option<Finding> {
         let of = role.request.base.source();
         of.is_some_and(|of| of.name == source.name)
     })?;
-    let failure = IssueFailure { what, ..IssueFailure::default() };
-    let advice = explain::advice(role, Class::Source, &failure);
-    Some(roles::no_source(source.name.as_str(), what, advice))
+    let advice = explain::advice(role, &IssueError::new(Class::Source, what));
+    Some(roles::no_source(source.name.as_str(), what, Box::new(advice)))
 }
 
 /// From the source to each role, every hop once.
@@ -157,7 +149,7 @@ impl Walk<'_> {
         let parent = role.request.base.parent();
         let outcome = match parent.and_then(|parent| self.issued.get(&parent.name)) {
             Some(parent) => {
-                let signer = Signer::of_issued(parent);
+                let signer = Signer::from_issued(parent);
                 self.issuer.issue_signed_by(role, &signer).await
             }
             None => self.issuer.issue(role).await,

@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::config::Config;
 use crate::doctor::storage::{Answer, Operation, Place};
-use crate::source::chain_of;
+use crate::failure::error_chain;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A listing of one key, or an error.
@@ -102,7 +102,7 @@ impl Client {
             .signed(place, operation)
             .map_err(|error| stopped(format!("the request could not be built: {error}")))?;
         let mut answer =
-            self.connector.call(request).await.map_err(|error| stopped(chain_of(&error)))?;
+            self.connector.call(request).await.map_err(|error| stopped(error_chain(&error)))?;
         let header = |name: &str| answer.headers().get(name).map(str::to_owned);
         let (request_id, region) = (header("x-amz-request-id"), header("x-amz-bucket-region"));
         let status = answer.status().as_u16();

@@ -1,4 +1,4 @@
-//! Who signs a request: a source, or a role that another is chained to.
+//! The signer of a request: a source, or a role that another is chained to. And the guard against loops.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,14 +6,16 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials as BaseCredentials;
 
+use crate::credentials::Credentials;
+use crate::failure::{Class, IssueError};
 use crate::role::{Principal, Role, RoleArn, RoleName, Source};
 use crate::slots::Slots;
-use crate::source::{InHand, SourceError};
+use crate::source::InHand;
 
-/// Of one role, so many keys that were issued last are known again.
+/// The number of access key ids that are remembered per role, the newest.
 const REMEMBERED: usize = 8;
 
-/// The ids of what was issued: whoever signs with one of them feeds on us, also after a refresh.
+/// The access key ids that were issued last: a source that gives one of them leads back to roletap, also after a refresh.
 #[derive(Debug, Default)]
 pub(super) struct Issued(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
 
@@ -35,55 +37,56 @@ impl Issued {
     }
 }
 
-/// What a request is signed with. Its `Debug` shows no secret.
+/// The credentials that sign a request. Their `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Signer {
     credentials: BaseCredentials,
-    of: Of,
+    origin: Origin,
 }
 
 #[derive(Debug, Clone)]
-enum Of {
+enum Origin {
     Source(Arc<Source>, Arc<InHand>),
     Role,
 }
 
 impl Signer {
-    pub(super) fn of_source(source: Arc<Source>, in_hand: Arc<InHand>) -> Self {
-        Self { credentials: in_hand.credentials.clone(), of: Of::Source(source, in_hand) }
+    pub(super) fn from_source(source: Arc<Source>, in_hand: Arc<InHand>) -> Self {
+        Self { credentials: in_hand.credentials.clone(), origin: Origin::Source(source, in_hand) }
     }
 
-    /// With credentials of a role that were just issued: for commands that walk a chain without a daemon.
-    pub fn of_issued(credentials: &crate::credentials::Credentials) -> Self {
-        let ends = credentials.expires_at();
+    /// Signs with credentials that were issued for a role.
+    pub fn from_issued(credentials: &Credentials) -> Self {
+        let expires_at = credentials.expires_at();
         let credentials = credentials.for_signing(|id, secret, token| {
-            BaseCredentials::new(id, secret, Some(token.to_owned()), Some(ends), "role")
+            BaseCredentials::new(id, secret, Some(token.to_owned()), Some(expires_at), "role")
         });
-        Self { credentials, of: Of::Role }
+        Self { credentials, origin: Origin::Role }
     }
 
-    /// With what is in hand for a role at `now`.
-    pub(super) fn of_role(
+    /// Signs with what is in hand for `parent` at `now`.
+    pub(super) fn from_role(
         parent: &Role,
         slots: &Slots,
         now: SystemTime,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self, IssueError> {
         let name = &parent.name;
+        let failed =
+            |what: String| IssueError::new(Class::Source, format!("the role {name} {what}"));
         let slot = slots
             .find(name.as_str())
             .filter(|slot| slot.role.same_request(parent))
-            .ok_or_else(|| SourceError::new(format!("the role {name} is no longer configured")))?;
+            .ok_or_else(|| failed("is no longer configured".to_owned()))?;
         let state = slot.state();
         match state.vend(now) {
-            Ok(held) => Ok(Self::of_issued(held)),
+            Ok(held) => Ok(Self::from_issued(held)),
             Err(_) => {
                 let why = match state.failures() {
-                    Some(failures) => failures.error.what.clone(),
-                    None if state.credentials().is_some() => "what it had has ended".to_owned(),
-                    None => "its first attempt has not ended".to_owned(),
+                    Some(failures) => failures.error.message.clone(),
+                    None if state.credentials().is_some() => "what it had has expired".to_owned(),
+                    None => "its first attempt has not concluded".to_owned(),
                 };
-                let what = format!("the role {name} has nothing in hand: {why}");
-                Err(SourceError::new(what))
+                Err(failed(format!("has nothing in hand: {why}")))
             }
         }
     }
@@ -93,40 +96,45 @@ impl Signer {
     }
 
     pub(super) fn in_hand(&self) -> Option<&InHand> {
-        match &self.of {
-            Of::Source(_, in_hand) => Some(in_hand),
-            Of::Role => None,
+        match &self.origin {
+            Origin::Source(_, in_hand) => Some(in_hand),
+            Origin::Role => None,
         }
     }
 
-    /// Whether what signs is a session of a role, of which AWS chains for an hour at most.
-    pub fn is_role_session(&self) -> bool {
-        match &self.of {
-            Of::Role => true,
-            Of::Source(source, in_hand) => {
+    /// True for a session of a role, from which AWS chains for an hour at most.
+    pub(super) fn is_role_session(&self) -> bool {
+        match &self.origin {
+            Origin::Role => true,
+            Origin::Source(source, in_hand) => {
                 source.origin.role_arn().is_some()
                     || in_hand.identity.as_ref().is_some_and(|identity| identity.is_role_session())
             }
         }
     }
 
-    /// Why signing for this role would be to feed on ourselves.
-    pub(super) fn is_a_loop(&self, role: &Role, slots: &Slots, issued: &Issued) -> Option<String> {
-        let Of::Source(source, in_hand) = &self.of else {
+    /// The reason not to sign for `role`, if its source gives what roletap itself vends.
+    pub(super) fn loop_reason(
+        &self,
+        role: &Role,
+        slots: &Slots,
+        issued: &Issued,
+    ) -> Option<String> {
+        let Origin::Source(source, in_hand) = &self.origin else {
             return None;
         };
         let key = self.credentials.access_key_id();
         let table = slots.load();
-        let ours = table.slots.values().find(|slot| {
+        let vended = table.slots.values().find(|slot| {
             let state = slot.state();
             state.credentials().is_some_and(|held| held.access_key_id() == key)
         });
-        let ours = ours.map(|slot| slot.role.name.clone());
-        if let Some(ours) = ours.or_else(|| issued.role_of(key)) {
+        let vended = vended.map(|slot| slot.role.name.clone());
+        if let Some(vended) = vended.or_else(|| issued.role_of(key)) {
             return Some(format!(
-                "the source {} ({}) gives back what roletap itself vends for the role {}: something leads from it to our \
-                 own endpoint",
-                source.name, source.origin, ours
+                "the source {} ({}) gives back what roletap itself vends for the role {}: something leads from it to \
+                 roletap's own endpoint",
+                source.name, source.origin, vended
             ));
         }
         let principal = in_hand.identity.as_ref()?.principal();

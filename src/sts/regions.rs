@@ -1,11 +1,11 @@
-//! In which region STS is asked: at home, until home stops answering. Pure.
+//! The failover of STS between regions: calls go home, until home stops answering. Pure.
 //!
-//! Only silence moves us: after so many network errors in a row, over all roles of the host, the next region of home and
-//! fallbacks is asked. Any other outcome, a denial too, says that the region answers. While away, one attempt per probe
-//! interval goes home, and the first answer from there brings everybody back.
+//! Only network errors move the host: after [`ERRORS_UNTIL_FAILOVER`] in a row, over all roles, calls go to the next
+//! region. Any other outcome, a denial too, says that the region answers. While a fallback is active, one call per probe
+//! interval goes home, and the first answer from there brings all roles back.
 //!
-//! Invariants: an answer never moves us away from where we are, except home; what a region that we have left still
-//! says or does not say counts for nothing, unless home says it; a list of one never moves.
+//! Invariants: an answer never moves the host, except home; outcomes of a region that is no longer active change
+//! nothing, except an answer of home; a list of one region never moves.
 
 use std::time::{Duration, Instant};
 
@@ -14,53 +14,53 @@ use crate::lifecycle::Jitter;
 /// The place of the home region in the list; the fallbacks follow.
 pub const HOME: usize = 0;
 /// Network errors in a row until the next region is asked.
-const PATIENCE: u32 = 5;
+const ERRORS_UNTIL_FAILOVER: u32 = 5;
 const FIRST_PROBE: Duration = Duration::from_secs(5);
 const LONGEST_PROBE: Duration = Duration::from_secs(300);
 
-/// What one attempt says about the region it went to.
+/// The outcome of one call, as far as it is about the region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
-    /// An answer of whatever kind.
-    Answer,
-    /// A network error.
-    Silence,
+pub enum Reachability {
+    /// The region answered, in whatever way.
+    Responded,
+    /// The call ended with a network error.
+    Unreachable,
 }
 
-/// What is worth telling. Regions are places in the list.
+/// A change that is worth a log line. Regions are places in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
-    /// `from` fell silent; from now on `to` is asked.
+pub enum FailoverEvent {
+    /// Region `from` does not answer; from now on calls go to `to`.
     Moved {
-        /// Where we were.
+        /// The region that was active.
         from: usize,
-        /// Where we are.
+        /// The region that is active now.
         to: usize,
     },
-    /// Every region has fallen silent. They are asked in turn, and nothing more is told until one answers.
-    AllSilent,
-    /// After a while in which all were silent, this fallback answers.
-    Found(usize),
-    /// Home answers again, and everybody returns to it.
-    Home,
+    /// No region answers. They are called in turn, without another event until one answers.
+    AllUnreachable,
+    /// This fallback answers, after no region did.
+    FoundFallback(usize),
+    /// Home answers again, and all calls return to it.
+    ReturnedHome,
 }
 
-/// Where to ask.
+/// The active region, and the plan of probes.
 #[derive(Debug)]
 pub struct Regions {
     count: usize,
     active: usize,
-    /// Network errors in a row where we are.
+    /// Network errors in a row in the active region.
     errors: u32,
-    /// Moves since something answered.
+    /// Moves since the last answer.
     moves: usize,
-    /// How long to leave home alone after the next probe; until home answers it only grows.
+    /// The wait between the next probe of home and the one after it; it only grows until home answers.
     interval: Duration,
     probe_at: Option<Instant>,
 }
 
 impl Regions {
-    /// At home, with so many fallbacks.
+    /// Begins at home, with this number of fallbacks.
     pub fn new(fallbacks: usize) -> Self {
         Self {
             count: fallbacks + 1,
@@ -72,12 +72,12 @@ impl Regions {
         }
     }
 
-    /// The region that is asked, probes aside.
+    /// The region that calls go to, probes aside.
     pub fn active(&self) -> usize {
         self.active
     }
 
-    /// Where this attempt goes: one that is due as a probe goes home.
+    /// Chooses the region of the next call: one that is due as a probe goes home.
     pub fn choose(&mut self, now: Instant, jitter: Jitter) -> usize {
         if self.active == HOME || self.probe_at.is_some_and(|at| now < at) {
             return self.active;
@@ -86,38 +86,38 @@ impl Regions {
         HOME
     }
 
-    /// An attempt that went to `region` has ended.
-    pub fn conclude(
+    /// Records the outcome of a call to `region`.
+    pub fn record(
         &mut self,
         region: usize,
-        sign: Sign,
+        outcome: Reachability,
         now: Instant,
         jitter: Jitter,
-    ) -> Option<News> {
-        match sign {
-            Sign::Answer if region == HOME => {
-                let news = self.active != HOME || self.all_were_silent();
+    ) -> Option<FailoverEvent> {
+        match outcome {
+            Reachability::Responded if region == HOME => {
+                let is_news = self.active != HOME || self.all_were_unreachable();
                 *self = Self::new(self.count - 1);
-                news.then_some(News::Home)
+                is_news.then_some(FailoverEvent::ReturnedHome)
             }
-            Sign::Answer if region == self.active => {
-                let news = self.all_were_silent();
+            Reachability::Responded if region == self.active => {
+                let is_news = self.all_were_unreachable();
                 (self.errors, self.moves) = (0, 0);
-                news.then_some(News::Found(region))
+                is_news.then_some(FailoverEvent::FoundFallback(region))
             }
-            Sign::Silence if region == self.active => {
+            Reachability::Unreachable if region == self.active => {
                 self.errors = self.errors.saturating_add(1);
-                if self.errors < PATIENCE || self.count == 1 {
+                if self.errors < ERRORS_UNTIL_FAILOVER || self.count == 1 {
                     return None;
                 }
                 self.move_on(now, jitter)
             }
-            // A probe that failed, or an attempt from before a move.
-            Sign::Answer | Sign::Silence => None,
+            // A probe that failed, or a call from before a move.
+            Reachability::Responded | Reachability::Unreachable => None,
         }
     }
 
-    fn move_on(&mut self, now: Instant, jitter: Jitter) -> Option<News> {
+    fn move_on(&mut self, now: Instant, jitter: Jitter) -> Option<FailoverEvent> {
         let from = self.active;
         self.active = (from + 1) % self.count;
         self.errors = 0;
@@ -126,13 +126,13 @@ impl Regions {
             self.plan_probe(now, jitter);
         }
         match self.moves.cmp(&self.count) {
-            std::cmp::Ordering::Less => Some(News::Moved { from, to: self.active }),
-            std::cmp::Ordering::Equal => Some(News::AllSilent),
+            std::cmp::Ordering::Less => Some(FailoverEvent::Moved { from, to: self.active }),
+            std::cmp::Ordering::Equal => Some(FailoverEvent::AllUnreachable),
             std::cmp::Ordering::Greater => None,
         }
     }
 
-    fn all_were_silent(&self) -> bool {
+    fn all_were_unreachable(&self) -> bool {
         self.moves >= self.count
     }
 
@@ -159,11 +159,11 @@ mod tests {
     }
 
     /// So many network errors in a row where we are.
-    fn silence(regions: &mut Regions, times: u32, now: Instant) -> Vec<News> {
+    fn silence(regions: &mut Regions, times: u32, now: Instant) -> Vec<FailoverEvent> {
         (0..times)
             .filter_map(|_| {
                 let region = regions.active();
-                regions.conclude(region, Sign::Silence, now, MIDDLE())
+                regions.record(region, Reachability::Unreachable, now, MIDDLE())
             })
             .collect()
     }
@@ -174,7 +174,7 @@ mod tests {
         let mut regions = Regions::new(2);
         assert_eq!(silence(&mut regions, 4, now), []);
         assert_eq!(regions.choose(now, MIDDLE()), HOME);
-        assert_eq!(silence(&mut regions, 1, now), [News::Moved { from: 0, to: 1 }]);
+        assert_eq!(silence(&mut regions, 1, now), [FailoverEvent::Moved { from: 0, to: 1 }]);
         assert_eq!(regions.choose(now, MIDDLE()), 1);
     }
 
@@ -184,7 +184,7 @@ mod tests {
         let mut regions = Regions::new(1);
         for _ in 0..100 {
             assert_eq!(silence(&mut regions, 4, now), []);
-            assert_eq!(regions.conclude(HOME, Sign::Answer, now, MIDDLE()), None);
+            assert_eq!(regions.record(HOME, Reachability::Responded, now, MIDDLE()), None);
         }
         assert_eq!(regions.active(), HOME);
     }
@@ -196,7 +196,7 @@ mod tests {
         silence(&mut regions, 5, now);
         for _ in 0..100 {
             assert_eq!(silence(&mut regions, 4, now), []);
-            assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), None);
+            assert_eq!(regions.record(1, Reachability::Responded, now, MIDDLE()), None);
         }
         assert_eq!(regions.active(), 1);
     }
@@ -208,11 +208,11 @@ mod tests {
         silence(&mut regions, 5, now);
         // Eight were in flight when home fell silent.
         for _ in 0..8 {
-            assert_eq!(regions.conclude(HOME, Sign::Silence, now, MIDDLE()), None);
+            assert_eq!(regions.record(HOME, Reachability::Unreachable, now, MIDDLE()), None);
         }
         assert_eq!(regions.active(), 1);
         silence(&mut regions, 5, now);
-        assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), None);
+        assert_eq!(regions.record(1, Reachability::Responded, now, MIDDLE()), None);
         assert_eq!(regions.active(), 2, "a late answer of a fallback calls nobody back");
     }
 
@@ -227,7 +227,7 @@ mod tests {
             now += seconds(expected);
             assert_eq!(regions.choose(now, MIDDLE()), HOME, "after {expected} s");
             assert_eq!(regions.choose(now, MIDDLE()), 1, "one attempt, not all");
-            regions.conclude(HOME, Sign::Silence, now, MIDDLE());
+            regions.record(HOME, Reachability::Unreachable, now, MIDDLE());
             assert_eq!(regions.active(), 1);
         }
     }
@@ -238,7 +238,7 @@ mod tests {
             let now = start();
             let mut regions = Regions::new(1);
             for _ in 0..5 {
-                regions.conclude(HOME, Sign::Silence, now, Jitter::new(jitter));
+                regions.record(HOME, Reachability::Unreachable, now, Jitter::new(jitter));
             }
             let due = now + Duration::from_millis(millis);
             assert_eq!(regions.choose(due - Duration::from_millis(1), MIDDLE()), 1, "{jitter}");
@@ -254,9 +254,12 @@ mod tests {
         assert_eq!(regions.active(), 2);
         let later = now + seconds(60);
         assert_eq!(regions.choose(later, MIDDLE()), HOME);
-        assert_eq!(regions.conclude(HOME, Sign::Answer, later, MIDDLE()), Some(News::Home));
+        assert_eq!(
+            regions.record(HOME, Reachability::Responded, later, MIDDLE()),
+            Some(FailoverEvent::ReturnedHome)
+        );
         assert_eq!(regions.active(), HOME);
-        assert_eq!(regions.conclude(HOME, Sign::Answer, later, MIDDLE()), None);
+        assert_eq!(regions.record(HOME, Reachability::Responded, later, MIDDLE()), None);
         silence(&mut regions, 5, later);
         assert_eq!(
             regions.choose(later + seconds(5), MIDDLE()),
@@ -271,23 +274,29 @@ mod tests {
         let mut regions = Regions::new(1);
         assert_eq!(
             silence(&mut regions, 10, now),
-            [News::Moved { from: 0, to: 1 }, News::AllSilent]
+            [FailoverEvent::Moved { from: 0, to: 1 }, FailoverEvent::AllUnreachable]
         );
         assert_eq!(silence(&mut regions, 1000, now), []);
         silence(&mut regions, 5, now);
         assert_eq!(regions.active(), 1);
-        assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), Some(News::Found(1)));
-        assert_eq!(regions.conclude(1, Sign::Answer, now, MIDDLE()), None);
-        assert_eq!(silence(&mut regions, 5, now), [News::Moved { from: 1, to: 0 }]);
+        assert_eq!(
+            regions.record(1, Reachability::Responded, now, MIDDLE()),
+            Some(FailoverEvent::FoundFallback(1))
+        );
+        assert_eq!(regions.record(1, Reachability::Responded, now, MIDDLE()), None);
+        assert_eq!(silence(&mut regions, 5, now), [FailoverEvent::Moved { from: 1, to: 0 }]);
     }
 
     #[test]
-    fn home_that_answers_after_all_were_silent_is_told_too() {
+    fn home_that_answers_after_all_were_unreachable_is_told_too() {
         let now = start();
         let mut regions = Regions::new(1);
         silence(&mut regions, 10, now);
         assert_eq!(regions.active(), HOME);
-        assert_eq!(regions.conclude(HOME, Sign::Answer, now, MIDDLE()), Some(News::Home));
+        assert_eq!(
+            regions.record(HOME, Reachability::Responded, now, MIDDLE()),
+            Some(FailoverEvent::ReturnedHome)
+        );
     }
 
     #[test]
@@ -325,27 +334,37 @@ mod tests {
                     _ if under_way.is_empty() => {}
                     _ => {
                         let region = under_way.swap_remove(random.usize(0..under_way.len()));
-                        let sign = if silent[region] { Sign::Silence } else { Sign::Answer };
+                        let sign = if silent[region] {
+                            Reachability::Unreachable
+                        } else {
+                            Reachability::Responded
+                        };
                         let before = regions.active();
                         let jitter = Jitter::new(random.f64());
-                        let news = regions.conclude(region, sign, now, jitter);
+                        let news = regions.record(region, sign, now, jitter);
                         let after = regions.active();
                         match sign {
-                            Sign::Silence if region == before => in_a_row += 1,
-                            Sign::Answer if region == before => in_a_row = 0,
-                            Sign::Silence | Sign::Answer => {}
+                            Reachability::Unreachable if region == before => in_a_row += 1,
+                            Reachability::Responded if region == before => in_a_row = 0,
+                            Reachability::Unreachable | Reachability::Responded => {}
                         }
                         if before != after {
-                            assert!(sign == Sign::Answer || in_a_row == PATIENCE, "{context}");
+                            assert!(
+                                sign == Reachability::Responded
+                                    || in_a_row == ERRORS_UNTIL_FAILOVER,
+                                "{context}"
+                            );
                             in_a_row = 0;
                         }
                         match sign {
-                            Sign::Answer if region == HOME => assert_eq!(after, HOME, "{context}"),
-                            Sign::Answer => assert_eq!(after, before, "{context}"),
-                            Sign::Silence if region != before => {
+                            Reachability::Responded if region == HOME => {
+                                assert_eq!(after, HOME, "{context}")
+                            }
+                            Reachability::Responded => assert_eq!(after, before, "{context}"),
+                            Reachability::Unreachable if region != before => {
                                 assert_eq!(after, before, "{context}");
                             }
-                            Sign::Silence => {
+                            Reachability::Unreachable => {
                                 assert!(
                                     after == before || after == (before + 1) % (fallbacks + 1),
                                     "{context}"
@@ -353,12 +372,12 @@ mod tests {
                             }
                         }
                         assert!(
-                            before == after || news.is_some() || regions.all_were_silent(),
+                            before == after || news.is_some() || regions.all_were_unreachable(),
                             "a move in silence: {context}"
                         );
                         assert_eq!(
-                            before != HOME && after == HOME && sign == Sign::Answer,
-                            news == Some(News::Home) && before != HOME,
+                            before != HOME && after == HOME && sign == Reachability::Responded,
+                            news == Some(FailoverEvent::ReturnedHome) && before != HOME,
                             "{context}"
                         );
                     }
@@ -368,7 +387,7 @@ mod tests {
             now += LONGEST_PROBE.mul_f64(1.2);
             let region = regions.choose(now, MIDDLE());
             assert_eq!(region, HOME, "seed {seed}: {regions:?}");
-            regions.conclude(region, Sign::Answer, now, MIDDLE());
+            regions.record(region, Reachability::Responded, now, MIDDLE());
             assert_eq!(regions.active(), HOME);
         }
     }

@@ -1,4 +1,4 @@
-//! No more of an answer than STS can mean: a proxy that sends pages without end must not fill our memory.
+//! A limit for the body of an answer: a proxy that sends a page without end must not fill the memory.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -8,17 +8,17 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
-/// An answer of STS has about 2 KiB, and 6 KiB with the largest session token of today.
-pub(super) const BODY_LIMIT: usize = 256 * 1024;
+/// The longest body. An answer of STS has about 2 KiB, and 6 KiB with the largest session token of today.
+const MAX_BYTES: usize = 256 * 1024;
 
-/// Ends an answer that goes on for longer than [`BODY_LIMIT`], with an error. The SDK itself reads to the end.
+/// Stops to read a body that is longer than [`MAX_BYTES`], with an error. The SDK itself would read to its end.
 #[derive(Debug)]
-pub(super) struct Bounded;
+pub(super) struct BodyLimit;
 
 #[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for Bounded {
+impl Intercept for BodyLimit {
     fn name(&self) -> &'static str {
-        "Bounded"
+        "BodyLimit"
     }
 
     fn modify_before_deserialization(
@@ -29,7 +29,7 @@ impl Intercept for Bounded {
     ) -> Result<(), BoxError> {
         let body = context.response_mut().body_mut();
         let whole = std::mem::replace(body, SdkBody::taken());
-        *body = SdkBody::from_body_1_x(Limited::new(whole, BODY_LIMIT));
+        *body = SdkBody::from_body_1_x(Limited::new(whole, MAX_BYTES));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The sentence in which AWS refuses, taken apart by its grammar. Pure.
+//! A parser for the sentence with which AWS refuses an action. Pure.
 //!
 //! ```text
 //! User: ARN is not authorized to perform: ACTION[ on resource: ARN]
@@ -9,57 +9,57 @@
 
 use std::fmt;
 
-/// Who may not do what, and by which policy, as far as AWS says so.
+/// A parsed refusal: the caller, the action and the policy, as far as AWS says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denial<'a> {
     /// The ARN of the identity that asked.
     pub caller: &'a str,
-    /// Such as `sts:AssumeRole`.
+    /// The action, such as `sts:AssumeRole`.
     pub action: &'a str,
-    /// The ARN of what it is about.
+    /// The ARN of the resource.
     pub resource: Option<&'a str>,
-    /// What refused.
+    /// The kind of policy that refused, as far as AWS says so.
     pub reason: Reason<'a>,
 }
 
-/// What refused.
+/// The reason of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason<'a> {
-    /// A statement denies it.
+    /// A statement denies the action.
     Explicit {
-        /// In a policy of this kind.
+        /// The kind of the policy with the statement.
         kind: PolicyKind,
-        /// In this one.
+        /// The ARN of the policy, where AWS names it.
         policy: Option<&'a str>,
     },
-    /// No policy of this kind allows it.
+    /// No policy of this kind allows the action.
     Implicit(PolicyKind),
-    /// Words that are not in the grammar.
+    /// The sentence goes on with words that are not in the grammar.
     Unknown(&'a str),
-    /// AWS does not say: the rule across accounts.
+    /// AWS does not say, as is its rule across accounts.
     Unsaid,
 }
 
-/// Whose business it is follows from the kind of the policy.
+/// The kind of a policy, from which follows who can change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyKind {
-    /// The largest permissions that an identity may have.
+    /// A permissions boundary: the largest permissions that an identity may have.
     Boundary,
-    /// Of an interface endpoint in a VPC.
+    /// The policy of an interface endpoint in a VPC.
     Endpoint,
-    /// Of the caller itself.
+    /// A policy of the caller itself.
     Identity,
-    /// Of what is accessed: a role's trust policy, a bucket policy.
+    /// A policy of the resource: a role's trust policy, a bucket policy.
     Resource,
-    /// Of the organisation of what is accessed.
+    /// A policy of the organisation of the resource.
     ResourceControl,
-    /// Of the organisation of the caller.
+    /// A policy of the organisation of the caller.
     ServiceControl,
-    /// Passed when the caller's own session was made.
+    /// A policy that was passed when the caller's session was issued.
     Session,
 }
 
-/// As AWS writes them. The longer name first: `session policy` ends many others.
+/// The kinds as AWS writes them. The longer name first: `session policy` ends many others.
 const KINDS: &[(&str, PolicyKind)] = &[
     ("VPC endpoint policy", PolicyKind::Endpoint),
     ("identity-based policy", PolicyKind::Identity),
@@ -73,7 +73,7 @@ const KINDS: &[(&str, PolicyKind)] = &[
 ];
 
 impl<'a> Denial<'a> {
-    /// Reads the sentence; `None` if it is another one.
+    /// Parses the sentence; `None` if it is another one.
     pub fn parse(message: &'a str) -> Option<Self> {
         let rest = message.trim().strip_prefix("User: ")?;
         let (caller, rest) = rest.split_once(" is not authorized to perform: ")?;
@@ -88,7 +88,7 @@ impl<'a> Denial<'a> {
         Some(Self { caller, action, resource, reason: Reason::parse(rest.trim()) })
     }
 
-    /// What a policy has to name to mean the identity that asked: of a session, its role.
+    /// The principal that a policy has to name to mean the caller: of a session, its role.
     pub fn principal(&self) -> String {
         let parts: Vec<&str> = self.caller.splitn(6, ':').collect();
         match parts.as_slice() {

@@ -1,4 +1,4 @@
-//! How far the clock of STS is from ours, by its answers.
+//! The skew between the clock of STS and the local clock, measured on every answer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,17 +12,17 @@ use aws_smithy_types::date_time::Format;
 use super::REQUEST_ID;
 use crate::clock::Skew;
 
-/// Reads the `Date` of every answer, of errors too.
+/// Measures the skew by the `Date` of every answer of STS, errors included.
 #[derive(Debug)]
-pub(super) struct DateWitness {
+pub(super) struct ClockSkewInterceptor {
     pub(super) skew: Arc<Skew>,
     pub(super) clock: SharedTimeSource,
 }
 
 #[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for DateWitness {
+impl Intercept for ClockSkewInterceptor {
     fn name(&self) -> &'static str {
-        "DateWitness"
+        "ClockSkewInterceptor"
     }
 
     fn read_before_deserialization(

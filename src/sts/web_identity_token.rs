@@ -1,75 +1,106 @@
-//! A web identity token: secret as a whole, but what it says of its owner is for people.
+//! A web identity token: secret as a whole, but its claims about its owner are for people.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_sts::operation::assume_role_with_web_identity::builders::AssumeRoleWithWebIdentityFluentBuilder;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{SourceError, files};
+use crate::credentials::rfc3339;
+use crate::role::{RoleArn, SessionName};
 
-/// What STS takes.
+/// The lengths of a token that STS takes, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
-/// More of a claim helps nobody, and it is somebody else's text.
+/// The longest text of a claim that is shown, in characters: it is somebody else's text.
 const CLAIM_LIMIT: usize = 200;
 
-/// A token as it was read. Cannot be printed, and is wiped when dropped.
+/// A token as it was read from its file. It cannot be printed, and is wiped when dropped.
 pub struct Token {
     text: Zeroizing<String>,
     file: PathBuf,
     changed_at: Option<SystemTime>,
 }
 
-/// What a token says of itself, for people who compare it with a trust policy. Nobody has verified it.
+/// The claims of a token, for people who compare them with a trust policy. Nobody has verified them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
-    /// Who made it.
+    /// The issuer (`iss`).
     pub issuer: Option<String>,
-    /// For whom.
+    /// The audience (`aud`); several are joined by commas.
     pub audience: Option<String>,
-    /// About whom.
+    /// The subject (`sub`).
     pub subject: Option<String>,
-    /// Until when.
+    /// The expiry (`exp`).
     pub expires_at: Option<SystemTime>,
 }
 
 impl Token {
-    /// Reads it anew, without the blanks at its ends.
-    pub(super) async fn read(path: &Path) -> Result<Self, SourceError> {
-        let text = files::value(path).await?;
-        if !LENGTHS.contains(&text.len()) {
-            return Err(SourceError::new(format!(
-                "the token in {} has {} characters, and STS takes {} to {}",
-                path.display(),
-                text.len(),
-                LENGTHS.start(),
-                LENGTHS.end()
-            )));
+    /// Takes the text of `file`, which changed at `changed_at`. The error is a sentence without the text.
+    pub fn new(
+        text: Zeroizing<String>,
+        file: PathBuf,
+        changed_at: Option<SystemTime>,
+    ) -> Result<Self, String> {
+        if LENGTHS.contains(&text.len()) {
+            return Ok(Self { text, file, changed_at });
         }
-        Ok(Self { text, file: path.to_owned(), changed_at: files::changed_at(path).await })
+        Err(format!(
+            "the token in {} has {} characters, and STS takes {} to {}",
+            file.display(),
+            text.len(),
+            LENGTHS.start(),
+            LENGTHS.end()
+        ))
     }
 
-    /// The token itself. **Secret**: it goes to STS and nowhere else.
-    pub fn reveal(&self) -> &str {
-        &self.text
-    }
-
-    /// Where it was read.
-    pub fn file(&self) -> &Path {
-        &self.file
-    }
-
-    /// When its file was last written.
-    pub fn changed_at(&self) -> Option<SystemTime> {
-        self.changed_at
-    }
-
-    /// Whether it is a JSON web token, as every provider but a few old ones makes.
+    /// The claims, if it is a JSON web token, as every provider but a few old ones makes.
     pub fn claims(&self) -> Option<Claims> {
         Claims::read(&self.text)
+    }
+
+    /// Begins an AssumeRoleWithWebIdentity with this token. **Secret**: the only way out of this type.
+    pub(super) fn request(
+        &self,
+        client: &aws_sdk_sts::Client,
+        role_arn: &RoleArn,
+        session_name: &SessionName,
+    ) -> AssumeRoleWithWebIdentityFluentBuilder {
+        client
+            .assume_role_with_web_identity()
+            .role_arn(role_arn.as_str())
+            .role_session_name(session_name.as_str())
+            .web_identity_token(self.text.as_str())
+    }
+
+    /// Replaces the token in a text that may quote it.
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(self.text.as_str(), "…")
+    }
+
+    /// Describes the token by its file and its claims, to be compared with the trust policy and the clock.
+    pub(super) fn description(&self) -> String {
+        let mut said = vec![format!("the token is that of {}", self.file.display())];
+        if let Some(at) = self.changed_at {
+            said.push(format!("written at {}", rfc3339(at)));
+        }
+        match self.claims() {
+            None => said.push("it is no JSON web token".to_owned()),
+            Some(claims) => {
+                let expiry = claims.expires_at.map(rfc3339);
+                let claims = [claims.issuer, claims.audience, claims.subject, expiry];
+                said.extend(
+                    ["iss", "aud", "sub", "exp"]
+                        .iter()
+                        .zip(claims)
+                        .filter_map(|(name, value)| value.map(|value| format!("{name} `{value}`"))),
+                );
+            }
+        }
+        said.join(", ")
     }
 }
 
@@ -145,25 +176,5 @@ mod tests {
         let strange = Claims::read(&token(r#"{"iss":7,"aud":[],"exp":-1,"sub":"a\nb"}"#)).unwrap();
         assert_eq!(strange.subject.as_deref(), Some("ab"));
         assert_eq!((strange.issuer, strange.audience, strange.expires_at), (None, None, None));
-    }
-
-    #[tokio::test]
-    async fn a_token_is_read_without_its_blanks_and_never_printed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        std::fs::write(&path, "  sentinel-token\r\n\n").unwrap();
-        let read = Token::read(&path).await.unwrap();
-        assert_eq!(read.reveal(), "sentinel-token");
-        assert!(!format!("{read:?}").contains("sentinel"));
-        for (text, why) in [
-            ("", "is empty"),
-            (" \n", "is empty"),
-            ("a b", "more than one word"),
-            ("abc", "3 characters"),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            let error = Token::read(&path).await.unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
-        }
     }
 }

@@ -1,0 +1,128 @@
+//! The endpoint of STS in each region that may be called, and the one that is called now.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use aws_sdk_sts::config::{Builder, Region};
+
+use super::regions::{FailoverEvent, HOME, Reachability, Regions};
+use crate::config::Sts;
+use crate::failure::{Class, IssueError};
+use crate::lifecycle::Jitter;
+use crate::metrics::Metrics;
+
+/// The endpoints of all configured regions: home, then the fallbacks.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    home: Endpoint,
+    fallbacks: Vec<Endpoint>,
+    regions: Mutex<Regions>,
+}
+
+/// STS in one region.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) region: String,
+    /// The name in messages.
+    pub(super) name: String,
+    config: Builder,
+    client: OnceLock<aws_sdk_sts::Client>,
+}
+
+impl Endpoint {
+    fn new(sts: &Sts, config: &Builder, region: &str) -> Self {
+        let url = sts.endpoint_url(region);
+        let mut config = config.clone();
+        config.set_region(Some(Region::new(region.to_owned()))).set_endpoint_url(url.clone());
+        Self {
+            region: region.to_owned(),
+            name: url.unwrap_or_else(|| format!("the STS endpoint of {region}")),
+            config,
+            client: OnceLock::new(),
+        }
+    }
+
+    /// The SDK's client, built at the first call: that reads every certificate of the host, and a daemon that has
+    /// survived a restart has answers to give before.
+    pub(super) fn client(&self) -> &aws_sdk_sts::Client {
+        self.client.get_or_init(|| aws_sdk_sts::Client::from_conf(self.config.clone().build()))
+    }
+}
+
+impl Endpoints {
+    pub(super) fn new(sts: &Sts, config: &Builder) -> Self {
+        let endpoint = |region: &String| Endpoint::new(sts, config, region);
+        Self {
+            home: endpoint(&sts.region),
+            fallbacks: sts.fallback_regions.iter().map(endpoint).collect(),
+            regions: Mutex::new(Regions::new(sts.fallback_regions.len())),
+        }
+    }
+
+    pub(super) fn home(&self) -> &Endpoint {
+        &self.home
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.fallbacks.len() + 1
+    }
+
+    /// The endpoint at a place in the list. Home is at [`HOME`].
+    pub(super) fn get(&self, place: usize) -> &Endpoint {
+        let fallback = place.checked_sub(HOME + 1).and_then(|at| self.fallbacks.get(at));
+        fallback.unwrap_or(&self.home)
+    }
+
+    /// The place of the endpoint that the next call goes to.
+    pub(super) fn choose(&self) -> usize {
+        self.regions().choose(now(), draw())
+    }
+
+    /// Records the outcome of a call; five network errors in a row move every role of the host to the next region.
+    pub(super) fn record(&self, place: usize, error: Option<&IssueError>, metrics: &Metrics) {
+        let reachability = match error {
+            Some(error) if error.class == Class::Network => Reachability::Unreachable,
+            // Nothing was sent, or it came to nothing before it left.
+            Some(error) if error.status.is_none() => return,
+            Some(_) | None => Reachability::Responded,
+        };
+        let name = |place: usize| self.get(place).region.as_str();
+        let event = {
+            let mut regions = self.regions();
+            let event = regions.record(place, reachability, now(), draw());
+            metrics.sts_asked_in(name(regions.active()));
+            event
+        };
+        let reason = error.map_or("it answered", |error| error.message.as_str());
+        match event {
+            None => {}
+            Some(FailoverEvent::Moved { from, to }) => {
+                let (from, to) = (name(from), name(to));
+                tracing::warn!(from, to, reason, "STS does not answer in {from}: asking in {to}");
+            }
+            Some(FailoverEvent::AllUnreachable) => {
+                tracing::error!(reason, "STS answers in no region: asking in each in turn");
+            }
+            Some(FailoverEvent::FoundFallback(at)) => {
+                let region = name(at);
+                tracing::warn!(region, reason, "STS answers in {region}: asking there");
+            }
+            Some(FailoverEvent::ReturnedHome) => {
+                let region = name(HOME);
+                tracing::info!(region, reason, "STS answers in {region} again: back home");
+            }
+        }
+    }
+
+    fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
+        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn now() -> std::time::Instant {
+    let now = tokio::time::Instant::now();
+    now.into_std()
+}
+
+fn draw() -> Jitter {
+    Jitter::new(fastrand::f64())
+}
