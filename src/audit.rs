@@ -22,7 +22,7 @@ use crate::credentials::rfc3339;
 use crate::journal::{Entry, Journal, Priority, SOCKET};
 use crate::log::WAITING_LINES;
 use crate::role::RoleName;
-use crate::slots::{Tally, VendResult};
+use crate::slots::{AuditedCounter, VendResult};
 
 /// Repeats are summed up this often, seconds.
 const REPEAT_SECONDS: u64 = 60;
@@ -75,7 +75,7 @@ impl Audit {
     #[expect(clippy::too_many_arguments, reason = "a line has that many facts")]
     pub(crate) fn decided(
         &self,
-        tally: &Tally,
+        tally: &AuditedCounter,
         role: Option<&RoleName>,
         result: VendResult,
         credentials: Option<(&str, SystemTime)>,
@@ -173,7 +173,7 @@ impl Line<'_> {
     }
 }
 
-impl Tally {
+impl AuditedCounter {
     /// How many requests a line written now stands for; `None` if none is due.
     fn worth_a_line(&self, expires_at: Option<SystemTime>, now: SystemTime) -> Option<u64> {
         let seconds =

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::caller::Consumer;
-use crate::role::Callers;
+use crate::role::CallerPolicy;
 
 /// The consumers of one role, and until when what each was given last holds. Seconds since 1970; 0 for one that was
 /// given nothing, and knows it.
@@ -36,10 +36,10 @@ impl Consumers {
 
     /// How many were given credentials that have ended at `now`, and have not asked since. Whoever `callers` no longer
     /// lets in is forgotten.
-    pub fn stale(&self, callers: &Callers, now: SystemTime) -> usize {
+    pub fn stale(&self, callers: &CallerPolicy, now: SystemTime) -> usize {
         let now = seconds(now);
         let is_stale = |until: u64| until != 0 && until <= now;
-        if callers.demand_nothing() {
+        if callers.is_empty() {
             return usize::from(is_stale(self.anybody.load(Ordering::Relaxed)));
         }
         let mut known = self.known();

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::audit::Audit;
 use crate::budget;
 use crate::budget::queue::Queue;
-use crate::caller::kernel::Kernel;
+use crate::caller::peer::PeerLookup;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
 use crate::fleet::{Fleet, retry_roles_of_source};
@@ -24,7 +24,7 @@ use crate::keep::Kept;
 use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
-use crate::refresher::{Progress, Surroundings};
+use crate::refresher::{Heartbeat, RefreshContext};
 use crate::role::Source;
 use crate::server::admin::{Admin, Readiness};
 use crate::server::vend::Vend;
@@ -38,15 +38,15 @@ use crate::systemd;
 use crate::tokens::Tokens;
 
 mod callers;
-mod filing;
-mod fronts;
-mod keeping;
-mod orphans;
+mod credentials_files;
+mod imds;
+mod reaper;
 mod reload;
+mod snapshotter;
 
-use self::fronts::Fronts;
-pub use self::fronts::{FRONT_CONNECTIONS, PreparedFront};
-use self::keeping::Keeping;
+use self::imds::Fronts;
+pub use self::imds::{IMDS_CONNECTIONS, PreparedImds};
+use self::snapshotter::Snapshotter;
 
 /// How often readiness is looked at until it is there.
 const READINESS_TICK: Duration = Duration::from_millis(20);
@@ -73,7 +73,7 @@ pub struct Prepared {
     /// And to each of `fronts`.
     pub front_connections: usize,
     /// Those of `[imds.*]`.
-    pub fronts: Vec<PreparedFront>,
+    pub fronts: Vec<PreparedImds>,
     /// The admin endpoint.
     pub admin: Listeners,
     /// The valid tokens.
@@ -106,12 +106,12 @@ pub struct Daemon {
     ready: bool,
     vend: Arc<Vend>,
     fronts: Fronts,
-    kernel: Arc<Kernel>,
+    kernel: Arc<PeerLookup>,
     /// Sockets that were handed to us.
     entrances: Vec<callers::Entrance>,
     audit: Audit,
     fleet: Fleet<StsIssuer>,
-    keeping: Option<Keeping>,
+    keeping: Option<Snapshotter>,
     reading: reload::Reading,
     serving: Option<JoinHandle<Drained>>,
     administrating: tokio::task::JoinHandle<Drained>,
@@ -145,7 +145,7 @@ impl Daemon {
         let on_recovery = retry_roles_of_source(slots.clone());
         let sources = Arc::new(Sources::new(local.clone(), sts.clone(), Arc::new(on_recovery)));
         let queue = Queue::new(limits(&config.sts));
-        let progress = Arc::new(Progress::default());
+        let heartbeat = Arc::new(Heartbeat::default());
         let shared = Shared {
             sources: sources.clone(),
             slots: slots.clone(),
@@ -153,18 +153,18 @@ impl Daemon {
             skew: skew.clone(),
             metrics: metrics.clone(),
         };
-        let around = surroundings(&config.sts, sts, shared, queue.clone(), progress.clone());
+        let ctx = refresh_context(&config.sts, sts, shared, queue.clone(), heartbeat.clone());
         sources.apply(used_sources(config));
-        let clock = around.clock.clone();
-        let mut fleet = Fleet::new(around, slots.clone());
+        let clock = ctx.clock.clone();
+        let mut fleet = Fleet::new(ctx, slots.clone());
         if let Some(kept) = kept {
             if let Some(millis) = kept.skew_millis {
                 skew.take_over(millis);
             }
-            fleet.inherit(keeping::inherit(&kept, &config.roles, clock.now()));
+            fleet.inherit(snapshotter::inherit(&kept, &config.roles, clock.now()));
         }
         fleet.reshape(&config.roles, &tokens, None);
-        let kernel = Arc::new(Kernel::default());
+        let kernel = Arc::new(PeerLookup::default());
         let entrances = callers::entrances(&credentials, &fronts);
         callers::look(&kernel, config, &entrances);
         let vend = Arc::new(Vend::new(
@@ -211,13 +211,13 @@ impl Daemon {
             Duration::from_millis(200),
         ));
         let serving = Some(serving);
-        if orphans::fall_to_us() {
-            tokio::spawn(orphans::bury());
+        if reaper::is_init() {
+            tokio::spawn(reaper::reap_zombies());
         }
-        filing::start(slots.clone(), clock.clone(), progress.news());
+        credentials_files::start(slots.clone(), clock.clone(), heartbeat.changes());
         let keeping = store.map(|store| {
             let (slots, tokens) = (slots.clone(), tokens.clone());
-            Keeping::start(store, slots, tokens, skew.clone(), &progress)
+            Snapshotter::start(store, slots, tokens, skew.clone(), &heartbeat)
         });
         Ok(Self {
             loaded,
@@ -268,7 +268,7 @@ impl Daemon {
                     Some(Event::Shutdown) | None => return self.shut_down().await,
                 },
                 outcome = self.reading.ended() => self.reloaded(outcome),
-                () = self.fleet.mend() => {}
+                () = self.fleet.supervise() => {}
                 () = tick => {
                     if !self.ready && self.readiness.is_ready(&self.slots) {
                         self.ready = true;
@@ -278,8 +278,8 @@ impl Daemon {
                     }
                     if told.is_none_or(|at| at.elapsed() >= rest) {
                         told = Some(Instant::now());
-                        let progress = self.fleet.surroundings().progress.turns();
-                        if watchdog.is_some() && vigil.is_moving(progress) {
+                        let heartbeat = self.fleet.context().heartbeat.ticks();
+                        if watchdog.is_some() && vigil.is_moving(heartbeat) {
                             systemd::feed_watchdog();
                         }
                         systemd::status(&self.summary());
@@ -298,7 +298,7 @@ impl Daemon {
     fn refresh_all(&self) {
         let table = self.slots.load();
         tracing::info!(roles = table.slots.len(), "refreshing all roles, within the budget");
-        table.slots.values().for_each(|slot| slot.hurry());
+        table.slots.values().for_each(|slot| slot.request_refresh());
     }
 
     async fn shut_down(mut self) -> Drained {
@@ -343,7 +343,7 @@ impl Daemon {
     }
 }
 
-/// Whether scheduling makes progress.
+/// Whether scheduling makes heartbeat.
 struct Vigil {
     turns: u64,
     since: Instant,
@@ -368,21 +368,21 @@ struct Shared {
 }
 
 /// What refreshers share, for these settings of `[sts]`.
-fn surroundings(
+fn refresh_context(
     sts: &Sts,
     client: Arc<Client>,
     shared: Shared,
     queue: Queue,
-    progress: Arc<Progress>,
-) -> Surroundings<StsIssuer> {
+    heartbeat: Arc<Heartbeat>,
+) -> RefreshContext<StsIssuer> {
     let Shared { sources, slots, local, skew, metrics } = shared;
-    Surroundings {
+    RefreshContext {
         issuer: StsIssuer::new(client, sources, slots),
         attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
         queue,
         clock: ServerTime::shared(local, skew),
         metrics,
-        progress,
+        heartbeat,
     }
 }
 

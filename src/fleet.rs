@@ -14,7 +14,7 @@ use crate::issuer::Issuer;
 use crate::keep::Inherited;
 use crate::lifecycle::RoleState;
 use crate::metrics::Ledger;
-use crate::refresher::{Surroundings, refresh};
+use crate::refresher::{RefreshContext, refresh};
 use crate::reload::{self, Plan};
 use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
@@ -32,7 +32,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(180);
 /// Starts, stops and restarts refreshers.
 #[derive(Debug)]
 pub struct Fleet<I> {
-    around: Arc<Surroundings<I>>,
+    ctx: Arc<RefreshContext<I>>,
     slots: Arc<Slots>,
     ledger: Ledger,
     tasks: JoinSet<()>,
@@ -47,11 +47,11 @@ pub struct Fleet<I> {
 
 impl<I: Issuer> Fleet<I> {
     /// No refreshers yet; the queue begins to give turns. The fleet is what publishes into `slots`.
-    pub fn new(around: Surroundings<I>, slots: Arc<Slots>) -> Self {
+    pub fn new(ctx: RefreshContext<I>, slots: Arc<Slots>) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(around.queue.clone().run());
+        tasks.spawn(ctx.queue.clone().run());
         Self {
-            around: Arc::new(around),
+            ctx: Arc::new(ctx),
             slots,
             ledger: Ledger::default(),
             tasks,
@@ -69,23 +69,23 @@ impl<I: Issuer> Fleet<I> {
     }
 
     /// What the refreshers share.
-    pub fn surroundings(&self) -> &Arc<Surroundings<I>> {
-        &self.around
+    pub fn context(&self) -> &Arc<RefreshContext<I>> {
+        &self.ctx
     }
 
     /// Goes over to these roles and tokens, in one swap. Roles that ask for the same keep their credentials and their
-    /// schedule; `around`, if given, replaces what all refreshers share.
+    /// schedule; `ctx`, if given, replaces what all refreshers share.
     pub fn reshape(
         &mut self,
         roles: &BTreeMap<RoleName, Arc<Role>>,
         tokens: &Tokens,
-        around: Option<Surroundings<I>>,
+        ctx: Option<RefreshContext<I>>,
     ) -> Plan {
-        let everyone = around.is_some();
-        if let Some(around) = around {
-            self.around = Arc::new(around);
+        let everyone = ctx.is_some();
+        if let Some(ctx) = ctx {
+            self.ctx = Arc::new(ctx);
         }
-        let now = self.around.clock.now();
+        let now = self.ctx.clock.now();
         self.departed.retain(|_, (_, left)| left.state.vend(now).is_ok());
         let old = self.slots.load();
         let plan = reload::plan(
@@ -117,8 +117,8 @@ impl<I: Issuer> Fleet<I> {
         }
         self.departed.extend(plan.stop.iter().filter_map(|name| left(old.slots.get(name)?)));
         drop(old);
-        table.open_with(tokens);
-        table.tie_chains();
+        table.index_tokens(tokens);
+        table.link_chains();
         self.slots.publish(table);
         for name in &plan.stop {
             self.stop(name);
@@ -137,14 +137,14 @@ impl<I: Issuer> Fleet<I> {
                 !began.contains(name) || failures.error.class.needs_a_person()
             });
             if mended {
-                slot.hurry();
+                slot.request_refresh();
             }
         }
         plan
     }
 
     /// Waits until a refresher ends by itself or is stuck, and restarts it; for ever. Cancel-safe.
-    pub async fn mend(&mut self) {
+    pub async fn supervise(&mut self) {
         loop {
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
@@ -162,22 +162,22 @@ impl<I: Issuer> Fleet<I> {
     }
 
     fn replace(&mut self, id: Id, why: &str) {
-        self.around.metrics.refresher_restarted();
+        self.ctx.metrics.refresher_restarted();
         match self.names.remove(&id) {
             Some(name) => self.revive(&name, why),
             None => {
                 tracing::error!(why, "the queue to STS ended; starting it again");
-                self.tasks.spawn(self.around.queue.clone().run());
+                self.tasks.spawn(self.ctx.queue.clone().run());
             }
         }
     }
 
     fn inspect(&mut self) {
-        let now = self.around.progress.now();
+        let now = self.ctx.heartbeat.now();
         let table = self.slots.load();
-        let is_stuck = |slot: &&Arc<Slot>| now.saturating_sub(slot.last_turn()) > STUCK_AFTER;
+        let is_stuck = |slot: &&Arc<Slot>| now.saturating_sub(slot.last_tick()) > STUCK_AFTER;
         for slot in table.slots.values().filter(is_stuck) {
-            self.around.metrics.refresher_restarted();
+            self.ctx.metrics.refresher_restarted();
             self.revive(&slot.role.name, "it was stuck");
         }
     }
@@ -189,7 +189,7 @@ impl<I: Issuer> Fleet<I> {
             "a refresher had to be replaced; its credentials are as they were"
         );
         if let Some(slot) = self.slots.find(name.as_str()) {
-            slot.turn(self.around.progress.now());
+            slot.record_tick(self.ctx.heartbeat.now());
             self.start_after(Slot::writer_after_death(&slot), RESTART_DELAY);
         }
     }
@@ -205,11 +205,11 @@ impl<I: Issuer> Fleet<I> {
     fn start_after(&mut self, writer: Writer, delay: Duration) {
         let name = writer.slot().role.name.clone();
         self.stop(&name);
-        writer.slot().turn(self.around.progress.now());
-        let around = self.around.clone();
+        writer.slot().record_tick(self.ctx.heartbeat.now());
+        let ctx = self.ctx.clone();
         let task = self.tasks.spawn(async move {
             tokio::time::sleep(delay).await;
-            refresh(writer, around).await;
+            refresh(writer, ctx).await;
         });
         self.names.insert(task.id(), name.clone());
         self.running.insert(name, task);
@@ -222,8 +222,8 @@ pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
         for slot in slots.load().slots.values() {
             let signs =
                 matches!(&slot.role.request.base, Base::Source(base) if base.name == *source);
-            if signs && slot.fails_for_want_of_a_source() {
-                slot.hurry();
+            if signs && slot.lacks_source() {
+                slot.request_refresh();
             }
         }
     }
@@ -231,7 +231,7 @@ pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
 
 /// What a role that is removed has in hand. What its owner wants dropped when in doubt is not kept.
 fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
-    let left = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_asked() };
+    let left = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_used() };
     let kept = slot.role.terms.on_denied == OnDenied::Keep;
     kept.then(|| (slot.role.name.clone(), (slot.role.clone(), left)))
 }
@@ -239,10 +239,10 @@ fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
 /// A slot that goes on where `before` is, under other settings.
 fn successor(before: &Slot, role: &Arc<Role>) -> (Arc<Slot>, Writer) {
     let state = RoleState::clone(&before.state()).presented_for(role);
-    let (slot, writer) = Slot::new(role.clone(), state, before.counts.clone(), before.was_asked());
+    let (slot, writer) = Slot::new(role.clone(), state, before.counts.clone(), before.was_used());
     // What somebody asked for is not forgotten.
-    if before.is_hurried() {
-        slot.hurry();
+    if before.refresh_requested() {
+        slot.request_refresh();
     }
     (slot, writer)
 }
@@ -264,7 +264,7 @@ mod tests {
     use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
-    use crate::refresher::Progress;
+    use crate::refresher::Heartbeat;
     use crate::simulated::{Scripted, Wall, config, error};
 
     const HOUR: u64 = 3600;
@@ -312,16 +312,16 @@ mod tests {
             inherited: BTreeMap<RoleName, Inherited>,
         ) -> Self {
             let clock = wall.shared();
-            let around = Surroundings {
+            let ctx = RefreshContext {
                 issuer: issuer.clone(),
                 attempt_deadline: Duration::from_secs(16),
                 queue: Queue::new(LIMITS),
                 clock: clock.clone(),
                 metrics: Arc::new(Metrics::new().unwrap()),
-                progress: Arc::new(Progress::default()),
+                heartbeat: Arc::new(Heartbeat::default()),
             };
             let slots = Arc::new(Slots::default());
-            let mut fleet = Fleet::new(around, slots.clone());
+            let mut fleet = Fleet::new(ctx, slots.clone());
             fleet.inherit(inherited);
             fleet.reshape(roles, &Tokens::default(), None);
             Self { wall, clock, slots, issuer, fleet }
@@ -329,7 +329,8 @@ mod tests {
 
         /// Lets simulated time pass, and mends what ends.
         async fn pass(&mut self, seconds: u64) {
-            let _ = tokio::time::timeout(Duration::from_secs(seconds), self.fleet.mend()).await;
+            let _ =
+                tokio::time::timeout(Duration::from_secs(seconds), self.fleet.supervise()).await;
         }
 
         fn phase(&self, role: &str) -> Phase {
@@ -483,7 +484,7 @@ mod tests {
         let mut world = World::new(&["a", "b"], 3600, |_, _| Err(error(Class::Network)));
         world.pass(600).await;
         let calls = world.calls();
-        world.slots.find("a").unwrap().hurry();
+        world.slots.find("a").unwrap().request_refresh();
         world.pass(0).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert!(world.calls() > calls);
@@ -517,7 +518,7 @@ mod tests {
             assert!(matches!(world.phase("a"), Phase::Fresh | Phase::Stale));
         }
         assert_eq!(world.phase("a"), Phase::Fresh);
-        assert!(world.fleet.surroundings().metrics.refresher_restarts() > 0);
+        assert!(world.fleet.context().metrics.refresher_restarts() > 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -577,7 +578,7 @@ mod tests {
         let before = (count(&world, "waits"), count(&world, "denied"));
         let mut world = world.restarted(&["waits", "denied"], 3600);
         assert_eq!(due(&world, "waits"), waits);
-        let _ = tokio::time::timeout(Duration::from_millis(900), world.fleet.mend()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(900), world.fleet.supervise()).await;
         let after = (count(&world, "waits"), count(&world, "denied"));
         assert_eq!(after, (before.0, before.1 + 1));
     }
@@ -618,7 +619,7 @@ mod tests {
             world.pass(60).await;
             if fails_from < u64::MAX {
                 world.pass(fails_from - 50).await;
-                world.slots.find("a").unwrap().hurry();
+                world.slots.find("a").unwrap().request_refresh();
             }
             world.pass(age - 60).await;
             let calls = world.calls();

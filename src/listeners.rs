@@ -18,20 +18,20 @@ const WRITE_TIMEOUT: u32 = 5_000;
 
 /// How far answers may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hops {
+pub enum HopLimit {
     /// One on loopback, so that nothing can leave this host by a mistaken route; else as far as routes lead.
-    Usual,
+    ByAddress,
     /// So many, whatever the address.
     AtMost(u8),
 }
 
 /// Who may open a socket that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum BindPolicy {
     /// We do.
-    IsBound,
+    BindIfMissing,
     /// Nobody: it may be meant for another network namespace than ours.
-    IsAnError,
+    InheritedOnly,
 }
 
 /// Why an endpoint cannot be opened.
@@ -47,9 +47,9 @@ pub enum CannotOpen {
 #[derive(Debug)]
 pub struct Listeners<L = TcpListener> {
     /// Bound by us; closed when we end.
-    pub own: Vec<L>,
+    pub bound: Vec<L>,
     /// Held by systemd too: whoever connects while we are away waits there for the next process.
-    pub lasting: Vec<L>,
+    pub inherited: Vec<L>,
 }
 
 impl Listeners {
@@ -59,17 +59,17 @@ impl Listeners {
         key: &str,
         addresses: &[SocketAddr],
         handed: Vec<TcpListener>,
-        hops: Hops,
-        if_missing: Missing,
+        hops: HopLimit,
+        if_missing: BindPolicy,
     ) -> Result<Self, CannotOpen> {
-        let mut lasting = Vec::new();
+        let mut inherited = Vec::new();
         for listener in handed {
             match listener.local_addr() {
                 Ok(address) if addresses.contains(&address) => {
                     tune(&listener, hops)
                         .and_then(|()| listener.set_nonblocking(true))
                         .map_err(|error| CannotOpen::Bind(address, error))?;
-                    lasting.push(listener);
+                    inherited.push(listener);
                 }
                 Ok(address) => tracing::warn!(
                     %address,
@@ -82,13 +82,13 @@ impl Listeners {
             }
         }
         let held: Vec<SocketAddr> =
-            lasting.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+            inherited.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let missing: Vec<SocketAddr> =
             addresses.iter().copied().filter(|address| !held.contains(address)).collect();
-        if let (Missing::IsAnError, Some(address)) = (if_missing, missing.first()) {
+        if let (BindPolicy::InheritedOnly, Some(address)) = (if_missing, missing.first()) {
             return Err(CannotOpen::NotHeld(*address));
         }
-        let own = bind_all(&missing, !held.is_empty(), hops)
+        let bound = bind_all(&missing, !held.is_empty(), hops)
             .map_err(|(address, error)| CannotOpen::Bind(address, error))?;
         if !held.is_empty() {
             for address in missing {
@@ -99,7 +99,7 @@ impl Listeners {
                 );
             }
         }
-        Ok(Self { own, lasting })
+        Ok(Self { bound, inherited })
     }
 
     /// The same for the runtime that this is called in.
@@ -108,13 +108,13 @@ impl Listeners {
             let each = listeners.into_iter();
             each.map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()
         };
-        Ok(Listeners { own: all(self.own)?, lasting: all(self.lasting)? })
+        Ok(Listeners { bound: all(self.bound)?, inherited: all(self.inherited)? })
     }
 
     /// All of them, and whether each is held by systemd too.
     pub fn iter(&self) -> impl Iterator<Item = (&TcpListener, bool)> {
-        let own = self.own.iter().map(|listener| (listener, false));
-        own.chain(self.lasting.iter().map(|listener| (listener, true)))
+        let bound = self.bound.iter().map(|listener| (listener, false));
+        bound.chain(self.inherited.iter().map(|listener| (listener, true)))
     }
 }
 
@@ -141,7 +141,7 @@ pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener
 fn bind_all(
     addresses: &[SocketAddr],
     others_remain: bool,
-    hops: Hops,
+    hops: HopLimit,
 ) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners = Vec::new();
     let mut absent = None;
@@ -161,7 +161,7 @@ fn bind_all(
     }
 }
 
-fn bind(address: SocketAddr, hops: Hops) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, hops: HopLimit) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -171,13 +171,13 @@ fn bind(address: SocketAddr, hops: Hops) -> io::Result<TcpListener> {
 }
 
 /// What accepted sockets inherit: no delay, the write timeout, and how many hops their packets may make.
-fn tune(listener: &TcpListener, hops: Hops) -> io::Result<()> {
+fn tune(listener: &TcpListener, hops: HopLimit) -> io::Result<()> {
     setsockopt(listener, sockopt::TcpNoDelay, &true)?;
     setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;
     let address = listener.local_addr()?.ip();
     let most = match hops {
-        Hops::Usual => address.is_loopback().then_some(1),
-        Hops::AtMost(most) => Some(most),
+        HopLimit::ByAddress => address.is_loopback().then_some(1),
+        HopLimit::AtMost(most) => Some(most),
     };
     if let Some(most) = most {
         if address.is_ipv4() {
@@ -228,21 +228,21 @@ mod tests {
             "server.listen",
             &[address, free(Ipv4Addr::LOCALHOST)],
             vec![handed],
-            Hops::Usual,
-            Missing::IsBound,
+            HopLimit::ByAddress,
+            BindPolicy::BindIfMissing,
         )
         .unwrap();
-        assert_eq!((all.own.len(), all.lasting.len()), (1, 1));
+        assert_eq!((all.bound.len(), all.inherited.len()), (1, 1));
         for (listener, _) in all.iter() {
             assert_eq!(hops(listener), 1);
         }
         // Where there is IPv6.
-        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST), Hops::Usual) {
+        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST), HopLimit::ByAddress) {
             assert_eq!(hops(&six), 1);
         }
-        let three = bind(free(Ipv4Addr::LOCALHOST), Hops::AtMost(3)).unwrap();
+        let three = bind(free(Ipv4Addr::LOCALHOST), HopLimit::AtMost(3)).unwrap();
         assert_eq!(hops(&three), 3);
-        let wide = bind(free(Ipv4Addr::UNSPECIFIED), Hops::Usual).unwrap();
+        let wide = bind(free(Ipv4Addr::UNSPECIFIED), HopLimit::ByAddress).unwrap();
         let port = wide.local_addr().unwrap().port();
         let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         wide.set_nonblocking(false).unwrap();
@@ -271,9 +271,9 @@ mod tests {
         let open = |addresses: &[SocketAddr]| {
             let handed = vec![handed.try_clone().unwrap()];
             let key = "imds.files.listen";
-            Listeners::open(key, addresses, handed, Hops::Usual, Missing::IsAnError)
+            Listeners::open(key, addresses, handed, HopLimit::ByAddress, BindPolicy::InheritedOnly)
         };
-        assert_eq!(open(&[held]).unwrap().lasting.len(), 1);
+        assert_eq!(open(&[held]).unwrap().inherited.len(), 1);
         for addresses in [&[other][..], &[held, other]] {
             let refused = open(addresses).unwrap_err();
             assert!(matches!(refused, CannotOpen::NotHeld(address) if address == other));

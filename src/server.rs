@@ -28,8 +28,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use self::reply::Reply;
-use crate::caller::kernel::Handed;
-use crate::caller::{Caller, Unseen};
+use crate::caller::peer::InheritedSocket;
+use crate::caller::{Caller, PeerError};
 use crate::listeners::Listeners;
 use crate::metrics::Connections;
 
@@ -46,18 +46,18 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// And has at most this many fields.
 const FIELDS_LIMIT: usize = 64;
 /// After a shutdown began, connections that were accepted and have sent nothing yet may still speak for this long.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const SHUTDOWN_READ_GRACE: Duration = Duration::from_millis(100);
 /// While a listener that outlives us is drained, whoever connects is answered; then this long is left for the last of them.
-const HANDOVER: Duration = Duration::from_millis(500);
+const HANDOVER_GRACE: Duration = Duration::from_millis(500);
 /// After an accept that failed for want of file descriptors.
-const BREATHER: Duration = Duration::from_millis(50);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// That it failed is said this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What answers requests on a listener.
 pub trait Endpoint: Clone + Send + Sync + Unpin + 'static {
     /// The answer, now or later.
-    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering;
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> ReplyFuture;
 }
 
 /// One connection, as far as an answer may depend on it.
@@ -68,13 +68,13 @@ pub struct Connection {
     /// Ours.
     local: Option<SocketAddr>,
     /// What it was accepted from, if that was handed to us.
-    handed: Option<Handed>,
+    handed: Option<InheritedSocket>,
     /// Who opened it, as far as somebody has wanted to know.
-    caller: Mutex<Option<Result<Caller, Unseen>>>,
+    caller: Mutex<Option<Result<Caller, PeerError>>>,
 }
 
 /// An answer on its way. Named, so that answering from memory costs no allocation.
-pub enum Answering {
+pub enum ReplyFuture {
     /// It is here.
     Now(Option<Reply>),
     /// It waits for a pending role.
@@ -82,7 +82,7 @@ pub enum Answering {
 }
 
 impl Connection {
-    fn of(stream: &TcpStream, peer: SocketAddr, handed: Option<Handed>) -> Arc<Self> {
+    fn of(stream: &TcpStream, peer: SocketAddr, handed: Option<InheritedSocket>) -> Arc<Self> {
         Arc::new(Self {
             peer,
             // A system call of a quarter of a microsecond, since a stream that hyper has taken cannot be asked later.
@@ -95,33 +95,33 @@ impl Connection {
     /// Who opened it: asked at the first request for which it matters, and again until the kernel has answered.
     pub fn caller(
         &self,
-        ask: impl FnOnce(SocketAddr, SocketAddr, Option<Handed>) -> Result<Caller, Unseen>,
-    ) -> Result<Caller, Unseen> {
+        ask: impl FnOnce(SocketAddr, SocketAddr, Option<InheritedSocket>) -> Result<Caller, PeerError>,
+    ) -> Result<Caller, PeerError> {
         let mut known = self.lock_caller();
         match *known {
             Some(answer) if is_answer(answer) => answer,
             Some(_) | None => *known.insert(match self.local {
                 Some(local) => ask(self.peer, local, self.handed),
-                None => Err(Unseen::Gone),
+                None => Err(PeerError::Closed),
             }),
         }
     }
 
     /// What was last known of who opened it, if somebody has wanted to know.
-    pub fn known_caller(&self) -> Option<Result<Caller, Unseen>> {
+    pub fn known_caller(&self) -> Option<Result<Caller, PeerError>> {
         *self.lock_caller()
     }
 
-    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, Unseen>>> {
+    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, PeerError>>> {
         self.caller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether it says something of the caller, which no later question would change.
-fn is_answer(known: Result<Caller, Unseen>) -> bool {
+fn is_answer(known: Result<Caller, PeerError>) -> bool {
     match known {
-        Ok(_) | Err(Unseen::Elsewhere | Unseen::Abroad | Unseen::Gone) => true,
-        Err(Unseen::Blind | Unseen::NoAnswer) => false,
+        Ok(_) | Err(PeerError::NotFound | PeerError::ForeignNamespace | PeerError::Closed) => true,
+        Err(PeerError::Unavailable | PeerError::NoReply) => false,
     }
 }
 
@@ -161,14 +161,14 @@ pub async fn serve(
         stopping: stopping.clone(),
         present: present.downgrade(),
     };
-    let outlived = !listeners.lasting.is_empty();
+    let outlived = !listeners.inherited.is_empty();
     let mut accepting = tokio::spawn(acceptor.accept(listeners, leaving));
     let _ = stopping.wait_for(|stopping| *stopping).await;
     let mut deadline = Instant::now() + grace;
     drop(present);
     if outlived {
         let _ = tokio::time::timeout_at(deadline, ended.recv()).await;
-        deadline = Instant::now() + HANDOVER;
+        deadline = Instant::now() + HANDOVER_GRACE;
     }
     leave.send_replace(true);
     if tokio::time::timeout_at(deadline, &mut accepting).await.is_err() {
@@ -210,11 +210,11 @@ struct Acceptor<E> {
 impl<E: Endpoint> Acceptor<E> {
     /// Accepts until the shutdown, on listeners that outlive us until `leaving`.
     async fn accept(self, listeners: Listeners<TcpListener>, leaving: watch::Receiver<bool>) {
-        let Listeners { own, lasting } = listeners;
+        let Listeners { bound, inherited } = listeners;
         let mut first = 0;
         let mut complaints = Complaints::default();
-        let ours: Vec<Entrance<'_>> = own.iter().map(Entrance::ours).collect();
-        let theirs: Vec<Entrance<'_>> = lasting.iter().map(Entrance::handed).collect();
+        let ours: Vec<Entrance<'_>> = bound.iter().map(Entrance::ours).collect();
+        let theirs: Vec<Entrance<'_>> = inherited.iter().map(Entrance::handed).collect();
         let all = [&ours[..], &theirs].concat();
         self.accept_until(
             self.stopping.clone(),
@@ -232,7 +232,7 @@ impl<E: Endpoint> Acceptor<E> {
         }
         // Closed now: a refusal is tried again at once, and a connection that nobody accepts is waited for.
         drop((all, ours));
-        drop(own);
+        drop(bound);
         // And of these it is the next process's.
         self.accept_until(leaving, &theirs, None, &mut first, &mut complaints).await;
     }
@@ -266,7 +266,7 @@ impl<E: Endpoint> Acceptor<E> {
     async fn begin(
         &self,
         permit: Option<OwnedSemaphorePermit>,
-        accepted: io::Result<(TcpStream, SocketAddr, Option<Handed>)>,
+        accepted: io::Result<(TcpStream, SocketAddr, Option<InheritedSocket>)>,
         present: Option<&mpsc::WeakSender<Infallible>>,
         complaints: &mut Complaints,
     ) {
@@ -278,25 +278,26 @@ impl<E: Endpoint> Acceptor<E> {
                 let present = present.and_then(mpsc::WeakSender::upgrade);
                 tokio::spawn(async move {
                     let _counted = open.open();
-                    converse(stream, connection, endpoint, stopping).await;
+                    serve_connection(stream, connection, endpoint, stopping).await;
                     drop((permit, present));
                 });
             }
             Err(error) => {
                 complaints.add(&error);
-                tokio::time::sleep(BREATHER).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
 }
 
-type Accepted = (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr, Option<Handed>)>);
+type Accepted =
+    (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr, Option<InheritedSocket>)>);
 
 /// Where connections come in.
 #[derive(Clone, Copy)]
 struct Entrance<'l> {
     listener: &'l TcpListener,
-    handed: Option<Handed>,
+    handed: Option<InheritedSocket>,
 }
 
 impl<'l> Entrance<'l> {
@@ -307,7 +308,7 @@ impl<'l> Entrance<'l> {
 
     /// By one that was handed to us.
     fn handed(listener: &'l TcpListener) -> Self {
-        Self { listener, handed: Some(Handed::of(listener)) }
+        Self { listener, handed: Some(InheritedSocket::of(listener)) }
     }
 }
 
@@ -321,7 +322,7 @@ struct Complaints {
 impl Complaints {
     fn add(&mut self, error: &io::Error) {
         self.unsaid += 1;
-        if self.said_at.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+        if self.said_at.is_some_and(|at| at.elapsed() < ACCEPT_LOG_INTERVAL) {
             return;
         }
         self.said_at = Some(Instant::now());
@@ -338,7 +339,7 @@ impl Complaints {
 async fn next(
     entrances: &[Entrance<'_>],
     first: &mut usize,
-) -> io::Result<(TcpStream, SocketAddr, Option<Handed>)> {
+) -> io::Result<(TcpStream, SocketAddr, Option<InheritedSocket>)> {
     poll_fn(|context| {
         let in_turn = entrances.iter().enumerate().cycle().skip(*first);
         for (place, entrance) in in_turn.take(entrances.len()) {
@@ -352,7 +353,7 @@ async fn next(
     .await
 }
 
-async fn converse(
+async fn serve_connection(
     stream: TcpStream,
     connection: Arc<Connection>,
     endpoint: impl Endpoint,
@@ -376,7 +377,7 @@ async fn converse(
         Some(ended) => Ok(ended),
         None => {
             tokio::time::timeout(
-                LAST_WORDS,
+                SHUTDOWN_READ_GRACE,
                 poll_fn(|context| connection.poll_without_shutdown(context)),
             )
             .await
@@ -406,14 +407,14 @@ struct PerConnection<E> {
 impl<E: Endpoint> Service<Request<Incoming>> for PerConnection<E> {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ReplyFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, request: Request<Incoming>) -> ReplyFuture {
         self.endpoint.respond(request, &self.connection)
     }
 }
 
-impl Future for Answering {
+impl Future for ReplyFuture {
     type Output = Result<Reply, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -424,9 +425,9 @@ impl Future for Answering {
     }
 }
 
-impl std::fmt::Debug for Answering {
+impl std::fmt::Debug for ReplyFuture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Answering")
+        f.write_str("ReplyFuture")
     }
 }
 
@@ -446,13 +447,18 @@ mod tests {
         };
         assert_eq!(connection.known_caller(), None);
         let caller = Caller { uid: 5, group: None };
-        for said in [Err(Unseen::Blind), Err(Unseen::NoAnswer), Err(Unseen::NoAnswer), Ok(caller)] {
+        for said in [
+            Err(PeerError::Unavailable),
+            Err(PeerError::NoReply),
+            Err(PeerError::NoReply),
+            Ok(caller),
+        ] {
             assert_eq!(connection.caller(|_, _, _| said), said);
             assert_eq!(connection.known_caller(), Some(said));
         }
         let again = connection.caller(|_, _, _| panic!("it has answered"));
         assert_eq!(again, Ok(caller));
-        for said in [Unseen::Elsewhere, Unseen::Abroad, Unseen::Gone] {
+        for said in [PeerError::NotFound, PeerError::ForeignNamespace, PeerError::Closed] {
             *connection.lock_caller() = Some(Err(said));
             let again = connection.caller(|_, _, _| panic!("it has answered"));
             assert_eq!(again, Err(said));

@@ -51,14 +51,14 @@ pub struct Slot {
     /// As configured when the slot was made.
     pub role: Arc<Role>,
     /// Counted per role name, across slots.
-    pub counts: Arc<Counts>,
+    pub counts: Arc<RoleCounters>,
     state: ArcSwap<RoleState>,
     /// A workload has asked for it.
     asked: AtomicBool,
     /// Somebody wants an attempt now, whatever the schedule says.
     hurry: AtomicBool,
     /// Of the refresher, milliseconds of its beat.
-    turned_at: AtomicU64,
+    ticked_at: AtomicU64,
     wake: Notify,
     concluded: Notify,
     /// Roles that are signed with what is in hand here.
@@ -73,24 +73,24 @@ pub struct Writer {
 
 /// What is counted per role. Outlives slots, so that a reload takes nothing back.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct RoleCounters {
     /// Concluded attempts that issued.
     pub issued: AtomicU64,
     /// Concluded attempts that failed, in the order of [`Class::ALL`].
     pub failed: [AtomicU64; Class::ALL.len()],
     /// Answers, in the order of [`VendResult::ALL`].
-    pub vended: [Tally; VendResult::ALL.len()],
+    pub vended: [AuditedCounter; VendResult::ALL.len()],
     /// Requests that came with a token in its overlap.
     pub previous_token_uses: AtomicU64,
     /// Who was given what.
     pub consumers: Consumers,
-    /// What became of its credentials file, in the order of [`Filed::ALL`].
-    pub filed: [AtomicU64; Filed::ALL.len()],
+    /// What became of its credentials file, in the order of [`FileWriteResult::ALL`].
+    pub filed: [AtomicU64; FileWriteResult::ALL.len()],
 }
 
 /// One counter, and what the audit log needs to write about it in moderation.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct AuditedCounter {
     /// How many.
     pub count: AtomicU64,
     /// How many at the last audit line.
@@ -126,7 +126,7 @@ pub enum VendResult {
 
 /// What became of an attempt to write or remove a credentials file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filed {
+pub enum FileWriteResult {
     /// It is written.
     Written,
     /// It could not be written, or not be removed.
@@ -152,7 +152,7 @@ impl Slots {
 
 impl Table {
     /// Lets each role that is chained to another hear of it.
-    pub fn tie_chains(&self) {
+    pub fn link_chains(&self) {
         let mut followers: BTreeMap<&RoleName, Vec<Weak<Slot>>> = BTreeMap::new();
         for slot in self.slots.values() {
             if let Some(parent) = slot.role.request.base.parent() {
@@ -166,7 +166,7 @@ impl Table {
     }
 
     /// Lets `tokens` open their roles. A current token wins over a previous one.
-    pub fn open_with(&mut self, tokens: &Tokens) {
+    pub fn index_tokens(&mut self, tokens: &Tokens) {
         self.keys.clear();
         for (name, tokens) in &tokens.roles {
             let Some(slot) = self.slots.get(name) else {
@@ -194,7 +194,7 @@ impl Slot {
     pub fn new(
         role: Arc<Role>,
         state: RoleState,
-        counts: Arc<Counts>,
+        counts: Arc<RoleCounters>,
         asked: bool,
     ) -> (Arc<Self>, Writer) {
         let slot = Arc::new(Self {
@@ -203,7 +203,7 @@ impl Slot {
             state: ArcSwap::from_pointee(state),
             asked: AtomicBool::new(asked),
             hurry: AtomicBool::new(false),
-            turned_at: AtomicU64::new(0),
+            ticked_at: AtomicU64::new(0),
             wake: Notify::new(),
             concluded: Notify::new(),
             followers: ArcSwap::default(),
@@ -229,7 +229,7 @@ impl Slot {
     }
 
     /// Whether a workload has ever asked.
-    pub fn was_asked(&self) -> bool {
+    pub fn was_used(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
@@ -239,13 +239,13 @@ impl Slot {
     }
 
     /// Asks for an attempt now, whatever the schedule says; the budget still holds.
-    pub fn hurry(&self) {
+    pub fn request_refresh(&self) {
         self.hurry.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
     /// Whether somebody has asked for an attempt that has not begun.
-    pub fn is_hurried(&self) -> bool {
+    pub fn refresh_requested(&self) -> bool {
         self.hurry.load(Ordering::Acquire)
     }
 
@@ -255,35 +255,35 @@ impl Slot {
     }
 
     /// Those that wait for this role to be issued try again now.
-    fn hurry_followers(&self) {
+    fn refresh_followers(&self) {
         let followers = self.followers.load();
         for follower in followers.iter().filter_map(Weak::upgrade) {
-            if follower.fails_for_want_of_a_source() {
-                follower.hurry();
+            if follower.lacks_source() {
+                follower.request_refresh();
             }
         }
     }
 
     /// Whether its last attempt had nothing to sign with, or nothing that STS took.
-    pub fn fails_for_want_of_a_source(&self) -> bool {
+    pub fn lacks_source(&self) -> bool {
         let state = self.state();
         let failures = state.failures();
         failures.is_some_and(|failures| failures.error.class == Class::Source)
     }
 
     /// The refresher has made a turn, at `now` of its beat.
-    pub fn turn(&self, now: Duration) {
+    pub fn record_tick(&self, now: Duration) {
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        self.turned_at.store(millis, Ordering::Relaxed);
+        self.ticked_at.store(millis, Ordering::Relaxed);
     }
 
     /// When it made its last.
-    pub fn last_turn(&self) -> Duration {
-        Duration::from_millis(self.turned_at.load(Ordering::Relaxed))
+    pub fn last_tick(&self) -> Duration {
+        Duration::from_millis(self.ticked_at.load(Ordering::Relaxed))
     }
 
     /// Waits until the first attempt has concluded.
-    pub async fn left_pending(&self) {
+    pub async fn first_attempt_concluded(&self) {
         loop {
             let concluded = self.concluded.notified();
             let mut concluded = std::pin::pin!(concluded);
@@ -298,7 +298,7 @@ impl Slot {
 
     /// How much this role needs a call at `now`.
     pub fn need(&self, now: SystemTime) -> Need {
-        Need::of(&self.state(), self.was_asked(), self.is_hurried(), now)
+        Need::of(&self.state(), self.was_used(), self.refresh_requested(), now)
     }
 }
 
@@ -314,27 +314,27 @@ impl Writer {
         self.slot.state.store(Arc::new(state));
         self.slot.concluded.notify_waiters();
         if issued {
-            self.slot.hurry_followers();
+            self.slot.refresh_followers();
         }
     }
 
     /// Whether somebody wants an attempt now.
-    pub fn is_hurried(&self) -> bool {
-        self.slot.is_hurried()
+    pub fn refresh_requested(&self) -> bool {
+        self.slot.refresh_requested()
     }
 
     /// The attempt that was wanted begins.
-    pub fn take_hurry(&mut self) {
+    pub fn take_refresh_request(&mut self) {
         self.slot.hurry.store(false, Ordering::Release);
     }
 
     /// Waits for [`Slot::hurry`].
-    pub async fn hurried(&self) {
+    pub async fn woken(&self) {
         self.slot.wake.notified().await;
     }
 }
 
-impl Counts {
+impl RoleCounters {
     /// One concluded attempt.
     pub fn attempt(&self, class: Option<Class>) {
         let counter = match class {
@@ -350,17 +350,17 @@ impl Counts {
     }
 
     /// A credentials file was written, or not.
-    pub fn filed(&self, outcome: Filed) {
+    pub fn filed(&self, outcome: FileWriteResult) {
         self.filed[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The tally of one result.
-    pub fn tally(&self, result: VendResult) -> &Tally {
+    pub fn answers(&self, result: VendResult) -> &AuditedCounter {
         &self.vended[result as usize]
     }
 }
 
-impl Filed {
+impl FileWriteResult {
     /// Both, in the order of their declaration.
     pub const ALL: [Self; 2] = [Self::Written, Self::Failed];
 

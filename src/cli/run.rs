@@ -13,9 +13,9 @@ use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::config::{Config, FrontSocket, Imds};
-use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
+use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedImds};
 use crate::keep::Kept;
-use crate::listeners::{self, CannotOpen, Hops, Listeners, Missing};
+use crate::listeners::{self, BindPolicy, CannotOpen, HopLimit, Listeners};
 use crate::server::imds::SessionKey;
 use crate::signals;
 use crate::store::Store;
@@ -23,7 +23,7 @@ use crate::systemd;
 use crate::tokens::{TokenProblem, Tokens, imds_key};
 
 /// For threads that still read something when all else has ended: one on a hung mount never would.
-const LAST_READS: Duration = Duration::from_millis(500);
+const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -63,7 +63,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         Listeners::open(key, addresses, handed, hops, missing)
             .map_err(|error| cannot_open(name, key, error))
     };
-    let (usual, bound) = (Hops::Usual, Missing::IsBound);
+    let (usual, bound) = (HopLimit::ByAddress, BindPolicy::BindIfMissing);
     let listen = &config.server.listen;
     let credentials = open("credentials", "server.listen", listen, usual, bound)?;
     let admin = open("admin", "admin.listen", &config.admin.listen, usual, bound)?;
@@ -84,7 +84,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "listening for {what}"
         );
     }
-    let asked = Room { credentials: config.server.max_connections, each_front: FRONT_CONNECTIONS };
+    let asked = Room { credentials: config.server.max_connections, each_front: IMDS_CONNECTIONS };
     let room = room_for(asked, fronts.len());
     let prepared = Prepared {
         max_connections: room.credentials,
@@ -107,7 +107,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         Ok(())
     });
     drop(inside);
-    runtime.shutdown_timeout(LAST_READS);
+    runtime.shutdown_timeout(READER_SHUTDOWN_TIMEOUT);
     ended
 }
 
@@ -158,8 +158,8 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
 /// The fronts of `[imds.*]`, listening.
 fn fronts(
     config: &Config,
-    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops, Missing) -> Result<Listeners, Failure>,
-) -> Result<Vec<PreparedFront>, Failure> {
+    mut open: impl FnMut(&str, &str, &[SocketAddr], HopLimit, BindPolicy) -> Result<Listeners, Failure>,
+) -> Result<Vec<PreparedImds>, Failure> {
     if config.imds.is_empty() {
         return Ok(Vec::new());
     }
@@ -173,12 +173,12 @@ fn fronts(
     let one = |imds: &Imds| {
         let name = format!("imds.{}", imds.name);
         let key_of_listen = format!("{name}.listen");
-        let hops = Hops::AtMost(imds.hop_limit);
+        let hops = HopLimit::AtMost(imds.hop_limit);
         let missing = match imds.socket {
-            FrontSocket::Systemd => Missing::IsAnError,
-            FrontSocket::Whoever => Missing::IsBound,
+            FrontSocket::Systemd => BindPolicy::InheritedOnly,
+            FrontSocket::Whoever => BindPolicy::BindIfMissing,
         };
-        Ok(PreparedFront {
+        Ok(PreparedImds {
             listeners: open(&name, &key_of_listen, &imds.listen, hops, missing)?,
             session: SessionKey::of(&key, imds.name.as_str()),
             imds: imds.clone(),

@@ -1,21 +1,20 @@
 //! Sees at start and at each reload whether the kernel tells who is calling, where a role demands to know.
 
-use super::PreparedFront;
-use crate::caller::kernel::{Handed, Kernel};
+use super::PreparedImds;
+use crate::caller::peer::{InheritedSocket, PeerLookup};
 use crate::config::{Config, ImdsName};
 use crate::listeners::Listeners;
 
 /// A socket that was handed to us, and the front that it is of; else it is of the credentials endpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Entrance {
-    handed: Handed,
+    handed: InheritedSocket,
     front: Option<ImdsName>,
 }
 
 /// Those by which credentials are had.
-pub(super) fn entrances(credentials: &Listeners, fronts: &[PreparedFront]) -> Vec<Entrance> {
-    let of_front =
-        |front: &PreparedFront| (Some(front.imds.name.clone()), handed(&front.listeners));
+pub(super) fn entrances(credentials: &Listeners, fronts: &[PreparedImds]) -> Vec<Entrance> {
+    let of_front = |front: &PreparedImds| (Some(front.imds.name.clone()), handed(&front.listeners));
     let fronts = fronts.iter().map(of_front);
     let all = [(None, handed(credentials))].into_iter().chain(fronts);
     all.flat_map(|(front, handed)| {
@@ -24,12 +23,12 @@ pub(super) fn entrances(credentials: &Listeners, fronts: &[PreparedFront]) -> Ve
     .collect()
 }
 
-fn handed(listeners: &Listeners) -> Vec<Handed> {
-    listeners.lasting.iter().map(Handed::of).collect()
+fn handed(listeners: &Listeners) -> Vec<InheritedSocket> {
+    listeners.inherited.iter().map(InheritedSocket::of).collect()
 }
 
 /// Says so where it does not: what is refused to everybody must not look like a mistake of its callers.
-pub(super) fn look(kernel: &Kernel, config: &Config, entrances: &[Entrance]) {
+pub(super) fn look(kernel: &PeerLookup, config: &Config, entrances: &[Entrance]) {
     let demanding = |key: &str| -> Vec<&str> {
         let some = config
             .roles
@@ -50,7 +49,7 @@ pub(super) fn look(kernel: &Kernel, config: &Config, entrances: &[Entrance]) {
         return;
     }
     let names = demanding("allow_units");
-    if let Some(why) = Kernel::no_units().filter(|_| !names.is_empty()) {
+    if let Some(why) = PeerLookup::no_units().filter(|_| !names.is_empty()) {
         tracing::error!(
             roles = names.join(", "),
             "roles with `allow_units` are refused to everybody: {why}"
@@ -62,7 +61,7 @@ pub(super) fn look(kernel: &Kernel, config: &Config, entrances: &[Entrance]) {
         if let Some(front) = &entrance.front {
             names.retain(|name| of_front(front) == Some(*name));
         }
-        if !names.is_empty() && kernel.is_abroad(entrance.handed) {
+        if !names.is_empty() && kernel.is_in_foreign_namespace(entrance.handed) {
             tracing::warn!(
                 address = %entrance.handed.address(),
                 roles = names.join(", "),

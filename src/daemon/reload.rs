@@ -8,7 +8,7 @@ use std::path::Path;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::oneshot;
 
-use super::{Daemon, Shared, callers, limits, surroundings, used_sources};
+use super::{Daemon, Shared, callers, limits, refresh_context, used_sources};
 use crate::config::{Config, Loaded};
 use crate::metrics::Reload;
 use crate::reload;
@@ -109,9 +109,9 @@ impl Daemon {
     }
 
     fn apply(&mut self, new: Loaded, tokens: Tokens) -> reload::Plan {
-        let around = (self.loaded.config.sts != new.config.sts).then(|| {
-            let running = self.fleet.surroundings();
-            let (queue, progress) = (running.queue.clone(), running.progress.clone());
+        let ctx = (self.loaded.config.sts != new.config.sts).then(|| {
+            let running = self.fleet.context();
+            let (queue, heartbeat) = (running.queue.clone(), running.heartbeat.clone());
             queue.limit(limits(&new.config.sts));
             let shared = Shared {
                 sources: self.sources.clone(),
@@ -123,17 +123,17 @@ impl Daemon {
             let (sts, local) = (&new.config.sts, self.local.clone());
             let client = Client::new(sts, local, self.skew.clone(), self.metrics.clone());
             self.sources.use_client(client.clone());
-            surroundings(sts, client, shared, queue, progress)
+            refresh_context(sts, client, shared, queue, heartbeat)
         });
         // Before the roles: those that are new sign with what is new.
         self.sources.apply(used_sources(&new.config));
         self.fronts.reshape(&new.config);
-        let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
+        let plan = self.fleet.reshape(&new.config.roles, &tokens, ctx);
         self.vend.set_pending_wait(new.config.server.pending_wait);
         if let Some(keeping) = &self.keeping {
             keeping.retoken(tokens.clone());
         }
-        self.fleet.surroundings().progress.concluded();
+        self.fleet.context().heartbeat.record_change();
         self.loaded = new;
         self.tokens = tokens;
         plan

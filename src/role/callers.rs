@@ -4,7 +4,7 @@ use super::Refused;
 
 /// What a role demands of its callers. The default demands nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Callers {
+pub struct CallerPolicy {
     /// `allow_users`: to be one of these.
     pub users: Option<Vec<User>>,
     /// `allow_units`: to run in one of these.
@@ -30,9 +30,9 @@ pub const OVERFLOW_UID: u32 = 65_534;
 /// The kinds of units that hold processes of their own.
 const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
-impl Callers {
+impl CallerPolicy {
     /// Whether the token is all it takes.
-    pub fn demand_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.users.is_none() && self.units.is_none()
     }
 

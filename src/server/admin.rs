@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::guard;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Connection, Endpoint};
+use super::{Connection, Endpoint, ReplyFuture};
 use crate::budget::queue::Queue;
-use crate::caller::kernel::Kernel;
+use crate::caller::peer::PeerLookup;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
 use crate::failure::explain::{self, Advice};
@@ -44,7 +44,7 @@ pub struct Admin {
     /// The base identities.
     pub sources: Arc<Sources>,
     /// Who says who is calling.
-    pub kernel: Arc<Kernel>,
+    pub kernel: Arc<PeerLookup>,
     /// Listens beyond loopback, where a Prometheus on another host names us as it likes.
     pub serves_others: bool,
     /// Whether to send workloads here.
@@ -71,10 +71,11 @@ impl Readiness {
 
     /// Whether every required role has left pending, or the start has lasted long enough.
     pub fn is_ready(&self, slots: &Slots) -> bool {
-        let left_pending =
+        let first_attempt_concluded =
             |slot: &Arc<Slot>| !slot.role.required || !matches!(**slot.state(), RoleState::Pending);
         !self.stopping.load(Ordering::Acquire)
-            && (Instant::now() >= self.deadline || slots.load().slots.values().all(left_pending))
+            && (Instant::now() >= self.deadline
+                || slots.load().slots.values().all(first_attempt_concluded))
     }
 }
 
@@ -201,7 +202,7 @@ impl Admin {
     fn refresh(&self, role: &str) -> Reply {
         match self.slots.find(role) {
             Some(slot) => {
-                slot.hurry();
+                slot.request_refresh();
                 reply::accepted("an attempt will be made as soon as the budget allows")
             }
             None => reply::refusal(&Refusal::RoleNotFound),
@@ -237,8 +238,8 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
-            callers_known: self.kernel.tells(),
-            callers_error: self.kernel.complaint(),
+            callers_known: self.kernel.is_available(),
+            callers_error: self.kernel.unavailable_reason(),
             sources: self
                 .sources
                 .statuses()
@@ -293,7 +294,7 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
         source: slot.role.request.base.to_string(),
         phase: state.phase(now).as_str(),
         required: slot.role.required,
-        asked_for: slot.was_asked(),
+        asked_for: slot.was_used(),
         stale_consumers: slot.counts.consumers.stale(&slot.role.callers, now),
         access_key_id: in_hand.map(|credentials| credentials.access_key_id().to_owned()),
         issued_at: in_hand.map(|credentials| rfc3339(credentials.issued_at())),
@@ -323,7 +324,7 @@ fn error_view(role: &Role, failures: &Failures) -> ErrorView {
 }
 
 impl Endpoint for Arc<Admin> {
-    fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> Answering {
-        Answering::Now(Some(self.answer(&request.into_parts().0)))
+    fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> ReplyFuture {
+        ReplyFuture::Now(Some(self.answer(&request.into_parts().0)))
     }
 }

@@ -41,7 +41,7 @@ const EC2: [IpAddr; 2] = [
 
 /// What one front may say, and of which role.
 #[derive(Debug)]
-pub struct Front {
+pub struct ImdsEndpoint {
     hosts: Vec<IpAddr>,
     session: SessionKey,
     settings: ArcSwap<Settings>,
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-impl Front {
+impl ImdsEndpoint {
     /// Behind these addresses; its session tokens are made with this key.
     pub fn new(listen: &[SocketAddr], session: SessionKey, settings: Settings) -> Self {
         Self {

@@ -15,17 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::guard::direct;
-use super::imds::Front;
+use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Connection, Endpoint};
+use super::{Connection, Endpoint, ReplyFuture};
 use crate::audit::Audit;
-use crate::caller::kernel::Kernel;
+use crate::caller::peer::PeerLookup;
 use crate::caller::{self, Consumer, Description};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
 use crate::role::Role;
-use crate::slots::{Counts, Slot, Slots, VendResult};
+use crate::slots::{RoleCounters, Slot, Slots, VendResult};
 use crate::tokens::Digest;
 
 /// Where credentials are.
@@ -38,7 +38,7 @@ pub struct Vend {
     clock: SharedTimeSource,
     metrics: Arc<Metrics>,
     audit: Audit,
-    kernel: Arc<Kernel>,
+    kernel: Arc<PeerLookup>,
     door: Door,
     /// Milliseconds; a reload may change it.
     pending_wait: AtomicU64,
@@ -52,7 +52,7 @@ enum Door {
     /// With a role's token, under one of these names.
     Token(Vec<IpAddr>),
     /// As to instance metadata.
-    Imds(Arc<Front>),
+    Imds(Arc<ImdsEndpoint>),
 }
 
 /// What becomes of a request, before the role's state is looked at.
@@ -92,7 +92,7 @@ impl Vend {
         clock: SharedTimeSource,
         metrics: Arc<Metrics>,
         audit: Audit,
-        kernel: Arc<Kernel>,
+        kernel: Arc<PeerLookup>,
         listen: &[SocketAddr],
         pending_wait: Duration,
         waiters: usize,
@@ -113,7 +113,7 @@ impl Vend {
     }
 
     /// The same behind another door.
-    pub fn behind(&self, front: Arc<Front>, waiters: usize) -> Self {
+    pub fn behind(&self, front: Arc<ImdsEndpoint>, waiters: usize) -> Self {
         Self {
             slots: self.slots.clone(),
             clock: self.clock.clone(),
@@ -201,7 +201,7 @@ impl Vend {
     /// Whether the role is for whoever opened this connection, and as which of its consumers.
     fn admit(&self, slot: &Slot, connection: &Connection) -> Result<Consumer, Description> {
         let callers = &slot.role.callers;
-        if callers.demand_nothing() {
+        if callers.is_empty() {
             return Ok(Consumer::default());
         }
         let seen =
@@ -218,13 +218,13 @@ impl Vend {
         now: SystemTime,
     ) -> Reply {
         let unknown = self.metrics.unknown_role();
-        let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
+        let counts: &RoleCounters = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
         let role = verdict.slot.as_ref().map(|slot| &slot.role.name);
         self.metrics.answered(counts, verdict.result, started.elapsed());
         let credentials =
             verdict.credentials.as_deref().map(|held| (held.access_key_id(), held.expires_at()));
         self.audit.decided(
-            counts.tally(verdict.result),
+            counts.answers(verdict.result),
             role,
             verdict.result,
             credentials,
@@ -245,14 +245,14 @@ impl Vend {
     }
 }
 
-/// Handed out as an `Arc` so that a request may outlive the accept loop that took it.
+/// InheritedSocket out as an `Arc` so that a request may outlive the accept loop that took it.
 impl Endpoint for Arc<Vend> {
-    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering {
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> ReplyFuture {
         let started = Instant::now();
         let (head, _) = request.into_parts();
         let now = self.clock.now();
         let verdict = match self.answer(&head, connection, now) {
-            Answer::Aside(reply) => return Answering::Now(Some(reply)),
+            Answer::Aside(reply) => return ReplyFuture::Now(Some(reply)),
             Answer::Verdict(verdict) => verdict,
         };
         let waiting = (verdict.result == VendResult::Pending)
@@ -260,10 +260,14 @@ impl Endpoint for Arc<Vend> {
             .flatten()
             .zip(verdict.slot.clone());
         match waiting {
-            None => Answering::Now(Some(self.conclude(verdict, &head, connection, started, now))),
-            Some((permit, slot)) => {
-                Answering::Later(self.clone().wait(slot, permit, head, connection.clone(), started))
-            }
+            None => ReplyFuture::Now(Some(self.conclude(verdict, &head, connection, started, now))),
+            Some((permit, slot)) => ReplyFuture::Later(self.clone().wait(
+                slot,
+                permit,
+                head,
+                connection.clone(),
+                started,
+            )),
         }
     }
 }
@@ -279,7 +283,7 @@ impl Vend {
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         Box::pin(async move {
             let patience = Duration::from_millis(self.pending_wait.load(Ordering::Relaxed));
-            let _ = tokio::time::timeout(patience, slot.left_pending()).await;
+            let _ = tokio::time::timeout(patience, slot.first_attempt_concluded()).await;
             drop(permit);
             // The world may have changed: ask anew, under the table that is now in force.
             let now = self.clock.now();

@@ -158,7 +158,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "secrets go to the next process through one door",
     ),
     ("taken_over(", &["credentials.rs", "keep.rs"], "and come in through one"),
-    ("NetlinkSockDiag", &["caller/kernel.rs"], "one file asks the kernel who is calling"),
+    ("NetlinkSockDiag", &["caller/peer.rs"], "one file asks the kernel who is calling"),
     ("signal_hook", &["signals.rs"], "one file takes signals"),
     ("tracing_subscriber", &["log.rs"], "one file decides where logs go"),
     (".document()", &["server/reply.rs"], "secrets leave through one door"),
@@ -193,7 +193,7 @@ const NOWHERE: &[(&str, &str)] = &[
 const PURE: &[&str] = &[
     "budget.rs",
     "caller.rs",
-    "caller/question.rs",
+    "caller/inet_diag.rs",
     "credentials.rs",
     "credentials_file.rs",
     "keep.rs",

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use crate::credentials_file::disk::{self, Job, What};
 use crate::credentials_file::{self, Known, Step, Wanted};
-use crate::refresher::News;
+use crate::refresher::Changes;
 use crate::role::Role;
-use crate::slots::{Counts, Filed, Slot, Slots, Table};
+use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
 
 /// Threads at once, beside those that hang.
 const AT_ONCE: usize = 16;
@@ -37,12 +37,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Begins to follow the slots, for as long as the runtime lives.
-pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, news: News) {
+pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: Changes) {
     tokio::spawn(async move {
         loop {
             let clerk = Clerk::new(slots.clone(), clock.clone(), disk::carry_out);
             // It never ends but by a panic, and knows nothing then: all files are written anew.
-            let _ = tokio::spawn(clerk.follow(news.clone())).await;
+            let _ = tokio::spawn(clerk.follow(changes.clone())).await;
             tracing::error!("writing credentials files ended by a bug; starting it again");
             tokio::time::sleep(RESTART_DELAY).await;
         }
@@ -63,7 +63,7 @@ struct Clerk<W> {
 /// One path that a role names, or has named until its file is removed.
 struct Place {
     role: Arc<Role>,
-    counts: Arc<Counts>,
+    counts: Arc<RoleCounters>,
     /// Whose file it is to be; `None` when a reload has taken it away.
     wanted: Option<Arc<Slot>>,
     known: Known,
@@ -103,7 +103,7 @@ where
         Self { slots, clock, work, table: None, places: BTreeMap::new(), jobs: JoinSet::new() }
     }
 
-    async fn follow(mut self, mut news: News) {
+    async fn follow(mut self, mut changes: Changes) {
         loop {
             self.reshape();
             let nap = self.turn();
@@ -115,7 +115,7 @@ where
                 }
             };
             tokio::select! {
-                () = news.more() => {}
+                () = changes.next() => {}
                 Some(Ok(done)) = self.jobs.join_next() => self.conclude(done),
                 () = rest => {}
             }
@@ -277,7 +277,7 @@ impl Place {
     fn succeeded(&mut self, written: bool) {
         let role = self.role.name.as_str();
         if written {
-            self.counts.filed(Filed::Written);
+            self.counts.filed(FileWriteResult::Written);
             tracing::debug!(role, "the credentials file is written");
         }
         if let Some(trouble) = self.trouble.take() {
@@ -293,7 +293,7 @@ impl Place {
 
     /// Changes are logged, not states: one error while it lasts, unless its reason changes.
     fn failed(&mut self, what: String) {
-        self.counts.filed(Filed::Failed);
+        self.counts.filed(FileWriteResult::Failed);
         let role = self.role.name.as_str();
         let (count, since) = self
             .trouble
@@ -318,12 +318,12 @@ impl Place {
 }
 
 impl AtWork {
-    fn tell_if_stuck(&mut self, role: &Role, counts: &Counts, now: Instant) {
+    fn tell_if_stuck(&mut self, role: &Role, counts: &RoleCounters, now: Instant) {
         let lasts = now.saturating_duration_since(self.since);
         if lasts < STUCK_AFTER.saturating_mul(self.stuck + 1) {
             return;
         }
-        counts.filed(Filed::Failed);
+        counts.filed(FileWriteResult::Failed);
         if self.stuck == 0 {
             let path = role.credentials_file.as_ref().map(|file| file.path.display().to_string());
             tracing::error!(
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
     use crate::credentials_file::Lying;
     use crate::lifecycle::{Jitter, RoleState};
-    use crate::refresher::Progress;
+    use crate::refresher::Heartbeat;
     use crate::simulated::{at, config, credentials};
     use crate::slots::Writer;
 
@@ -404,16 +404,16 @@ mod tests {
         }
     }
 
-    fn publish(writer: &mut Writer, serial: u64, progress: &Progress) {
+    fn publish(writer: &mut Writer, serial: u64, heartbeat: &Heartbeat) {
         let role = writer.slot().role.clone();
         let held = credentials(&role, at(0), Duration::from_secs(3600), serial);
         let state = RoleState::Pending.after(Ok(held), role.terms, at(0), Jitter::new(0.5));
         writer.publish(state);
-        progress.concluded();
+        heartbeat.record_change();
     }
 
     /// A clerk and a role for each of the paths.
-    fn filing(paths: &[&str], hanging: &[&str]) -> (Vec<Writer>, Progress, Arc<Disk>) {
+    fn filing(paths: &[&str], hanging: &[&str]) -> (Vec<Writer>, Heartbeat, Arc<Disk>) {
         let mut table = Table::default();
         let mut writers = Vec::new();
         for (at, path) in paths.iter().enumerate() {
@@ -429,22 +429,22 @@ mod tests {
         let disk = Arc::new(Disk::default());
         let hang = hanging.iter().map(PathBuf::from);
         disk.hanging.lock().unwrap().extend(hang);
-        let progress = Progress::new();
+        let heartbeat = Heartbeat::new();
         let work = {
             let disk = disk.clone();
             move |job: &Job| disk.carry_out(job)
         };
         let clock = SharedTimeSource::new(Clock(at(60)));
-        tokio::spawn(Clerk::new(slots, clock, work).follow(progress.news()));
-        (writers, progress, disk)
+        tokio::spawn(Clerk::new(slots, clock, work).follow(heartbeat.changes()));
+        (writers, heartbeat, disk)
     }
 
     #[tokio::test]
     async fn a_file_that_hangs_keeps_no_other_waiting_and_is_written_once_at_a_time() {
-        let (mut writers, progress, disk) = filing(&["/run/a", "/run/b"], &["/run/a"]);
+        let (mut writers, heartbeat, disk) = filing(&["/run/a", "/run/b"], &["/run/a"]);
         for serial in 1..4 {
-            publish(&mut writers[0], serial, &progress);
-            publish(&mut writers[1], 10 + serial, &progress);
+            publish(&mut writers[0], serial, &heartbeat);
+            publish(&mut writers[1], 10 + serial, &heartbeat);
             disk.has_done(&format!("/run/b ASIA{:016}", 10 + serial)).await;
         }
         assert!(!disk.done.lock().unwrap().iter().any(|done| done.starts_with("/run/a")));
@@ -458,9 +458,9 @@ mod tests {
     async fn a_directory_that_hangs_keeps_no_other_waiting_with_however_many_files() {
         let many: Vec<String> = (0..3 * AT_ONCE).map(|at| format!("/hung/{at}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let (mut writers, progress, disk) = filing(&[&many[..], &["/run/b"]].concat(), &many);
+        let (mut writers, heartbeat, disk) = filing(&[&many[..], &["/run/b"]].concat(), &many);
         for writer in &mut writers {
-            publish(writer, 1, &progress);
+            publish(writer, 1, &heartbeat);
         }
         disk.has_done("/run/b ASIA0000000000000001").await;
         let begun = disk.begun.lock().unwrap().len();

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Caller, Unseen};
+use super::{Caller, PeerError};
 
 const HEADER: usize = 16;
 /// `struct inet_diag_req_v2`
@@ -32,7 +32,7 @@ const LISTENING: u8 = 10;
 
 /// A socket, as the kernel describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Socket {
+pub(super) struct SocketInfo {
     local: (IpAddr, u16),
     peer: (IpAddr, u16),
     state: u8,
@@ -74,7 +74,7 @@ pub(super) fn ask(
 }
 
 /// What an answer says; `None` if it is one to another question.
-pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<Socket, Unseen>> {
+pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, PeerError>> {
     let length = u32::from_ne_bytes(at(bytes, 0)?) as usize;
     let kind = u16::from_ne_bytes(at(bytes, 4)?);
     if u32::from_ne_bytes(at(bytes, 8)?) != sequence {
@@ -83,23 +83,27 @@ pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<Socket, Unseen>
     let bytes = bytes.get(..length)?;
     match kind {
         ERROR => Some(Err(match at(bytes, HEADER).map(i32::from_ne_bytes) {
-            Some(ENOENT) => Unseen::Elsewhere,
-            Some(_) | None => Unseen::NoAnswer,
+            Some(ENOENT) => PeerError::NotFound,
+            Some(_) | None => PeerError::NoReply,
         })),
-        SOCK_DIAG_BY_FAMILY => Some(socket(bytes).ok_or(Unseen::NoAnswer)),
+        SOCK_DIAG_BY_FAMILY => Some(socket(bytes).ok_or(PeerError::NoReply)),
         _ => None,
     }
 }
 
-impl Socket {
+impl SocketInfo {
     /// Who opened it, if it is the one at `client` that is connected to `server`.
-    pub(super) fn caller(self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
+    pub(super) fn caller(
+        self,
+        client: SocketAddr,
+        server: SocketAddr,
+    ) -> Result<Caller, PeerError> {
         let asked_for = self.local == plain(client) && self.peer == plain(server);
         if !asked_for || !CONNECTED.contains(&self.state) {
-            return Err(Unseen::Elsewhere);
+            return Err(PeerError::NotFound);
         }
         if self.inode == 0 {
-            return Err(Unseen::Gone);
+            return Err(PeerError::Closed);
         }
         Ok(Caller { uid: self.uid, group: self.group })
     }
@@ -111,7 +115,7 @@ impl Socket {
     }
 }
 
-fn socket(bytes: &[u8]) -> Option<Socket> {
+fn socket(bytes: &[u8]) -> Option<SocketInfo> {
     let [family, state] = at(bytes, HEADER)?;
     let end = |port: usize, ip: usize| {
         let port = u16::from_be_bytes(at(bytes, HEADER + port)?);
@@ -122,7 +126,7 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
         };
         Some(plain(SocketAddr::new(ip, port)))
     };
-    Some(Socket {
+    Some(SocketInfo {
         local: end(4, 8)?,
         peer: end(6, 24)?,
         state,
@@ -207,7 +211,7 @@ mod tests {
     const CLIENT: &str = "127.0.0.1:40000";
     const SERVER: &str = "127.0.0.1:5169";
 
-    fn understood(bytes: &[u8]) -> Option<Result<Caller, Unseen>> {
+    fn understood(bytes: &[u8]) -> Option<Result<Caller, PeerError>> {
         let socket = read(bytes, 7)?;
         Some(socket.and_then(|socket| socket.caller(address(CLIENT), address(SERVER))))
     }
@@ -228,7 +232,7 @@ mod tests {
     fn what_is_not_the_callers_own_connected_socket_is_nobody() {
         for state in (0..=255).filter(|state| !CONNECTED.contains(state)) {
             let bytes = answer(CLIENT, SERVER, state, 1001, 5);
-            assert_eq!(understood(&bytes), Some(Err(Unseen::Elsewhere)), "{state}");
+            assert_eq!(understood(&bytes), Some(Err(PeerError::NotFound)), "{state}");
         }
         for (client, server) in [
             ("127.0.0.1:40001", SERVER),
@@ -238,11 +242,11 @@ mod tests {
             ("[::]:40000", "[::]:0"),
         ] {
             let bytes = answer(client, server, 1, 1001, 5);
-            assert_eq!(understood(&bytes), Some(Err(Unseen::Elsewhere)), "{client}");
+            assert_eq!(understood(&bytes), Some(Err(PeerError::NotFound)), "{client}");
         }
         // Kernels before 6.2 say root of a socket that nobody holds.
         let bytes = answer(CLIENT, SERVER, 5, 0, 0);
-        assert_eq!(understood(&bytes), Some(Err(Unseen::Gone)));
+        assert_eq!(understood(&bytes), Some(Err(PeerError::Closed)));
     }
 
     #[test]
@@ -258,7 +262,7 @@ mod tests {
         let mut error = sound[..HEADER].to_vec();
         error[..4].copy_from_slice(&20_u32.to_ne_bytes());
         error[4..6].copy_from_slice(&ERROR.to_ne_bytes());
-        for (number, unseen) in [(-2, Unseen::Elsewhere), (-22, Unseen::NoAnswer)] {
+        for (number, unseen) in [(-2, PeerError::NotFound), (-22, PeerError::NoReply)] {
             let mut error = error.clone();
             error.extend(i32::to_ne_bytes(number));
             assert_eq!(understood(&error), Some(Err(unseen)));

@@ -10,16 +10,16 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::{Config, HttpTokens, Imds, ImdsName};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
-use crate::server::imds::{Front, SessionKey, Settings};
+use crate::server::imds::{ImdsEndpoint, SessionKey, Settings};
 use crate::server::vend::Vend;
 use crate::server::{self, Drained, Limits};
 
 /// Connections to a front at once, where there is room: it serves one workload.
-pub const FRONT_CONNECTIONS: usize = 128;
+pub const IMDS_CONNECTIONS: usize = 128;
 
 /// What a front needs before it can start.
 #[derive(Debug)]
-pub struct PreparedFront {
+pub struct PreparedImds {
     /// As it is configured.
     pub imds: Imds,
     /// Where it listens.
@@ -35,23 +35,23 @@ pub(super) struct Fronts(Vec<Running>);
 #[derive(Debug)]
 struct Running {
     name: ImdsName,
-    front: Arc<Front>,
+    front: Arc<ImdsEndpoint>,
     vend: Arc<Vend>,
     serving: JoinHandle<Drained>,
 }
 
 impl Fronts {
     pub(super) fn start(
-        prepared: Vec<PreparedFront>,
+        prepared: Vec<PreparedImds>,
         connections: usize,
         beside: &Vend,
         metrics: &Metrics,
         stopping: &watch::Receiver<bool>,
         grace: Duration,
     ) -> io::Result<Self> {
-        let start = |prepared: PreparedFront| {
-            let PreparedFront { imds, listeners, session } = prepared;
-            let front = Arc::new(Front::new(&imds.listen, session, settings(&imds)));
+        let start = |prepared: PreparedImds| {
+            let PreparedImds { imds, listeners, session } = prepared;
+            let front = Arc::new(ImdsEndpoint::new(&imds.listen, session, settings(&imds)));
             let vend = Arc::new(beside.behind(front.clone(), (connections / 2).max(1)));
             let limits = Limits {
                 connections: Arc::new(Semaphore::new(connections)),

@@ -1,4 +1,4 @@
-//! What falls to PID 1: to bury the children of those that ended before them.
+//! What falls to PID 1: to reap_zombies the children of those that ended before them.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use nix::unistd::Pid;
 const UNCLAIMED_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether this process is a container's first.
-pub(super) fn fall_to_us() -> bool {
+pub(super) fn is_init() -> bool {
     std::process::id() == 1
 }
 
 /// Buries what nobody looks after, for ever. A `credential_process` that leaves something running would else leave a dead
 /// process behind each time.
-pub(super) async fn bury() {
+pub(super) async fn reap_zombies() {
     let mut seen = None;
     loop {
         tokio::time::sleep(UNCLAIMED_AFTER).await;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::clock::Skew;
 use crate::keep::{self, Dropped, Inherited, Kept};
-use crate::refresher::{News, Progress};
+use crate::refresher::{Changes, Heartbeat};
 use crate::role::{Role, RoleName};
 use crate::slots::Slots;
 use crate::store::Store;
@@ -26,13 +26,13 @@ const REST_FACTOR: u32 = 50;
 
 /// The task that stores, and how to reach it.
 #[derive(Debug)]
-pub(super) struct Keeping {
+pub(super) struct Snapshotter {
     tokens: watch::Sender<Tokens>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-struct Keeper {
+struct Writer {
     store: Store,
     slots: Arc<Slots>,
     tokens: watch::Receiver<Tokens>,
@@ -40,24 +40,24 @@ struct Keeper {
     failing: bool,
 }
 
-impl Keeping {
-    /// Begins to store whenever there are news, and now.
+impl Snapshotter {
+    /// Begins to store whenever there are changes, and now.
     pub(super) fn start(
         store: Store,
         slots: Arc<Slots>,
         tokens: Tokens,
         skew: Arc<Skew>,
-        progress: &Progress,
+        heartbeat: &Heartbeat,
     ) -> Self {
         let (tokens, current) = watch::channel(tokens);
         let (stop, stopped) = oneshot::channel();
-        let keeper = Keeper { store, slots, tokens: current, skew, failing: false };
-        let news = progress.news();
-        progress.concluded();
-        Self { tokens, task: tokio::spawn(keep(keeper, news, stopped)), stop }
+        let keeper = Writer { store, slots, tokens: current, skew, failing: false };
+        let changes = heartbeat.changes();
+        heartbeat.record_change();
+        Self { tokens, task: tokio::spawn(keep(keeper, changes, stopped)), stop }
     }
 
-    /// These tokens are stored with the next news.
+    /// These tokens are stored with the next changes.
     pub(super) fn retoken(&self, tokens: Tokens) {
         self.tokens.send_replace(tokens);
     }
@@ -101,11 +101,11 @@ pub(super) fn inherit(
     taken
 }
 
-async fn keep(mut keeper: Keeper, mut news: News, mut stop: oneshot::Receiver<()>) {
+async fn keep(mut keeper: Writer, mut changes: Changes, mut stop: oneshot::Receiver<()>) {
     let mut not_before = Instant::now();
     loop {
         tokio::select! {
-            () = news.more() => {}
+            () = changes.next() => {}
             _ = &mut stop => break,
         }
         tokio::select! {
@@ -123,7 +123,7 @@ async fn keep(mut keeper: Keeper, mut news: News, mut stop: oneshot::Receiver<()
 }
 
 /// On a thread of its own: ten thousand roles are 20 MB.
-async fn put(mut keeper: Keeper) -> Option<Keeper> {
+async fn put(mut keeper: Writer) -> Option<Writer> {
     let done = tokio::task::spawn_blocking(move || {
         keeper.put();
         keeper
@@ -139,7 +139,7 @@ async fn put(mut keeper: Keeper) -> Option<Keeper> {
     }
 }
 
-impl Keeper {
+impl Writer {
     fn put(&mut self) {
         let image = keep::image(
             &self.slots.load(),
