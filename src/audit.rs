@@ -18,7 +18,7 @@ use http::{header, request};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::config::AuditSink;
-use crate::credentials::rfc3339;
+use crate::credentials::{Credentials, rfc3339};
 use crate::journal::{Entry, Journal, Priority, SOCKET};
 use crate::log::WAITING_LINES;
 use crate::role::RoleName;
@@ -28,6 +28,19 @@ use crate::slots::{AuditedCounter, VendResult};
 const REPEAT_SECONDS: u64 = 60;
 /// Of a caller's `User-Agent`, as much as tells clients apart.
 const USER_AGENT_LIMIT: usize = 120;
+
+/// A decision about a request, to be audited.
+#[derive(Debug)]
+pub(crate) struct Event<'a> {
+    /// Counter of the answers of this role with this result; the request is counted already.
+    pub counter: &'a AuditedCounter,
+    pub role: Option<&'a RoleName>,
+    pub result: VendResult,
+    pub credentials: Option<&'a Credentials>,
+    pub head: &'a request::Parts,
+    pub peer: SocketAddr,
+    pub now: SystemTime,
+}
 
 /// Where audit lines go. Writing never waits: a line that finds no room is dropped.
 #[derive(Clone)]
@@ -71,39 +84,27 @@ impl Audit {
         self.reopen.store(true, Ordering::Release);
     }
 
-    /// A request has been decided and counted in `tally`.
-    #[expect(clippy::too_many_arguments, reason = "a line has that many facts")]
-    pub(crate) fn decided(
-        &self,
-        tally: &AuditedCounter,
-        role: Option<&RoleName>,
-        result: VendResult,
-        credentials: Option<(&str, SystemTime)>,
-        head: &request::Parts,
-        peer: SocketAddr,
-        caller: impl FnOnce() -> Option<String>,
-        now: SystemTime,
-    ) {
+    /// Writes a line about a decision, if one is due. `caller` is asked for only then.
+    pub(crate) fn record(&self, event: Event<'_>, caller: impl FnOnce() -> Option<String>) {
         let Some(writer) = &self.writer else { return };
-        let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now)
-        else {
+        let expires_at = event.credentials.map(Credentials::expires_at);
+        let Some(requests) = event.counter.worth_a_line(expires_at, event.now) else {
             return;
         };
-        let user_agent = head
-            .headers
-            .get(header::USER_AGENT)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-            .map(|text| text.chars().take(USER_AGENT_LIMIT).collect());
+        let user_agent = event.head.headers.get(header::USER_AGENT);
         let line = Line {
-            time: rfc3339(now),
-            role: role.map(RoleName::as_str),
-            result,
-            access_key_id: credentials.map(|(id, _)| id),
-            expires_at: credentials.map(|(_, expires_at)| rfc3339(expires_at)),
+            time: rfc3339(event.now),
+            role: event.role.map(RoleName::as_str),
+            result: event.result,
+            access_key_id: event.credentials.map(Credentials::access_key_id),
+            expires_at: expires_at.map(rfc3339),
             requests,
-            peer: peer.to_string(),
+            peer: event.peer.to_string(),
             caller: caller(),
-            user_agent,
+            user_agent: user_agent.map(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                text.chars().take(USER_AGENT_LIMIT).collect()
+            }),
         };
         let mut writer = writer.clone();
         let _ = if self.fields {
@@ -114,7 +115,7 @@ impl Audit {
     }
 }
 
-/// What is written down.
+/// The fields of one line.
 struct Line<'a> {
     time: String,
     role: Option<&'a str>,

@@ -137,7 +137,7 @@ async fn wait_until_due<I>(writer: &mut Writer, ctx: &RefreshContext<I>) {
         }
         // A clock that was set back makes every plan late, by as much: one attempt now makes new ones.
         let set_back = ctx.clock.now() + STEP_TOLERANCE < now + slept_at.elapsed();
-        if set_back || writer.refresh_requested() {
+        if set_back || writer.slot().refresh_requested() {
             return;
         }
     }
@@ -169,7 +169,7 @@ async fn prepared<I: Issuer>(
     writer: &mut Writer,
     ctx: &RefreshContext<I>,
 ) -> Result<(), IssueError> {
-    let hurried = writer.refresh_requested();
+    let hurried = writer.slot().refresh_requested();
     writer.take_refresh_request();
     let role = writer.slot().role.clone();
     let prepared = ctx.issuer.prepare(&role).await;

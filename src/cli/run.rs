@@ -13,7 +13,7 @@ use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::config::{Config, FrontSocket, Imds};
-use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedImds};
+use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedEndpoints, PreparedImds};
 use crate::keep::Kept;
 use crate::listeners::{self, BindPolicy, CannotOpen, HopLimit, Listeners};
 use crate::server::imds::SessionKey;
@@ -67,31 +67,33 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let listen = &config.server.listen;
     let credentials = open("credentials", "server.listen", listen, usual, bound)?;
     let admin = open("admin", "admin.listen", &config.admin.listen, usual, bound)?;
-    let fronts = fronts(config, open)?;
+    let imds = imds_endpoints(config, open)?;
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone());
     let tokens = Tokens::prepare(config, &before.unwrap_or_default(), clock.now())
         .map_err(|problems| no_tokens(&problems))?;
     let all = credentials.iter().map(|listener| (listener, "credentials"));
     let all = all.chain(admin.iter().map(|listener| (listener, "admin")));
-    let imds = fronts.iter().flat_map(|front| front.listeners.iter());
-    for ((listener, lasting), what) in all.chain(imds.map(|listener| (listener, "imds"))) {
+    let of_imds = imds.iter().flat_map(|endpoint| endpoint.listeners.iter());
+    for ((listener, inherited), what) in all.chain(of_imds.map(|listener| (listener, "imds"))) {
         let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address,
-            held_by_systemd = lasting,
+            held_by_systemd = inherited,
             "listening for {what}"
         );
     }
     let asked = Room { credentials: config.server.max_connections, each_front: IMDS_CONNECTIONS };
-    let room = room_for(asked, fronts.len());
+    let room = room_for(asked, imds.len());
     let prepared = Prepared {
-        max_connections: room.credentials,
-        front_connections: room.each_front,
-        fronts,
+        endpoints: PreparedEndpoints {
+            credentials,
+            max_connections: room.credentials,
+            imds,
+            max_imds_connections: room.each_front,
+        },
         path: path.to_owned(),
-        credentials,
         admin,
         tokens,
         audit,
@@ -156,7 +158,7 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// The fronts of `[imds.*]`, listening.
-fn fronts(
+fn imds_endpoints(
     config: &Config,
     mut open: impl FnMut(&str, &str, &[SocketAddr], HopLimit, BindPolicy) -> Result<Listeners, Failure>,
 ) -> Result<Vec<PreparedImds>, Failure> {

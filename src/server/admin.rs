@@ -44,7 +44,7 @@ pub struct Admin {
     /// The base identities.
     pub sources: Arc<Sources>,
     /// Who says who is calling.
-    pub kernel: Arc<PeerLookup>,
+    pub peers: Arc<PeerLookup>,
     /// Listens beyond loopback, where a Prometheus on another host names us as it likes.
     pub serves_others: bool,
     /// Whether to send workloads here.
@@ -238,8 +238,8 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
-            callers_known: self.kernel.is_available(),
-            callers_error: self.kernel.unavailable_reason(),
+            callers_known: self.peers.is_available(),
+            callers_error: self.peers.unavailable_reason(),
             sources: self
                 .sources
                 .statuses()

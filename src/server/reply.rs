@@ -16,6 +16,7 @@ use super::imds::LIFETIME_HEADER;
 use crate::caller::Description;
 use crate::credentials::Credentials;
 use crate::role::{Role, RoleName};
+use crate::slots::VendResult;
 
 /// What both endpoints answer with.
 pub type Reply = Response<Full<Bytes>>;
@@ -156,6 +157,24 @@ pub fn accepted(message: &str) -> Reply {
 }
 
 impl Refusal {
+    /// Returns the result that metrics and the audit log name.
+    pub fn result(&self) -> VendResult {
+        match self {
+            Self::Pending(_) => VendResult::Pending,
+            Self::Unavailable { .. } => VendResult::Unavailable,
+            Self::AssumeRoleFailed(_) => VendResult::AssumeRoleFailed,
+            Self::Unauthorized | Self::NoSession => VendResult::Unauthorized,
+            Self::RoleNotFound => VendResult::RoleNotFound,
+            Self::Forbidden => VendResult::Forbidden,
+            Self::CallerNotAllowed { .. } => VendResult::CallerNotAllowed,
+            Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::NoSessionLifetime(_)
+            | Self::PutOnly
+            | Self::NoSuchMetadata(_) => VendResult::NotServed,
+        }
+    }
+
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Pending(_) => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsPending"),

@@ -88,7 +88,7 @@ async fn live(plan: Plan) -> Tally {
     let mut remaining = Duration::ZERO;
     let mut tightened = Instant::now();
     let mut current = written(&versions, remaining);
-    fleet.reshape(&current.roles, &Tokens::default(), None);
+    fleet.apply(&current, &Tokens::default(), None);
 
     let mut tally = Tally { faults: truth.faults.len(), ..Tally::default() };
     let mut disturbed: Option<Instant> = None;
@@ -114,7 +114,7 @@ async fn live(plan: Plan) -> Tally {
             remaining = wanted;
             current = written(&versions, remaining);
             let calls = truth.calls.lock().unwrap().len();
-            fleet.reshape(&current.roles, &Tokens::default(), None);
+            fleet.apply(&current, &Tokens::default(), None);
             for (name, key) in keys(&slots) {
                 if !touched.contains(&number_of(&name)) {
                     assert_eq!(

@@ -67,6 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "fleet",
         &[
+            "config",
             "issuer",
             "keep",
             "lifecycle",
@@ -89,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "budget",
             "caller",
             "clock",
+            "config",
             "credentials",
             "failure",
             "lifecycle",
@@ -109,7 +111,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("credentials_file", &["credentials", "failure", "files", "lifecycle", "role"]),
     ("audit", &["config", "credentials", "journal", "log", "role", "slots"]),
     ("metrics", &["failure", "lifecycle", "slots"]),
-    ("slots", &["budget", "consumers", "failure", "lifecycle", "role", "tokens"]),
+    ("slots", &["budget", "config", "consumers", "failure", "lifecycle", "role", "tokens"]),
     ("consumers", &["caller", "role"]),
     ("caller", &["role"]),
     ("tokens", &["config", "files", "role"]),
