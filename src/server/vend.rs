@@ -253,3 +253,120 @@ fn in_hand(slot: &Slot, now: SystemTime) -> Result<Arc<Credentials>, Refusal> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::budget::Limits;
+    use crate::budget::queue::Queue;
+    use crate::config::{Config, FixedHost, Source};
+    use crate::fleet::Fleet;
+    use crate::refresher::RefreshContext;
+    use crate::server::imds::SessionKey;
+    use crate::simulated::{Scripted, Wall, at};
+    use crate::tokens::Tokens;
+
+    /// A configuration whose one role and region are called after `version`. Only version 1 needs no session token.
+    fn config(version: u8) -> Config {
+        let http_tokens = if version == 1 { "optional" } else { "required" };
+        let text = format!(
+            "[sts]\nregion = \"eu-central-1\"\n\
+             [imds.sink]\nlisten = [\"127.0.0.1:8080\"]\nrole = \"role-{version}\"\nregion = \"eu-west-{version}\"\n\
+             http_tokens = \"{http_tokens}\"\n\
+             [role.role-{version}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\n"
+        );
+        Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
+            .unwrap_or_else(|report| panic!("{}", report.render("", false)))
+            .config
+    }
+
+    /// The status and the body of what is answered at once to a request of instance metadata.
+    async fn get(vend: &Arc<Vend>, path: &str, session: Option<&str>) -> (u16, String) {
+        let mut request = Request::get(format!("/latest/meta-data/{path}"));
+        if let Some(session) = session {
+            request = request.header("x-aws-ec2-metadata-token", session);
+        }
+        let connection = Connection {
+            peer: ([127, 0, 0, 1], 40_000).into(),
+            local: None,
+            inherited: None,
+            caller: std::sync::Mutex::default(),
+        };
+        let request = request.body(()).unwrap();
+        let reply = vend.respond(request, &Arc::new(connection)).await.unwrap();
+        let status = reply.status().as_u16();
+        let body = reply.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Two configurations take turns, and every answer is one that a single one of them gives.
+    #[tokio::test]
+    async fn a_request_during_a_reload_sees_the_old_configuration_or_the_new_one_whole() {
+        let (wall, slots) = (Wall::new(), Arc::new(Slots::default()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let issuer =
+            Scripted::new(wall.shared(), Duration::ZERO, |_, _| Ok(Duration::from_secs(3600)));
+        let ctx = RefreshContext {
+            issuer: Arc::new(issuer),
+            attempt_deadline: Duration::from_secs(1),
+            queue: Queue::new(Limits { max_in_flight: 1, max_requests_per_second: 1 }),
+            clock: wall.shared(),
+            metrics: metrics.clone(),
+            heartbeat: Arc::default(),
+        };
+        let mut fleet = Fleet::new(ctx, slots.clone());
+        let both = [config(1), config(2)];
+        fleet.apply(&both[0], &Tokens::default(), None);
+        let key = SessionKey::of(&[7; 32], "sink");
+        let session = key.issue(at(0), 3600);
+        let imds = both[0].imds.values().next().unwrap();
+        let protocol = Protocol::Imds(ImdsEndpoint::new(imds, key));
+        let clock = wall.shared();
+        let ctx = VendContext { slots, clock, metrics, audit: Audit::off(), peers: Arc::default() };
+        let vend = Arc::new(Vend::new(Arc::new(ctx), protocol, 1));
+
+        let reloading = Arc::new(AtomicBool::new(true));
+        let client = std::thread::spawn({
+            let reloading = reloading.clone();
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    let mut seen = [0; 4];
+                    while reloading.load(Ordering::Relaxed) {
+                        let credentials = "iam/security-credentials/";
+                        let answers = [
+                            get(&vend, credentials, None).await,
+                            get(&vend, "placement/region", None).await,
+                            get(&vend, credentials, Some(&session)).await,
+                            get(&vend, "placement/region", Some(&session)).await,
+                        ];
+                        for (number, (status, body)) in answers.iter().enumerate() {
+                            match (number, *status, body.as_str()) {
+                                // The first configuration, to all.
+                                (0 | 2, 200, "role-1") | (1 | 3, 200, "eu-west-1") => seen[0] += 1,
+                                // The second, to who has a session token and who has none.
+                                (0 | 1, 401, _) => seen[1] += 1,
+                                (2, 200, "role-2") | (3, 200, "eu-west-2") => seen[2] += 1,
+                                _ => seen[3] += 1,
+                            }
+                        }
+                    }
+                    seen
+                })
+            }
+        });
+        for turn in 0..4_000 {
+            fleet.apply(&both[(turn + 1) % 2], &Tokens::default(), None);
+            tokio::task::yield_now().await;
+        }
+        reloading.store(false, Ordering::Relaxed);
+        let [first, refused, second, mixed] = client.join().unwrap();
+        assert_eq!(mixed, 0, "answers of two configurations at once");
+        assert!(first > 0 && refused > 0 && second > 0, "{first}, {refused}, {second}");
+    }
+}
