@@ -360,7 +360,7 @@ mod tests {
                 })
             }
         });
-        for turn in 0..4_000 {
+        for turn in 0..20_000 {
             fleet.apply(&both[(turn + 1) % 2], &Tokens::default(), None);
             tokio::task::yield_now().await;
         }
