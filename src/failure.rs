@@ -1,6 +1,7 @@
 //! A failed attempt as one set of facts. Pure.
 //!
-//! Advice is not among them: [`explain::advice`] derives it from a role and a failure when it is shown.
+//! Advice is not among them: [`explain::advice`] derives it from a role and a failure when it is
+//! shown.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +14,8 @@ use self::transport::TransportError;
 pub mod explain;
 pub mod transport;
 
-/// A failed attempt. Of an answer it keeps the codes and the first line of the message, never a secret.
+/// A failed attempt. Of an answer it keeps the codes and the first line of the message, never a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssueError {
     /// The class, which decides the schedule of retries and the reply to workloads.

@@ -1,4 +1,5 @@
-//! One attempt to issue credentials for a role: the base signs, STS is called, the outcome is judged.
+//! One attempt to issue credentials for a role: the base signs, STS is called, the outcome is
+//! judged.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +23,8 @@ const YOUNG: Duration = Duration::from_secs(60);
 
 /// Issues credentials for a role: one attempt, bounded in time, without retries of its own.
 pub trait Issuer: Send + Sync + 'static {
-    /// Prepares what an attempt needs beside STS, bounded in time. Happens before the role has its turn, so that a role
-    /// that waits for its source keeps no other from STS.
+    /// Prepares what an attempt needs beside STS, bounded in time. Happens before the role has its
+    /// turn, so that a role that waits for its source keeps no other from STS.
     fn prepare(&self, _: &Role) -> impl Future<Output = Result<(), IssueError>> + Send {
         async { Ok(()) }
     }
@@ -114,7 +115,8 @@ impl StsIssuer {
         }
     }
 
-    /// AWS grants an hour at most to a role that is assumed by a role. Where only the run shows that, it is logged once.
+    /// AWS grants an hour at most to a role that is assumed by a role. Where only the run shows
+    /// that, it is logged once.
     fn seconds(&self, role: &Role, signer: &Signer) -> u32 {
         let asked = role.duration.as_secs();
         if asked <= LONGEST_CHAINED || !signer.is_role_session() {

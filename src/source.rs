@@ -1,16 +1,17 @@
-//! Base identities: the credentials that sign requests to STS. Held, loaded again ahead of their expiry, built anew.
+//! Base identities: the credentials that sign requests to STS. Held, loaded again ahead of their
+//! expiry, built anew.
 //!
-//! They are held here and not in the SDK's cache, because that one loads in the request path, never notices that STS
-//! refused what it holds, and never reads a profile file twice.
+//! They are held here and not in the SDK's cache, because that one loads in the request path, never
+//! notices that STS refused what it holds, and never reads a profile file twice.
 //!
-//! Each source has a task of its own: one load at a time, bounded by [`LOAD_TIMEOUT`], and a role of another source does
-//! not wait for it. A source is looked at whenever a role signs with it and every 30 seconds, so a file that changed is
-//! read within seconds. A failed load keeps what is held until it expires. However many roles complain, a source is
-//! loaded at most as often as its own back-off allows.
+//! Each source has a task of its own: one load at a time, bounded by [`LOAD_TIMEOUT`], and a role
+//! of another source does not wait for it. A source is looked at whenever a role signs with it and
+//! every 30 seconds, so a file that changed is read within seconds. A failed load keeps what is
+//! held until it expires. However many roles complain, a source is loaded at most as often as its
+//! own back-off allows.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::role::{CallerIdentity, Source, SourceName};
-use crate::sts::{Client, Token};
+use crate::sts::Client;
 
 mod error;
 mod files;
@@ -32,6 +33,7 @@ mod process;
 
 pub use error::SourceError;
 use files::Stamps;
+pub use files::read_token;
 
 /// The longest that a load takes. IMDS alone may need four tries of a second each.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +43,8 @@ const NAP: Duration = Duration::from_secs(30);
 const EXPIRY_LEAD: Duration = Duration::from_secs(300);
 /// How often credentials without an expiry are loaded again.
 const RELOAD_EVERY: Duration = Duration::from_secs(300);
-/// The wait after a second failed load, doubled by each that follows. The first is tried again at once.
+/// The wait after a second failed load, doubled by each that follows. The first is tried again at
+/// once.
 const RETRY_BASE: Duration = Duration::from_millis(250);
 const RETRY_CAP: Duration = Duration::from_secs(30);
 
@@ -54,7 +57,7 @@ pub struct Sources {
     context: Arc<Context>,
 }
 
-/// What all sources share.
+/// The parts that all sources share.
 struct Context {
     sts: ArcSwap<Client>,
     clock: SharedTimeSource,
@@ -86,7 +89,8 @@ struct State {
     failed: Option<Failed>,
     /// The number of loads that succeeded.
     loads: u64,
-    /// How often in a row STS refused a key that a new load brought again, and until when it is not asked again.
+    /// How often in a row STS refused a key that a new load brought again, and until when it is not
+    /// asked again.
     refusals: u32,
     trust_until: Option<Instant>,
     /// The stamps of the files before the last load.
@@ -134,7 +138,8 @@ impl Status {
 }
 
 impl Sources {
-    /// No sources yet; those to come exchange tokens by `sts`, and read the local time from `clock`.
+    /// No sources yet; those to come exchange tokens by `sts`, and read the local time from
+    /// `clock`.
     pub fn new(clock: SharedTimeSource, sts: Arc<Client>, on_recovery: OnRecovery) -> Self {
         let context = Context { sts: ArcSwap::new(sts), clock, on_recovery };
         Self { tasks: ArcSwap::default(), context: Arc::new(context) }
@@ -145,23 +150,19 @@ impl Sources {
         self.context.sts.store(sts);
     }
 
-    /// Keeps these sources and no others. One whose definition is unchanged goes on with what it holds, and is loaded
-    /// anew. Has to be called within a runtime.
+    /// Keeps these sources and no others. One whose definition is unchanged goes on with what it
+    /// holds, and is loaded anew. Has to be called within a runtime.
     pub fn apply(&self, sources: impl IntoIterator<Item = Arc<Source>>) {
         let before = self.tasks.load();
         let mut after: BTreeMap<SourceName, Arc<SourceTask>> = BTreeMap::new();
         for source in sources {
-            if after.contains_key(&source.name) {
-                continue;
-            }
-            let task = match before.get(&source.name) {
+            after.entry(source.name.clone()).or_insert_with(|| match before.get(&source.name) {
                 Some(task) if task.source == source => {
                     task.request_reload();
                     task.clone()
                 }
-                Some(_) | None => SourceTask::start(source.clone(), self.context.clone()),
-            };
-            after.insert(source.name.clone(), task);
+                Some(_) | None => SourceTask::start(source, self.context.clone()),
+            });
         }
         self.tasks.store(Arc::new(after));
     }
@@ -291,13 +292,12 @@ impl SourceTask {
         let now = self.context.clock.now();
         let request = ReloadRequest::take(&self.reload_requested);
         let requested = request.is_pending;
+        let backs_off = |failed: &Failed| !requested && failed.again_at > Instant::now();
         if let Some(failed) = &state.failed
             && failed.blind
-            && !requested
-            && failed.again_at > Instant::now()
+            && backs_off(failed)
         {
-            let error = failed.error.clone();
-            return self.in_hand().ok_or(error);
+            return self.in_hand().ok_or_else(|| failed.error.clone());
         }
         let stamps = match files::look(&self.source.origin).await {
             Ok(stamps) => stamps,
@@ -317,12 +317,8 @@ impl SourceTask {
         if let Some(held) = self.held.load_full().filter(|held| !due && held.is_fresh(now)) {
             return Ok(held);
         }
-        if let Some(failed) = &state.failed
-            && !(requested || changed)
-            && failed.again_at > Instant::now()
-        {
-            let error = failed.error.clone();
-            return self.in_hand().ok_or(error);
+        if let Some(failed) = state.failed.as_ref().filter(|failed| !changed && backs_off(failed)) {
+            return self.in_hand().ok_or_else(|| failed.error.clone());
         }
         // The caller may be gone before the load concludes: then the next one looks again.
         let loaded = self.load(&mut state, now).await;
@@ -377,7 +373,11 @@ impl SourceTask {
                 let recovered = state.failed.take().is_some() || (was_refused && !same);
                 self.held.store(Some(in_hand.clone()));
                 if recovered {
-                    self.log_recovered(&in_hand);
+                    tracing::info!(
+                        source = self.source.name.as_str(),
+                        access_key_id = in_hand.credentials.access_key_id(),
+                        "base credentials are there again"
+                    );
                     (self.context.on_recovery)(&self.source.name);
                 }
                 Ok(in_hand)
@@ -400,14 +400,6 @@ impl SourceTask {
         self.error.store(state.failed.as_ref().map(|failed| Arc::new(failed.error.clone())));
         self.concluded.fetch_add(1, Ordering::AcqRel);
         outcome
-    }
-
-    fn log_recovered(&self, in_hand: &InHand) {
-        tracing::info!(
-            source = self.source.name.as_str(),
-            access_key_id = in_hand.credentials.access_key_id(),
-            "base credentials are there again"
-        );
     }
 
     fn log_failed(&self, error: &SourceError, keeps: bool) {
@@ -481,12 +473,6 @@ pub async fn load_once(
     load::unexpired(credentials, clock.now())
 }
 
-/// Reads a web identity token anew, without the blanks at its ends.
-pub async fn read_token(path: &Path) -> Result<Token, SourceError> {
-    let text = files::value(path).await?;
-    Token::new(text, path.to_owned(), files::changed_at(path).await).map_err(SourceError::new)
-}
-
 async fn bounded<T>(load: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
     match tokio::time::timeout(LOAD_TIMEOUT, load).await {
         Ok(loaded) => loaded,
@@ -505,30 +491,5 @@ fn backoff(n: u32) -> Duration {
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_token_is_read_without_its_blanks_and_never_printed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        std::fs::write(&path, "  sentinel-token\r\n\n").unwrap();
-        let read = read_token(&path).await.unwrap();
-        assert_eq!(read.redact("a sentinel-token b"), "a … b");
-        assert!(!format!("{read:?}").contains("sentinel"));
-        for (text, why) in [
-            ("", "is empty"),
-            (" \n", "is empty"),
-            ("a b", "more than one word"),
-            ("abc", "3 characters"),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            let error = read_token(&path).await.unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
-        }
     }
 }

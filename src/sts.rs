@@ -1,7 +1,8 @@
 //! The client of STS, at home or in a region that stands in. The only importer of `aws_sdk_sts`.
 //!
-//! Every operation goes through [`Client::call`]: it calls, classifies, counts and records for the regional failover. The
-//! SDK's own retries are off: one call here is one request there, one metric and one classified error.
+//! Every operation goes through `Client::call`: it calls, classifies, counts and records for the
+//! regional failover. The SDK's own retries are off: one call here is one request there, one metric
+//! and one classified error.
 
 mod body_limit;
 mod classify;
@@ -32,14 +33,9 @@ use crate::role::{CallerIdentity, Role, TokenIdentity, WebIdentity};
 
 use body_limit::BodyLimit;
 use classify::{Operation, classify};
-use clock_skew::ClockSkewInterceptor;
+use clock_skew::{ClockSkewInterceptor, SKEW_LIMIT};
 use endpoints::Endpoints;
 pub use web_identity_token::{Claims, Token};
-
-/// The skew beyond which a signature is refused, or soon will be (the SDK corrects for skew from here on).
-const SKEW_LIMIT: Duration = Duration::from_secs(240);
-/// A header of every answer of STS.
-const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// A client of STS in every configured region.
 #[derive(Debug)]
@@ -53,7 +49,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the settings of `[sts]` that reads the local time from `clock` and measures the skew of STS.
+    /// A client for the settings of `[sts]` that reads the local time from `clock` and measures the
+    /// skew of STS.
     pub fn new(
         sts: &Sts,
         clock: SharedTimeSource,
@@ -208,10 +205,12 @@ impl Client {
         .await
     }
 
-    /// Asks whose credentials `base` are: in the region that is called now, and in each other one while none answers.
+    /// Asks whose credentials `base` are: in the region that is called now, and in each other one
+    /// while none answers.
     ///
-    /// No policy can deny it, but it counts against the quota, and some services that speak STS do not know it (Ceph
-    /// answers 405): nothing depends on it. All regions together take at most `within`.
+    /// No policy can deny it, but it counts against the quota, and some services that speak STS do
+    /// not know it (Ceph answers 405): nothing depends on it. All regions together take at most
+    /// `within`.
     pub async fn get_caller_identity(
         &self,
         base: BaseCredentials,
@@ -248,9 +247,11 @@ impl Client {
         Err(first.unwrap_or_else(|| unsendable("there is no region to ask in")))
     }
 
-    /// Calls STS in the region at `place`, classifies the outcome, counts it and records it for the failover.
+    /// Calls STS in the region at `place`, classifies the outcome, counts it and records it for the
+    /// failover.
     ///
-    /// `read` takes the answer; where it cannot be used, `read` gives the class of the failure and the reason.
+    /// `read` takes the answer; where it cannot be used, `read` gives the class of the failure and
+    /// the reason.
     async fn call<O, E, F, T>(
         &self,
         place: usize,

@@ -1,7 +1,7 @@
 //! Advice about a failure: its meaning, the people to ask, and the change to ask for. Pure.
 //!
-//! It is derived whenever it is shown, from a role and an [`IssueError`], by one [`table`]. The table is honest: where
-//! AWS does not say which of several causes it was, neither does the advice.
+//! It is derived whenever it is shown, from a role and an [`IssueError`], by one [`table`]. The
+//! table is honest: where AWS does not say which of several causes it was, neither does the advice.
 
 use std::fmt;
 
@@ -14,6 +14,9 @@ use crate::role::Role;
 
 pub mod denial;
 pub mod table;
+
+/// The general word for the identity that signs, where AWS does not name it.
+const BASE: &str = "roletap's base identity";
 
 /// The meaning of a failure and the way to repair it. `/roles` has the three fields by these names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -110,26 +113,18 @@ impl Facts<'_> {
             "source" => request.base.to_string(),
             "region" => self.failure.region.as_deref().unwrap_or("`sts.region`").to_owned(),
             "duration" => self.role.duration.as_secs().to_string(),
-            "skew" => match self.failure.skew_seconds {
-                Some(seconds) => format!(" (by {seconds:+} s, seen from here)"),
-                None => String::new(),
-            },
-            "base" => match denial {
-                Some(denial) => denial.caller.to_owned(),
-                None => "roletap's base identity".to_owned(),
-            },
-            "principal" => match denial {
-                Some(denial) => denial.principal(),
-                None => "roletap's base identity".to_owned(),
-            },
+            "skew" => self
+                .failure
+                .skew_seconds
+                .map(|seconds| format!(" (by {seconds:+} s, seen from here)"))
+                .unwrap_or_default(),
+            "base" => denial.map_or(BASE, |denial| denial.caller).to_owned(),
+            "principal" => denial.map_or_else(|| BASE.to_owned(), Denial::principal),
             "base_account" => match denial.and_then(Denial::caller_account) {
-                Some(account) => format!("account {account} of roletap's base identity"),
-                None => "the account of roletap's base identity".to_owned(),
+                Some(account) => format!("account {account} of {BASE}"),
+                None => format!("the account of {BASE}"),
             },
-            "action" => match denial {
-                Some(denial) => denial.action.to_owned(),
-                None => "sts:AssumeRole".to_owned(),
-            },
+            "action" => denial.map_or("sts:AssumeRole", |denial| denial.action).to_owned(),
             "policy" => match denial.map(|denial| denial.reason) {
                 Some(Reason::Explicit { policy: Some(policy), .. }) => format!(" ({policy})"),
                 Some(_) | None => String::new(),

@@ -1,7 +1,7 @@
 //! Failures on the way to an endpoint or back, named by what an operator can check. Pure.
 //!
-//! The SDK, its HTTP client and its TLS library each wrap the error of the one below, in words for their authors. Here
-//! the chain is read once. The class of the failure does not depend on it.
+//! The SDK, its HTTP client and its TLS library each wrap the error of the one below, in words for
+//! their authors. Here the chain is read once. The class of the failure does not depend on it.
 
 use std::error::Error;
 use std::io;

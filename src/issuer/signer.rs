@@ -1,4 +1,5 @@
-//! The signer of a request: a source, or a role that another is chained to. And the guard against loops.
+//! The signer of a request: a source, or a role that another is chained to. And the guard against
+//! loops.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use crate::source::InHand;
 /// The number of access key ids that are remembered per role, the newest.
 const REMEMBERED: usize = 8;
 
-/// The access key ids that were issued last: a source that gives one of them leads back to roletap, also after a refresh.
+/// The access key ids that were issued last: a source that gives one of them leads back to roletap,
+/// also after a refresh.
 #[derive(Debug, Default)]
 pub(super) struct Issued(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
 

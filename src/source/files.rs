@@ -1,4 +1,5 @@
-//! Files that sources are read from: whether they changed, and what is in those that hold one value each.
+//! Files that sources are read from: whether they changed, and what is in those that hold one value
+//! each.
 //!
 //! A file may lie on a mount that hangs, so all of it happens on threads that may wait.
 
@@ -12,17 +13,19 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::error::SourceError;
 use crate::role::Origin;
+use crate::sts::Token;
 
 /// The longest that a look at files takes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Far more than any key or token.
 const MAX_BYTES: u64 = 64 * 1024;
 /// Far more than any shared file.
 const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The turns to look at files: those that hang hold up one thread, however often they are looked at.
+/// The turns to look at files: those that hang hold up one thread, however often they are looked
+/// at.
 static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
 
 /// A turn, held by the thread that looks until it is done.
@@ -58,8 +61,14 @@ pub(super) async fn keys(
     Ok(Credentials::new(id.as_str(), secret.as_str(), token, None, "files"))
 }
 
+/// Reads a web identity token anew, without the blanks at its ends.
+pub async fn read_token(path: &Path) -> Result<Token, SourceError> {
+    let text = value(path).await?;
+    Token::new(text, path.to_owned(), changed_at(path).await).map_err(SourceError::new)
+}
+
 /// Reads the one word in a file, without the blanks at its ends.
-pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
+async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     let path = path.to_owned();
     aside(vec![path.clone()], move || {
         let refuse = |what: &str| SourceError::new(format!("{} {what}", path.display()));
@@ -85,8 +94,8 @@ pub(super) async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError>
     .await
 }
 
-/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read, finds that they can be.
-/// A file that is not there is left to the SDK.
+/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read,
+/// finds that they can be. A file that is not there is left to the SDK.
 pub(super) async fn can_be_read(
     config: Option<&PathBuf>,
     credentials: Option<&PathBuf>,
@@ -112,7 +121,7 @@ pub(super) async fn can_be_read(
 }
 
 /// The time at which a file last changed, for people.
-pub(super) async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
+async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let path = path.to_owned();
     let key = path.clone();
     let changed = move || {
@@ -183,7 +192,8 @@ fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<
     .collect()
 }
 
-/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second thread.
+/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second
+/// thread.
 async fn aside<T: Send + 'static>(
     paths: Vec<PathBuf>,
     look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
@@ -199,7 +209,7 @@ async fn aside<T: Send + 'static>(
         })
         .await
     };
-    match tokio::time::timeout(PATIENCE, looked).await {
+    match tokio::time::timeout(LOOK_TIMEOUT, looked).await {
         Ok(Ok(found)) => found,
         Ok(Err(_)) | Err(_) => Err(slow()),
     }
@@ -242,7 +252,7 @@ mod tests {
         // The clock stands still while a thread is busy, so it is turned by hand.
         let others: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
         tokio::task::yield_now().await;
-        tokio::time::advance(PATIENCE * 2).await;
+        tokio::time::advance(LOOK_TIMEOUT * 2).await;
         assert!(first.await.unwrap().is_err());
         for other in others {
             assert!(other.await.unwrap().is_err());
@@ -251,5 +261,25 @@ mod tests {
         release.send(()).unwrap();
         assert!(again().await.is_ok());
         assert_eq!(started.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_read_without_its_blanks_and_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "  sentinel-token\r\n\n").unwrap();
+        let read = read_token(&path).await.unwrap();
+        assert_eq!(read.redact("a sentinel-token b"), "a … b");
+        assert!(!format!("{read:?}").contains("sentinel"));
+        for (text, why) in [
+            ("", "is empty"),
+            (" \n", "is empty"),
+            ("a b", "more than one word"),
+            ("abc", "3 characters"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read_token(&path).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

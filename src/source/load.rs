@@ -1,7 +1,7 @@
 //! One load of a source, from files read anew. With its siblings the only importer of `aws_config`.
 //!
-//! The container provider is left out on purpose, in profiles too: with roletap's own endpoint in its environment the
-//! daemon would sign with what it vends itself.
+//! The container provider is left out on purpose, in profiles too: with roletap's own endpoint in
+//! its environment the daemon would sign with what it vends itself.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -19,7 +19,9 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::region::Region;
 
-use super::{SourceError, files, process, read_token};
+use super::error::SourceError;
+use super::files::{self, read_token};
+use super::process;
 use crate::failure::error_chain;
 use crate::role::{CommandLine, Origin, RoleArn, SessionName, WebIdentity};
 use crate::sts::Client;
@@ -147,8 +149,8 @@ async fn profile(
     }
 }
 
-/// The command of a profile that has nothing else: run here, where it is killed at its time limit. The SDK would run one
-/// behind a `source_profile` without a limit, so that is refused.
+/// The command of a profile that has nothing else: run here, where it is killed at its time limit.
+/// The SDK would run one behind a `source_profile` without a limit, so that is refused.
 async fn command_of_profile(
     name: Option<&str>,
     files: Option<&EnvConfigFiles>,
@@ -235,7 +237,7 @@ async fn token_in_environment(sts: &Client) -> Result<Credentials, NotFound> {
         let reason = "AWS_WEB_IDENTITY_TOKEN_FILE is not set".to_owned();
         return Err(NotFound::Absent(reason));
     };
-    let refused = |what: String| NotFound::Failed(what);
+    let refused = NotFound::Failed;
     let role_arn =
         variable("AWS_ROLE_ARN").ok_or_else(|| refused("AWS_ROLE_ARN is not set".to_owned()))?;
     let name = variable("AWS_ROLE_SESSION_NAME");
@@ -264,7 +266,8 @@ fn not_found(error: &CredentialsError) -> NotFound {
     }
 }
 
-/// The words of the SDK, without what is not for logs; other words where the SDK speaks of its own build.
+/// The words of the SDK, without what is not for logs; other words where the SDK speaks of its own
+/// build.
 fn described(error: &CredentialsError) -> String {
     let said = error_chain(error);
     if said.contains("feature(s) enabled: sso") {

@@ -1,6 +1,7 @@
 //! `credential_process`: a program that prints credentials.
 //!
-//! Its standard error may hold secrets, so it is not read at all. At its time limit the program and all that it started are killed.
+//! Its standard error may hold secrets, so it is not read at all. At its time limit the program and
+//! all that it started are killed.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::error::SourceError;
 use crate::role::CommandLine;
 
 /// Less than [`super::LOAD_TIMEOUT`], so that the error names the program.

@@ -1,4 +1,5 @@
-//! A limit for the body of an answer: a proxy that sends a page without end must not fill the memory.
+//! A limit for the body of an answer: a proxy that sends a page without end must not fill the
+//! memory.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -8,10 +9,12 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
-/// The longest body. An answer of STS has about 2 KiB, and 6 KiB with the largest session token of today.
+/// The longest body. An answer of STS has about 2 KiB, and 6 KiB with the largest session token of
+/// today.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Stops to read a body that is longer than [`MAX_BYTES`], with an error. The SDK itself would read to its end.
+/// Stops to read a body that is longer than [`MAX_BYTES`], with an error. The SDK itself would read
+/// to its end.
 #[derive(Debug)]
 pub(super) struct BodyLimit;
 

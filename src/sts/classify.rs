@@ -1,7 +1,7 @@
 //! The classification of an error of the SDK.
 //!
-//! The class comes from what the protocol carries (the kind of failure, the code, the status), never from the text of a
-//! message; text serves to explain.
+//! The class comes from what the protocol carries (the kind of failure, the code, the status),
+//! never from the text of a message; text serves to explain.
 
 use std::error::Error;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use std::time::Duration;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::clock_skew::{REQUEST_ID, SKEW_LIMIT};
 use super::endpoints::Endpoint;
-use super::{REQUEST_ID, SKEW_LIMIT, Token};
+use super::web_identity_token::Token;
 use crate::clock::Skew;
 use crate::failure::transport::TransportError;
 use crate::failure::{Class, IssueError, error_chain};
 
-/// The longest message that is kept. Its first line is for people; more of it may quote the request.
+/// The longest message that is kept. Its first line is for people; more of it may quote the
+/// request.
 const MESSAGE_LIMIT: usize = 400;
 
 /// An operation of STS, with the part of its request that no message may repeat.

@@ -1,7 +1,7 @@
 //! The skew between the clock of STS and the local clock, measured on every answer.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_sts::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -9,8 +9,13 @@ use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 
-use super::REQUEST_ID;
 use crate::clock::Skew;
+
+/// The skew beyond which a signature is refused, or soon will be (the SDK corrects for skew from
+/// here on).
+pub(super) const SKEW_LIMIT: Duration = Duration::from_secs(240);
+/// A header of every answer of STS.
+pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// Measures the skew by the `Date` of every answer of STS, errors included.
 #[derive(Debug)]

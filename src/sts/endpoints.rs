@@ -41,8 +41,8 @@ impl Endpoint {
         }
     }
 
-    /// The SDK's client, built at the first call: that reads every certificate of the host, and a daemon that has
-    /// survived a restart has answers to give before.
+    /// The SDK's client, built at the first call: that reads every certificate of the host, and a
+    /// daemon that has survived a restart has answers to give before.
     pub(super) fn client(&self) -> &aws_sdk_sts::Client {
         self.client.get_or_init(|| aws_sdk_sts::Client::from_conf(self.config.clone().build()))
     }
@@ -77,7 +77,8 @@ impl Endpoints {
         self.regions().choose(now(), draw())
     }
 
-    /// Records the outcome of a call; five network errors in a row move every role of the host to the next region.
+    /// Records the outcome of a call; five network errors in a row move every role of the host to
+    /// the next region.
     pub(super) fn record(&self, place: usize, error: Option<&IssueError>, metrics: &Metrics) {
         let reachability = match error {
             Some(error) if error.class == Class::Network => Reachability::Unreachable,

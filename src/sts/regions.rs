@@ -1,11 +1,12 @@
 //! The failover of STS between regions: calls go home, until home stops answering. Pure.
 //!
-//! Only network errors move the host: after [`ERRORS_UNTIL_FAILOVER`] in a row, over all roles, calls go to the next
-//! region. Any other outcome, a denial too, says that the region answers. While a fallback is active, one call per probe
-//! interval goes home, and the first answer from there brings all roles back.
+//! Only network errors move the host: after five in a row, over all roles,
+//! calls go to the next region. Any other outcome, a denial too, says that the region answers.
+//! While a fallback is active, one call per probe interval goes home, and the first answer from
+//! there brings all roles back.
 //!
-//! Invariants: an answer never moves the host, except home; outcomes of a region that is no longer active change
-//! nothing, except an answer of home; a list of one region never moves.
+//! Invariants: an answer never moves the host, except home; outcomes of a region that is no longer
+//! active change nothing, except an answer of home; a list of one region never moves.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,8 @@ pub struct Regions {
     errors: u32,
     /// Moves since the last answer.
     moves: usize,
-    /// The wait between the next probe of home and the one after it; it only grows until home answers.
+    /// The wait between the next probe of home and the one after it; it only grows until home
+    /// answers.
     interval: Duration,
     probe_at: Option<Instant>,
 }
@@ -158,7 +160,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// So many network errors in a row where we are.
+    /// Records this number of network errors in a row in the active region.
     fn silence(regions: &mut Regions, times: u32, now: Instant) -> Vec<FailoverEvent> {
         (0..times)
             .filter_map(|_| {

@@ -25,7 +25,8 @@ pub struct Token {
     changed_at: Option<SystemTime>,
 }
 
-/// The claims of a token, for people who compare them with a trust policy. Nobody has verified them.
+/// The claims of a token, for people who compare them with a trust policy. Nobody has verified
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
     /// The issuer (`iss`).
@@ -39,7 +40,8 @@ pub struct Claims {
 }
 
 impl Token {
-    /// Takes the text of `file`, which changed at `changed_at`. The error is a sentence without the text.
+    /// Takes the text of `file`, which changed at `changed_at`. The error is a sentence without the
+    /// text.
     pub fn new(
         text: Zeroizing<String>,
         file: PathBuf,
@@ -62,7 +64,8 @@ impl Token {
         Claims::read(&self.text)
     }
 
-    /// Begins an AssumeRoleWithWebIdentity with this token. **Secret**: the only way out of this type.
+    /// Begins an AssumeRoleWithWebIdentity with this token. **Secret**: the only way out of this
+    /// type.
     pub(super) fn request(
         &self,
         client: &aws_sdk_sts::Client,
@@ -81,7 +84,8 @@ impl Token {
         text.replace(self.text.as_str(), "…")
     }
 
-    /// Describes the token by its file and its claims, to be compared with the trust policy and the clock.
+    /// Describes the token by its file and its claims, to be compared with the trust policy and the
+    /// clock.
     pub(super) fn description(&self) -> String {
         let mut said = vec![format!("the token is that of {}", self.file.display())];
         if let Some(at) = self.changed_at {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::harness::{
     BASE_KEY, BASE_SECRET, Daemon, Finished, Port, Setup, arn, finish, text, wait_for, with,
 };
-use fake_sts::s3::{Asked, FakeS3, Reply};
+use fake_sts::s3::{Asked, FakeS3, S3Reply};
 use fake_sts::{FakeSts, Fault, Script};
 
 const EXTERNAL_ID: &str = "external-id-that-no-bundle-may-hold-7f3a";
@@ -802,7 +802,7 @@ fn a_unit_is_asked_of_systemd() {
 
 // === S3 ===
 
-fn error(status: u16, code: &str, message: &str) -> Reply {
+fn error(status: u16, code: &str, message: &str) -> S3Reply {
     let body = format!(
         "<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     );

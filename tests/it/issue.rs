@@ -1,5 +1,5 @@
 //! What is sent to STS, and what is made of every answer it is known to give: through the real binary.
-#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks at the faults that it is about")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at the faults that it is about")]
 
 use std::time::Duration;
 

@@ -29,5 +29,4 @@ mod secrets;
 mod sources;
 mod support;
 mod systemd;
-mod tidy;
 mod vend;

@@ -1,9 +1,9 @@
 //! What the tests share.
 pub(crate) mod client;
 pub(crate) mod hanging;
-pub mod harness;
+pub(crate) mod harness;
 pub(crate) mod namespace;
-pub mod signature;
+pub(crate) mod signature;
 pub(crate) mod silence;
-pub mod tls;
-pub mod witness;
+pub(crate) mod tls;
+pub(crate) mod witness;

@@ -15,6 +15,6 @@ mod sts;
 pub mod supervisor;
 
 pub use sts::{
-    CatalogueRow, ErrorForm, Expiry, FakeSts, Fault, Field, Issued, Received, Role, Script,
+    CatalogueRow, ErrorForm, Expiry, FakeSts, Fault, Field, Issued, Received, RoleScripts, Script,
     Scripts, catalogue, oddities,
 };

@@ -16,7 +16,7 @@ pub struct Asked {
 }
 
 /// Status, more header lines, body.
-pub type Reply = (u16, String, String);
+pub type S3Reply = (u16, String, String);
 
 /// Runs until the test ends.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct FakeS3 {
 
 impl FakeS3 {
     /// Starts on a free loopback port; `answer` decides every reply.
-    pub fn start(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> Self {
+    pub fn start(answer: impl Fn(&Asked) -> S3Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -52,7 +52,7 @@ impl FakeS3 {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &impl Fn(&Asked) -> Reply, log: &Mutex<Vec<Asked>>) {
+fn serve(mut stream: TcpStream, answer: &impl Fn(&Asked) -> S3Reply, log: &Mutex<Vec<Asked>>) {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
     let end = loop {

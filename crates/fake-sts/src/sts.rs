@@ -35,15 +35,15 @@ pub use fault::{ErrorForm, Expiry, Fault, Field, Script};
 pub use request::Received;
 pub use world::Issued;
 
-use script::Key;
-use server::{Server, Shared};
+use script::Scope;
+use server::{FakeServer, SharedState};
 use world::RoleRules;
 
 /// A running fake. Stops when dropped.
 pub struct FakeSts {
     address: SocketAddr,
-    shared: Arc<Shared>,
-    server: Mutex<Option<Server>>,
+    shared: Arc<SharedState>,
+    server: Mutex<Option<FakeServer>>,
     /// Bound, never listening: nobody else is given the port while the fake is stopped, and connections are refused.
     _port: TcpSocket,
 }
@@ -64,7 +64,7 @@ impl FakeSts {
         let address = port.local_addr().unwrap_or(address);
         let sts = Self {
             address,
-            shared: Arc::new(Shared::new(seed)),
+            shared: Arc::new(SharedState::new(seed)),
             server: Mutex::new(None),
             _port: port,
         };
@@ -72,17 +72,17 @@ impl FakeSts {
         sts
     }
 
-    /// Where it listens, stopped or not.
+    /// The address of the endpoint, running or stopped.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// For `endpoint_url` beside `fallback_regions`.
+    /// The value for `endpoint_url` next to `fallback_regions`.
     pub fn regional_endpoint_url(&self) -> String {
         format!("http://{}/{{region}}", self.address)
     }
 
-    /// For `endpoint_url`.
+    /// The value for `endpoint_url`.
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -100,7 +100,7 @@ impl FakeSts {
         if let Some(server) = running.take() {
             server.stop();
         }
-        let server = Server::start(self.address, Arc::clone(&self.shared))
+        let server = FakeServer::start(self.address, Arc::clone(&self.shared))
             .unwrap_or_else(|error| panic!("FakeSts cannot listen on {}: {error}", self.address));
         *running = Some(server);
     }
@@ -146,7 +146,7 @@ impl FakeSts {
         });
     }
 
-    /// Who base keys belong to, in `GetCallerIdentity` and in refusals.
+    /// Names the owner of the base keys, for `GetCallerIdentity` and for refusals.
     pub fn with_base_arn(self, arn: &str) -> Self {
         self.shared.update(|state| arn.clone_into(&mut state.world.base_arn));
         self
@@ -173,26 +173,29 @@ impl FakeSts {
     // === what goes wrong ===
 
     /// One role's rules and scripts. Naming it makes it known.
-    pub fn role(&self, arn: &str) -> Role<'_> {
+    pub fn role(&self, arn: &str) -> RoleScripts<'_> {
         self.shared.update(|state| {
             state.world.roles.entry(arn.to_owned()).or_default();
         });
-        Role { scripts: Scripts { sts: self, key: Key::Role(arn.to_owned()) }, arn: arn.to_owned() }
+        RoleScripts {
+            scripts: Scripts { sts: self, key: Scope::Role(arn.to_owned()) },
+            arn: arn.to_owned(),
+        }
     }
 
     /// Scripts for what is signed for this region.
     pub fn region(&self, region: &str) -> Scripts<'_> {
-        Scripts { sts: self, key: Key::Region(region.to_owned()) }
+        Scripts { sts: self, key: Scope::Region(region.to_owned()) }
     }
 
     /// Scripts for one operation, such as `GetCallerIdentity`.
     pub fn operation(&self, action: &str) -> Scripts<'_> {
-        Scripts { sts: self, key: Key::Operation(action.to_owned()) }
+        Scripts { sts: self, key: Scope::Operation(action.to_owned()) }
     }
 
     /// Scripts for every request.
     pub fn any(&self) -> Scripts<'_> {
-        Scripts { sts: self, key: Key::Any }
+        Scripts { sts: self, key: Scope::Any }
     }
 
     /// A real token bucket before everything else; over it, `Throttling`. AWS: 600 per second and account.
@@ -203,8 +206,9 @@ impl FakeSts {
     /// The same with another answer, such as a 429 with `Retry-After`.
     pub fn limit_rate_with(&self, per_second: f64, burst: f64, answer: impl Into<Script>) {
         let answer = answer.into();
-        self.shared
-            .update(|state| state.limit = Some(script::Bucket::new(per_second, burst, answer)));
+        self.shared.update(|state| {
+            state.limit = Some(script::TokenBucket::new(per_second, burst, answer))
+        });
     }
 
     /// Takes the limit away.
@@ -292,7 +296,7 @@ impl FakeSts {
         self.shared.update(|state| state.world.now())
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, Option<Server>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<FakeServer>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -311,12 +315,12 @@ impl fmt::Debug for FakeSts {
 
 /// One role's rules; derefs to its scripts.
 #[derive(Debug)]
-pub struct Role<'a> {
+pub struct RoleScripts<'a> {
     scripts: Scripts<'a>,
     arn: String,
 }
 
-impl Role<'_> {
+impl RoleScripts<'_> {
     /// The trust policy demands this external id.
     pub fn external_id(&self, id: &str) -> &Self {
         self.rule(|rules| rules.external_id = Some(id.to_owned()))
@@ -351,7 +355,7 @@ impl Role<'_> {
     }
 }
 
-impl<'a> Deref for Role<'a> {
+impl<'a> Deref for RoleScripts<'a> {
     type Target = Scripts<'a>;
 
     fn deref(&self) -> &Scripts<'a> {
@@ -359,11 +363,11 @@ impl<'a> Deref for Role<'a> {
     }
 }
 
-/// What is scripted for a role, an operation, or everybody.
+/// The scripts of a role, a region, an operation, or of every request.
 #[derive(Debug)]
 pub struct Scripts<'a> {
     sts: &'a FakeSts,
-    key: Key,
+    key: Scope,
 }
 
 impl Scripts<'_> {
@@ -393,7 +397,7 @@ impl Scripts<'_> {
 
     /// Takes everything back.
     pub fn clear(&self) -> &Self {
-        self.plan(|plan| *plan = script::Plan::default())
+        self.plan(|plan| *plan = script::ScriptPlan::default())
     }
 
     /// How many one-shots have not happened yet.
@@ -403,7 +407,7 @@ impl Scripts<'_> {
             .update(|state| state.plans.get(&self.key).map_or(0, |plan| plan.queue.len()))
     }
 
-    fn plan(&self, change: impl FnOnce(&mut script::Plan)) -> &Self {
+    fn plan(&self, change: impl FnOnce(&mut script::ScriptPlan)) -> &Self {
         self.sts.shared.update(|state| change(state.plans.entry(self.key.clone()).or_default()));
         self
     }

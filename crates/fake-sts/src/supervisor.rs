@@ -18,13 +18,13 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 
 use crate::patience::wait_for;
 
-/// `FileDescriptorStoreMax=`
+/// The `FileDescriptorStoreMax=` of the unit.
 const STORE_MAX: usize = 4;
 
 /// Everything between two processes.
 #[derive(Debug)]
 pub struct Supervisor {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Notified>>,
     socket: PathBuf,
     /// By name, in the order in which they are handed over.
     sockets: Vec<(String, OwnedFd)>,
@@ -35,12 +35,11 @@ pub struct Supervisor {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Notified {
     told: Vec<String>,
     store: Vec<(String, OwnedFd)>,
     /// How often something was stored.
     stored: usize,
-    /// What found no room.
     refused: usize,
     /// Keeps nothing, as where `FileDescriptorStoreMax=` is not set.
     keeps_nothing: bool,
@@ -52,7 +51,7 @@ impl Supervisor {
         let path = home.join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
-        let (state, stop) = (Arc::<Mutex<State>>::default(), Arc::<AtomicBool>::default());
+        let (state, stop) = (Arc::<Mutex<Notified>>::default(), Arc::<AtomicBool>::default());
         let receiver = {
             let (state, stop) = (state.clone(), stop.clone());
             std::thread::spawn(move || {
@@ -221,7 +220,7 @@ impl Drop for Supervisor {
     }
 }
 
-impl State {
+impl Notified {
     fn heed(&mut self, text: String, descriptors: Vec<OwnedFd>) {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
         let name = value("FDNAME=").unwrap_or("stored").to_owned();
@@ -245,7 +244,7 @@ impl State {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<Notified>) -> MutexGuard<'_, Notified> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -78,17 +78,9 @@ impl Asking<'_> {
 
 /// A source that gives nothing, explained by one of the roles that need it.
 fn no_source(source: &Source, wanted: &[&Role], what: &str) -> Option<Finding> {
-    let mut needs = wanted.iter().map(|role| {
-        let mut role: &Role = role;
-        while let Some(parent) = role.request.base.parent() {
-            role = parent;
-        }
-        role
-    });
-    let role = needs.find(|role| {
-        let of = role.request.base.source();
-        of.is_some_and(|of| of.name == source.name)
-    })?;
+    let needs = |role: &Role| role.request.base.source().is_some_and(|of| of.name == source.name);
+    let role = wanted.iter().find(|role| needs(role))?;
+    let role = role.ancestors().last().map_or(*role, |first| first);
     let advice = explain::advice(role, &IssueError::new(Class::Source, what));
     Some(roles::no_source(source.name.as_str(), what, Box::new(advice)))
 }

@@ -1,12 +1,15 @@
-//! The table of explanations: one list per class; the first row that fits is taken, and the last fits always. Pure.
+//! The table of explanations: one list per class; the first row that fits is taken, and the last
+//! fits always. Pure.
 //!
-//! To add a row, put it above those that are less particular, and run `UPDATE_GOLDEN=1 cargo test --test it errors`:
-//! a test walks every row over a socket and writes the page for operators, `docs/errors.md`.
+//! To add a row, put it above those that are less particular, and run `UPDATE_GOLDEN=1 cargo test
+//! --test it errors`: a test walks every row over a socket and writes the page for operators,
+//! `docs/errors.md`.
 //!
-//! Texts are templates. `{role_arn}`, `{account}`, `{region}`, `{source}`, `{duration}` and `{skew}` belong to the role
-//! and its failure. `{base}`, `{principal}` (the same as a policy names it), `{base_account}`, `{action}` and `{policy}`
-//! are what AWS said in its refusal, or else a general word. `{external_id}` says whether one is configured. `{or_drop}`
-//! names the key that asks for what is refused, if it can be left out.
+//! Texts are templates. `{role_arn}`, `{account}`, `{region}`, `{source}`, `{duration}` and
+//! `{skew}` belong to the role and its failure. `{base}`, `{principal}` (the same as a policy names
+//! it), `{base_account}`, `{action}` and `{policy}` are what AWS said in its refusal, or else a
+//! general word. `{external_id}` says whether one is configured. `{or_drop}` names the key that
+//! asks for what is refused, if it can be left out.
 
 mod denied;
 mod misconfigured;

@@ -1,6 +1,4 @@
 //! Another network namespace: sockets that lie in it, whoever holds them.
-#![allow(clippy::expect_used, reason = "a toolbox: it fails by panicking")]
-
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;

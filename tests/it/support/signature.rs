@@ -1,7 +1,5 @@
 //! Whether a request that FakeSts received was signed with a secret: a library signs it again.
 
-#![allow(unreachable_pub, reason = "as its neighbours")]
-
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -11,7 +9,7 @@ use aws_sigv4::sign::v4;
 use fake_sts::Received;
 
 /// Panics unless this key, with this secret and token, signed it.
-pub fn assert_signed(request: &Received, id: &str, secret: &str, token: Option<&str>) {
+pub(crate) fn assert_signed(request: &Received, id: &str, secret: &str, token: Option<&str>) {
     let found = request.header("authorization").expect("a signature");
     assert_eq!(
         authorization(request, id, secret, token),

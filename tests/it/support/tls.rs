@@ -1,6 +1,4 @@
 //! A front that speaks TLS with a certificate of our own making, and passes what it hears on to a plain port.
-#![allow(dead_code, unreachable_pub, reason = "a toolbox: each test file uses its part")]
-
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,11 +17,11 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// An authority that no machine trusts by itself.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// What is wrong with a certificate, beside who issued it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// It ended years ago.
     Expired,
@@ -32,7 +30,7 @@ pub enum Flaw {
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -40,7 +38,7 @@ impl Authority {
     }
 
     /// Its own certificate, for `SSL_CERT_FILE`.
-    pub fn write_to(&self, path: &Path) {
+    pub(crate) fn write_to(&self, path: &Path) {
         let text = STANDARD.encode(self.0.der());
         let lines: Vec<&str> = text
             .as_bytes()
@@ -78,15 +76,15 @@ impl Authority {
 }
 
 /// A running front. Stops when dropped.
-pub struct TlsFront {
-    pub address: SocketAddr,
+pub(crate) struct TlsFront {
+    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl TlsFront {
     /// In front of the plain port `behind`.
-    pub fn start(authority: &Authority, flaw: Flaw, behind: SocketAddr) -> Self {
+    pub(crate) fn start(authority: &Authority, flaw: Flaw, behind: SocketAddr) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(authority.config(flaw)));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -119,7 +117,7 @@ impl TlsFront {
     }
 
     /// For `endpoint_url`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 }

@@ -1,6 +1,4 @@
 //! A workload that never stops asking, and checks every answer it gets against the contract.
-#![allow(dead_code, unreachable_pub, reason = "a toolbox: each test file uses its part")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,30 +11,30 @@ use fake_sts::FakeSts;
 
 /// One answer, and when it was asked for.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub role: String,
+pub(crate) struct Seen {
+    pub(crate) role: String,
     /// Before the request was sent.
-    pub asked: Timestamp,
+    pub(crate) asked: Timestamp,
     /// After the answer was read.
-    pub answered: Timestamp,
-    pub status: u16,
+    pub(crate) answered: Timestamp,
+    pub(crate) status: u16,
     /// Of a 200.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Of a 200.
-    pub expires: Option<Timestamp>,
+    pub(crate) expires: Option<Timestamp>,
     /// Of a refusal.
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
 }
 
 /// Asks for these roles in turn, until it is told to stop.
 #[derive(Debug)]
-pub struct Witness {
+pub(crate) struct Witness {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<Seen>>>,
 }
 
 impl Witness {
-    pub fn of(daemon: &Daemon, roles: &[&str]) -> Self {
+    pub(crate) fn of(daemon: &Daemon, roles: &[&str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let address = daemon.vend_address();
         let asks: Vec<(String, String)> = roles
@@ -68,7 +66,7 @@ impl Witness {
     }
 
     /// Everything seen, which is whole, unexpired and this role's, or a refusal.
-    pub fn testify(mut self, sts: &FakeSts) -> Vec<Seen> {
+    pub(crate) fn testify(mut self, sts: &FakeSts) -> Vec<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("once");
         let seen = thread.join().expect("every answer to be in order");

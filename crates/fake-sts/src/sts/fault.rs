@@ -33,7 +33,7 @@ pub enum Fault {
     SlowBody {
         /// Bytes per tick.
         chunk: usize,
-        /// The tick.
+        /// The time between two ticks.
         every: Duration,
     },
     /// Bytes that are no HTTP.
@@ -50,7 +50,7 @@ pub enum Fault {
     Body {
         /// The HTTP status.
         status: u16,
-        /// The `Content-Type`.
+        /// The value of `Content-Type`.
         content_type: &'static str,
         /// The body, verbatim.
         body: Vec<u8>,
@@ -75,7 +75,7 @@ pub enum Fault {
     Error {
         /// The HTTP status; 200 is possible, and has been seen.
         status: u16,
-        /// AWS's code.
+        /// The error code of AWS.
         code: String,
         /// The text. `{caller}` and `{role}` become the caller's and the role's ARN.
         message: String,
@@ -104,7 +104,7 @@ impl Fault {
         )
     }
 
-    /// What STS says when the account is over its request rate.
+    /// The answer of STS when the account is over its request rate.
     pub fn throttled() -> Self {
         Self::error(400, "Throttling", "Rate exceeded")
     }
@@ -114,22 +114,22 @@ impl Fault {
         Self::Body { status, content_type: "text/plain", body: Vec::new() }
     }
 
-    /// See [`Script::after`].
+    /// Delays the answer, as [`Script::after`] does.
     pub fn after(self, latency: Duration) -> Script {
         Script::from(self).after(latency)
     }
 
-    /// See [`Script::dated`].
+    /// Shifts the `Date` header, as [`Script::dated`] does.
     pub fn dated(self, shift_seconds: i64) -> Script {
         Script::from(self).dated(shift_seconds)
     }
 
-    /// See [`Script::header`].
+    /// Adds a header, as [`Script::header`] does.
     pub fn header(self, name: &str, value: &str) -> Script {
         Script::from(self).header(name, value)
     }
 
-    /// Whether this happens before a request is read.
+    /// Happens before a request is read.
     pub(super) fn is_at_accept(&self) -> bool {
         matches!(self, Self::ResetOnAccept | Self::HangOnAccept)
     }
@@ -148,13 +148,13 @@ impl Fault {
 /// The four fields of `<Credentials>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// `<AccessKeyId>`
+    /// The element `<AccessKeyId>`.
     AccessKeyId,
-    /// `<SecretAccessKey>`
+    /// The element `<SecretAccessKey>`.
     SecretAccessKey,
-    /// `<SessionToken>`
+    /// The element `<SessionToken>`.
     SessionToken,
-    /// `<Expiration>`
+    /// The element `<Expiration>`.
     Expiration,
 }
 
@@ -183,7 +183,7 @@ pub enum Expiry {
     Fraction(u8),
     /// The right instant, written with this offset from UTC in hours, such as `+02:00`.
     Offset(i8),
-    /// This text.
+    /// This text, verbatim.
     Text(&'static str),
 }
 
@@ -231,7 +231,7 @@ impl Script {
         self
     }
 
-    /// What goes wrong.
+    /// The fault of this answer.
     pub fn fault(&self) -> &Fault {
         &self.fault
     }

@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::fault::{ErrorForm, Expiry, Fault, Field, Script};
 use super::request::Received;
-use super::world::{Issued, Verdict, World, account_of, role_id};
+use super::world::{Issued, Judgement, World, account_of, role_id};
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// What a session without tags and policies weighs at AWS.
+/// The usual length of a session token of AWS, in bytes.
 const USUAL_TOKEN_BYTES: usize = 900;
 
 /// Bytes to send, and how it ends.
-pub(super) struct Reply {
+pub(super) struct RawReply {
     pub(super) bytes: Vec<u8>,
     /// Bytes at a time after the head, and the pause between.
     pub(super) pace: Option<(usize, Duration)>,
@@ -24,7 +24,7 @@ pub(super) struct Reply {
     pub(super) label: String,
 }
 
-/// What happens to the connection afterwards.
+/// The end of the connection after the answer.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Ending {
     /// As the client wishes.
@@ -40,78 +40,24 @@ pub(super) fn compose(
     request: &Received,
     script: &Script,
     request_id: &str,
-) -> Reply {
+) -> RawReply {
     let fault = &script.fault;
     let verdict = match fault {
-        Fault::Error { .. } => Verdict::Refuse(fault.clone()),
+        Fault::Error { .. } => Judgement::Refuse(fault.clone()),
         _ => world.judge(request),
     };
     // A broken answer is a broken *good* answer: a refusal in its place would hide what the script is about.
-    let refused = matches!(verdict, Verdict::Refuse(_));
+    let refused = matches!(verdict, Judgement::Refuse(_));
     let label = match &verdict {
-        Verdict::Refuse(refusal) => refusal.label(),
-        Verdict::Issue { .. } | Verdict::Identity { .. } => fault.label(),
+        Judgement::Refuse(refusal) => refusal.label(),
+        Judgement::Issue { .. } | Judgement::Identity { .. } => fault.label(),
     };
-    let mut message = match fault {
-        Fault::Page { status } => Message {
-            status: *status,
-            content_type: "text/html; charset=utf-8",
-            body: PORTAL.into(),
-        },
-        Fault::Body { status, content_type, body } => {
-            Message { status: *status, content_type, body: body.clone() }
-        }
-        Fault::HugeBody(bytes) => {
-            Message { status: 200, content_type: "text/xml", body: vec![b'A'; *bytes] }
-        }
-        // Nothing of these reaches the client, so nothing is issued.
-        Fault::ResetOnAccept
-        | Fault::HangOnAccept
-        | Fault::Hang
-        | Fault::Reset
-        | Fault::Close
-        | Fault::Garbage
-        | Fault::HangMidHead
-        | Fault::CloseMidHead => {
-            Message { status: 200, content_type: "text/xml", body: Vec::new() }
-        }
-        Fault::None
-        | Fault::HangMidBody
-        | Fault::CloseMidBody
-        | Fault::ResetMidBody
-        | Fault::SlowBody { .. }
-        | Fault::ContentLengthOff(_)
-        | Fault::TruncatedBefore(_)
-        | Fault::TruncatedWithin(_)
-        | Fault::Missing(_)
-        | Fault::Empty(_)
-        | Fault::Expires(_)
-        | Fault::TokenOfBytes(_)
-        | Fault::Error { .. } => answer(world, request, verdict, fault, request_id),
-    };
+    let mut message = message(world, request, verdict, fault, request_id);
     if !refused {
         truncate(&mut message.body, fault);
     }
 
-    let date = world.now() + SignedDuration::from_secs(script.date_shift_seconds);
-    let declared = match fault {
-        Fault::ContentLengthOff(by) => message.body.len().saturating_add_signed(*by as isize),
-        _ => message.body.len(),
-    };
-    let mut head = format!(
-        "HTTP/1.1 {} {}\r\nx-amzn-RequestId: {request_id}\r\nContent-Type: {}\r\nContent-Length: {declared}\r\nDate: {}\r\n",
-        message.status,
-        http::StatusCode::from_u16(message.status)
-            .ok()
-            .and_then(|status| status.canonical_reason())
-            .unwrap_or("Status"),
-        message.content_type,
-        date.strftime("%a, %d %b %Y %H:%M:%S GMT"),
-    );
-    for (name, value) in &script.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
+    let head = head(world, &message, script, request_id);
     let head_length = head.len();
     let middle = head_length + message.body.len() / 2;
     let mut bytes = head.into_bytes();
@@ -150,7 +96,78 @@ pub(super) fn compose(
         Fault::SlowBody { chunk, every } => Some(((*chunk).max(1), *every)),
         _ => None,
     };
-    Reply { bytes, pace, head_length, ending, latency: script.latency, label }
+    RawReply { bytes, pace, head_length, ending, latency: script.latency, label }
+}
+
+/// The status, type and body, before they are broken.
+fn message(
+    world: &mut World,
+    request: &Received,
+    verdict: Judgement,
+    fault: &Fault,
+    request_id: &str,
+) -> Message {
+    match fault {
+        Fault::Page { status } => Message {
+            status: *status,
+            content_type: "text/html; charset=utf-8",
+            body: PORTAL.into(),
+        },
+        Fault::Body { status, content_type, body } => {
+            Message { status: *status, content_type, body: body.clone() }
+        }
+        Fault::HugeBody(bytes) => {
+            Message { status: 200, content_type: "text/xml", body: vec![b'A'; *bytes] }
+        }
+        // Nothing of these reaches the client, so nothing is issued.
+        Fault::ResetOnAccept
+        | Fault::HangOnAccept
+        | Fault::Hang
+        | Fault::Reset
+        | Fault::Close
+        | Fault::Garbage
+        | Fault::HangMidHead
+        | Fault::CloseMidHead => {
+            Message { status: 200, content_type: "text/xml", body: Vec::new() }
+        }
+        Fault::None
+        | Fault::HangMidBody
+        | Fault::CloseMidBody
+        | Fault::ResetMidBody
+        | Fault::SlowBody { .. }
+        | Fault::ContentLengthOff(_)
+        | Fault::TruncatedBefore(_)
+        | Fault::TruncatedWithin(_)
+        | Fault::Missing(_)
+        | Fault::Empty(_)
+        | Fault::Expires(_)
+        | Fault::TokenOfBytes(_)
+        | Fault::Error { .. } => answer(world, request, verdict, fault, request_id),
+    }
+}
+
+/// The status line and the header lines.
+fn head(world: &World, message: &Message, script: &Script, request_id: &str) -> String {
+    let date = world.now() + SignedDuration::from_secs(script.date_shift_seconds);
+    let declared = match &script.fault {
+        Fault::ContentLengthOff(by) => message.body.len().saturating_add_signed(*by as isize),
+        _ => message.body.len(),
+    };
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\nx-amzn-RequestId: {request_id}\r\nContent-Type: {}\r\nContent-Length: {declared}\r\nDate: {}\r\n",
+        message.status,
+        http::StatusCode::from_u16(message.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Status"),
+        message.content_type,
+        date.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+    );
+    for (name, value) in &script.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    head
 }
 
 struct Message {
@@ -162,17 +179,17 @@ struct Message {
 fn answer(
     world: &mut World,
     request: &Received,
-    verdict: Verdict,
+    verdict: Judgement,
     fault: &Fault,
     request_id: &str,
 ) -> Message {
     match verdict {
-        Verdict::Refuse(refusal) => {
+        Judgement::Refuse(refusal) => {
             let caller = world.caller_arn(request);
             let role = request.role_arn.as_deref().unwrap_or("*");
             refuse(&refusal, &caller, role, request_id)
         }
-        Verdict::Identity { arn } => {
+        Judgement::Identity { arn } => {
             let (account, id) = (account_of(&arn), caller_id(&arn));
             xml(format!(
                 "<GetCallerIdentityResponse xmlns=\"{NAMESPACE}\"><GetCallerIdentityResult><Arn>{}</Arn>\
@@ -183,7 +200,7 @@ fn answer(
                 escaped(&id),
             ))
         }
-        Verdict::Issue { session_name, lifetime_seconds } => {
+        Judgement::Issue { session_name, lifetime_seconds } => {
             let lifetime = match fault {
                 Fault::Expires(Expiry::In(seconds)) => SignedDuration::from_secs(*seconds),
                 _ => SignedDuration::from_secs(lifetime_seconds.into()),

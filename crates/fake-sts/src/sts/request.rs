@@ -21,25 +21,25 @@ pub struct Received {
     pub path: String,
     /// `Action`, or empty.
     pub action: String,
-    /// `RoleArn`.
+    /// The parameter `RoleArn`.
     pub role_arn: Option<String>,
-    /// `RoleSessionName`.
+    /// The parameter `RoleSessionName`.
     pub session_name: Option<String>,
-    /// `DurationSeconds`.
+    /// The parameter `DurationSeconds`.
     pub duration_seconds: Option<u32>,
-    /// `ExternalId`.
+    /// The parameter `ExternalId`.
     pub external_id: Option<String>,
     /// `Tags`, in the order sent.
     pub tags: Vec<(String, String)>,
     /// `TransitiveTagKeys`, in the order sent.
     pub transitive_tag_keys: Vec<String>,
-    /// `Policy`.
+    /// The parameter `Policy`.
     pub policy: Option<String>,
     /// `PolicyArns`, in the order sent.
     pub policy_arns: Vec<String>,
-    /// `SourceIdentity`.
+    /// The parameter `SourceIdentity`.
     pub source_identity: Option<String>,
-    /// `WebIdentityToken`.
+    /// The parameter `WebIdentityToken`.
     pub web_identity_token: Option<String>,
     /// The signer, where the request is signed.
     pub access_key_id: Option<String>,
@@ -47,21 +47,21 @@ pub struct Received {
     pub region: Option<String>,
     /// The service in the signature's scope.
     pub service: Option<String>,
-    /// `X-Amz-Date`, verbatim.
+    /// The header `X-Amz-Date`, verbatim.
     pub signed_date: Option<String>,
     /// `X-Amz-Security-Token`: the signer holds temporary credentials.
     pub security_token: Option<String>,
-    /// `ProviderId`.
+    /// The parameter `ProviderId`.
     pub provider_id: Option<String>,
-    /// `MinimumSessionTokenSize`.
+    /// The parameter `MinimumSessionTokenSize`.
     pub minimum_session_token_size: Option<u32>,
     /// The form, as it was sent.
     pub body: Vec<u8>,
     /// All headers, in the order sent.
     pub headers: Vec<(String, String)>,
-    /// What was decided: `ok`, a status and code, or the fault.
+    /// The decision: `ok`, a status and code, or the fault.
     pub answered: String,
-    /// Which connection it came over, counted from 1.
+    /// The connection that it came over, counted from 1.
     pub connection: u64,
 }
 

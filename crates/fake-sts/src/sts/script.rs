@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::fault::{Fault, Script};
 use super::request::Received;
 
-/// Whom a plan is for.
+/// The requests that a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum Scope {
     Role(String),
     Region(String),
     Operation(String),
@@ -16,13 +16,13 @@ pub(super) enum Key {
 }
 
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct ScriptPlan {
     pub(super) windows: Vec<(Instant, Script)>,
     pub(super) queue: VecDeque<Script>,
     pub(super) standing: Option<Script>,
 }
 
-impl Plan {
+impl ScriptPlan {
     fn window(&mut self, now: Instant) -> Option<Script> {
         self.windows.retain(|(end, _)| *end > now);
         // The last one opened: whoever narrows an outage down expects to be heard.
@@ -30,9 +30,12 @@ impl Plan {
     }
 }
 
-/// What happens at accept, when only everybody's plan can apply.
-pub(super) fn due_at_accept(plans: &mut HashMap<Key, Plan>, now: Instant) -> Option<Script> {
-    let plan = plans.get_mut(&Key::Any)?;
+/// The script at accept, when only the plan for every request can apply.
+pub(super) fn due_at_accept(
+    plans: &mut HashMap<Scope, ScriptPlan>,
+    now: Instant,
+) -> Option<Script> {
+    let plan = plans.get_mut(&Scope::Any)?;
     if let Some(script) = plan.window(now) {
         return Some(script).filter(|script| script.fault.is_at_accept());
     }
@@ -43,10 +46,10 @@ pub(super) fn due_at_accept(plans: &mut HashMap<Key, Plan>, now: Instant) -> Opt
     }
 }
 
-/// What happens to this request.
+/// The script for this request.
 pub(super) fn due(
-    plans: &mut HashMap<Key, Plan>,
-    limit: Option<&mut Bucket>,
+    plans: &mut HashMap<Scope, ScriptPlan>,
+    limit: Option<&mut TokenBucket>,
     request: &Received,
     now: Instant,
 ) -> Script {
@@ -54,12 +57,12 @@ pub(super) fn due(
         return refusal;
     }
     let keys = [
-        Key::Role(request.role_arn.clone().unwrap_or_default()),
-        Key::Region(request.region.clone().unwrap_or_default()),
-        Key::Operation(request.action.clone()),
-        Key::Any,
+        Scope::Role(request.role_arn.clone().unwrap_or_default()),
+        Scope::Region(request.region.clone().unwrap_or_default()),
+        Scope::Operation(request.action.clone()),
+        Scope::Any,
     ];
-    let mut first = |choose: &dyn Fn(&mut Plan) -> Option<Script>| {
+    let mut first = |choose: &dyn Fn(&mut ScriptPlan) -> Option<Script>| {
         keys.iter().find_map(|key| plans.get_mut(key).and_then(choose))
     };
     first(&|plan| plan.window(now))
@@ -69,7 +72,7 @@ pub(super) fn due(
 }
 
 /// A token bucket.
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     per_second: f64,
     burst: f64,
     tokens: f64,
@@ -77,7 +80,7 @@ pub(super) struct Bucket {
     answer: Script,
 }
 
-impl Bucket {
+impl TokenBucket {
     pub(super) fn new(per_second: f64, burst: f64, answer: Script) -> Self {
         Self { per_second, burst, tokens: burst, filled: Instant::now(), answer }
     }

@@ -13,23 +13,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::fault::Fault;
-use super::reply::{self, Ending, Reply};
+use super::reply::{self, Ending, RawReply};
 use super::request::{self, Received};
-use super::script::{self, Bucket, Key, Plan};
+use super::script::{self, Scope, ScriptPlan, TokenBucket};
 use super::world::World;
 
 /// A hang outlasts every client's patience, but not a night of chaos.
 const HANG: Duration = Duration::from_secs(600);
 
 /// A listener on a thread of its own.
-pub(super) struct Server {
+pub(super) struct FakeServer {
     orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
 }
 
-impl Server {
+impl FakeServer {
     /// Listens before it returns.
-    pub(super) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn start(address: SocketAddr, shared: Arc<SharedState>) -> io::Result<Self> {
         let listener = listen(address)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, receiver) = mpsc::unbounded_channel();
@@ -64,25 +64,25 @@ pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// What handle and thread share. Never locked across an await.
-pub(super) struct Shared {
-    state: Mutex<State>,
+/// State that handle and thread share. Never locked across an await.
+pub(super) struct SharedState {
+    state: Mutex<ServerState>,
     changed: Condvar,
     generation: watch::Sender<u64>,
 }
 
-pub(super) struct State {
+pub(super) struct ServerState {
     pub(super) world: World,
-    pub(super) plans: HashMap<Key, Plan>,
-    pub(super) limit: Option<Bucket>,
+    pub(super) plans: HashMap<Scope, ScriptPlan>,
+    pub(super) limit: Option<TokenBucket>,
     pub(super) log: Vec<Received>,
     pub(super) connections: u64,
     requests: u64,
 }
 
-impl Shared {
+impl SharedState {
     pub(super) fn new(seed: u64) -> Self {
-        let state = State {
+        let state = ServerState {
             world: World::new(seed),
             plans: HashMap::new(),
             limit: None,
@@ -97,7 +97,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut ServerState) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -145,7 +145,7 @@ impl Shared {
         }
     }
 
-    fn decide(&self, mut request: Received) -> Reply {
+    fn decide(&self, mut request: Received) -> RawReply {
         let reply = self.update(|state| {
             state.requests += 1;
             let request_id =
@@ -184,7 +184,7 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
 async fn serve(
     first: StdListener,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let mut connections = JoinSet::new();
@@ -229,7 +229,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 }
 
 /// One connection, however many requests come over it.
-async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
+async fn converse(mut stream: TcpStream, shared: Arc<SharedState>) {
     let (number, script) = shared.update(|state| {
         state.connections += 1;
         (state.connections, script::due_at_accept(&mut state.plans, Instant::now()))
@@ -264,7 +264,7 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-async fn send(stream: &mut TcpStream, reply: &Reply) -> io::Result<()> {
+async fn send(stream: &mut TcpStream, reply: &RawReply) -> io::Result<()> {
     let Some((chunk, every)) = reply.pace else {
         return stream.write_all(&reply.bytes).await;
     };

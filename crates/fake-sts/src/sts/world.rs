@@ -16,7 +16,7 @@ pub struct Issued {
     pub number: u64,
     /// `ASIA` and sixteen letters, different for each issue.
     pub access_key_id: String,
-    /// Forty characters.
+    /// Forty random characters, as at AWS.
     pub secret_access_key: String,
     /// About 900 characters.
     pub session_token: String,
@@ -48,7 +48,7 @@ pub(super) struct World {
     issue_of_key: HashMap<String, usize>,
 }
 
-/// What one role demands.
+/// The demands of one role.
 #[derive(Clone, Default)]
 pub(super) struct RoleRules {
     pub(super) external_id: Option<String>,
@@ -57,7 +57,7 @@ pub(super) struct RoleRules {
 }
 
 /// A right answer's content, before anything is made wrong with it.
-pub(super) enum Verdict {
+pub(super) enum Judgement {
     Issue { session_name: String, lifetime_seconds: u32 },
     Identity { arn: String },
     Refuse(Fault),
@@ -89,8 +89,8 @@ impl World {
             .map_or_else(|| self.base_arn.clone(), |issued| issued.session_arn.clone())
     }
 
-    /// What AWS would answer, were nothing scripted.
-    pub(super) fn judge(&self, request: &Received) -> Verdict {
+    /// The answer of AWS, were nothing scripted.
+    pub(super) fn judge(&self, request: &Received) -> Judgement {
         let refusal = match request.action.as_str() {
             "AssumeRole" => self.refuse_signature(request).or_else(|| self.refuse_role(request)),
             "AssumeRoleWithWebIdentity" => {
@@ -104,11 +104,11 @@ impl World {
             )),
         };
         match refusal {
-            Some(fault) => Verdict::Refuse(fault),
+            Some(fault) => Judgement::Refuse(fault),
             None if request.action == "GetCallerIdentity" => {
-                Verdict::Identity { arn: self.caller_arn(request) }
+                Judgement::Identity { arn: self.caller_arn(request) }
             }
-            None => Verdict::Issue {
+            None => Judgement::Issue {
                 session_name: request.session_name.clone().unwrap_or_default(),
                 lifetime_seconds: request.duration_seconds.unwrap_or(3600),
             },
