@@ -1,8 +1,9 @@
-//! The audit log: who was given which credentials, and who was refused.
+//! The audit log: the credentials that each caller was given, and the callers that were refused.
 //!
-//! One JSON object a line, or fields for journald. Every change is written, repeats are counted: a line for each result of each role when the
-//! credentials it names are new, and else at most one a minute, with the number of requests since the last. A
-//! flood of bad tokens cannot flood the log. The access key id joins a line with CloudTrail.
+//! A line is one JSON object, or fields for journald. A result of a role is written at once when
+//! the credentials that it names are new, and at most once a minute otherwise, with the number of
+//! requests since the last line: a flood of bad tokens cannot flood the log. The access key id
+//! joins a line with CloudTrail.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -24,14 +25,14 @@ use crate::log::WAITING_LINES;
 use crate::role::RoleName;
 use crate::slots::{AuditedCounter, VendResult};
 
-/// Repeats are summed up this often, seconds.
+/// Repeats are counted for this many seconds.
 const REPEAT_SECONDS: u64 = 60;
-/// Of a caller's `User-Agent`, as much as tells clients apart.
+/// Characters of a `User-Agent` that are kept: enough to tell clients apart.
 const USER_AGENT_LIMIT: usize = 120;
 
 /// A decision about a request, to be audited.
 #[derive(Debug)]
-pub(crate) struct Event<'a> {
+pub(crate) struct AuditEvent<'a> {
     /// Counter of the answers of this role with this result; the request is counted already.
     pub counter: &'a AuditedCounter,
     pub role: Option<&'a RoleName>,
@@ -42,11 +43,11 @@ pub(crate) struct Event<'a> {
     pub now: SystemTime,
 }
 
-/// Where audit lines go. Writing never waits: a line that finds no room is dropped.
+/// The audit log. Writing never waits: a line that finds no room is dropped.
 #[derive(Clone)]
 pub struct Audit {
     writer: Option<NonBlocking>,
-    /// Lines are fields for journald.
+    /// True if lines are fields for journald.
     fields: bool,
     reopen: Arc<AtomicBool>,
 }
@@ -74,18 +75,18 @@ impl Audit {
         Ok((audit, guard))
     }
 
-    /// An audit log that writes nothing.
+    /// Makes an audit log that writes nothing.
     pub fn off() -> Self {
         Self { writer: None, fields: false, reopen: Arc::default() }
     }
 
-    /// Opens the file anew before the next line: after a rotation.
+    /// Reopens the file before the next line, after a rotation.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
     }
 
     /// Writes a line about a decision, if one is due. `caller` is asked for only then.
-    pub(crate) fn record(&self, event: Event<'_>, caller: impl FnOnce() -> Option<String>) {
+    pub(crate) fn record(&self, event: AuditEvent<'_>, caller: impl FnOnce() -> Option<String>) {
         let Some(writer) = &self.writer else { return };
         let expires_at = event.credentials.map(Credentials::expires_at);
         let Some(requests) = event.counter.worth_a_line(expires_at, event.now) else {
@@ -124,7 +125,7 @@ struct Line<'a> {
     expires_at: Option<String>,
     requests: u64,
     peer: String,
-    /// By the kernel's word, for roles that demand it.
+    /// The user and unit that opened the connection, for roles with `allow_users` or `allow_units`.
     caller: Option<String>,
     user_agent: Option<String>,
 }
@@ -175,7 +176,7 @@ impl Line<'_> {
 }
 
 impl AuditedCounter {
-    /// How many requests a line written now stands for; `None` if none is due.
+    /// Returns the number of requests that a line written now stands for; `None` if no line is due.
     fn worth_a_line(&self, expires_at: Option<SystemTime>, now: SystemTime) -> Option<u64> {
         let seconds =
             |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -204,7 +205,7 @@ impl Write for Sink {
             Self::Stderr(stderr) => stderr.write(line),
             Self::Journald(journal) => journal.write(line),
             Self::File { file, path, reopen } => {
-                // Until it can be opened anew, the old one serves.
+                // The old file serves until the new one can be opened.
                 if reopen.load(Ordering::Acquire)
                     && let Ok(anew) = append(path)
                 {

@@ -1,8 +1,9 @@
-//! Who is calling, by the kernel's word, and whether a role is for them. Pure; [`peer`] asks.
+//! The callers of the endpoints, as the kernel knows them, and the decision whether a role lets
+//! them in. Pure; [`peer`] asks the kernel.
 //!
-//! A second factor beside the token, for callers in our own network namespace. What the kernel tells is who *opened* the
-//! socket: a process that was handed one, or has changed its user since, goes by another's name. Whatever is not certain is
-//! refused.
+//! A second factor beside the token, for callers in roletap's network namespace. The kernel tells
+//! who *opened* the socket: a process that was handed one, or has changed its user since, goes by
+//! another's name. A caller that is not certain is refused.
 
 mod inet_diag;
 pub mod peer;
@@ -12,48 +13,52 @@ use std::fmt;
 
 use crate::role::{CallerPolicy, OVERFLOW_UID, UnitName};
 
-/// What the kernel says of the socket at the other end of a connection.
+/// The kernel's word on the socket at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// The user that opened it.
+    /// The user that opened the socket.
     pub uid: u32,
-    /// The control group in which it was opened. A number is never given to another.
+    /// The control group in which the socket was opened. The kernel never gives its number to
+    /// another.
     pub group: Option<u64>,
 }
 
-/// Why nothing is known of a caller.
+/// The reason why nothing is known of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerError {
-    /// The kernel does not tell us about anybody.
+    /// The kernel does not tell roletap about anybody.
     Unavailable,
-    /// It has no such socket: it is closed, or in another network namespace, or on another host.
+    /// The kernel has no such socket: it is closed, or in another network namespace, or on another
+    /// host.
     NotFound,
-    /// They came by a socket that lies in another network namespace, where it shows us nobody.
+    /// The connection came by a socket in another network namespace, of which the kernel shows
+    /// nobody.
     ForeignNamespace,
-    /// It has one that nobody holds any more. Kernels before 6.2 call it root's.
+    /// The process has closed its socket. Kernels before 6.2 call such a socket root's.
     Closed,
-    /// It did not answer, or not about this.
+    /// The kernel did not answer, or not about this socket.
     NoReply,
 }
 
-/// As much as can be said of somebody.
+/// A caller in words, for refusals and the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     caller: Result<Caller, PeerError>,
     unit: Option<UnitName>,
 }
 
-/// One of those that a role's demands let in: as much of it as they ask for, so that it is the same after its restart.
+/// A caller that a role lets in, known by the user and unit that the role asks for. It is the same
+/// after a restart of its process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Consumer {
-    /// Where the role has `allow_users`.
+    /// The user, if the role has `allow_users`.
     pub user: Option<u32>,
-    /// Where it has `allow_units`.
+    /// The unit, if the role has `allow_units`.
     pub unit: Option<UnitName>,
 }
 
-/// Whether a role of these demands is for this caller, and as which of its consumers; if not, who that is. `unit_of` is
-/// asked only where it matters.
+/// Returns the consumer that a caller is, if the policy lets it in, and else its description.
+/// `unit_of` is called only if the policy asks for the unit.
 pub fn admit(
     callers: &CallerPolicy,
     caller: Result<Caller, PeerError>,
@@ -85,12 +90,12 @@ pub fn admit(
 }
 
 impl Consumer {
-    /// Whether nothing was asked about it.
+    /// Returns true if the role asks nothing about its callers.
     pub fn is_anybody(&self) -> bool {
         self.user.is_none() && self.unit.is_none()
     }
 
-    /// Whether these demands could have let it in, and would have asked just as much.
+    /// Returns true if this policy lets the consumer in, and asks for as much of it.
     pub fn is_among(&self, callers: &CallerPolicy) -> bool {
         let user = match (&callers.users, self.user) {
             (None, None) => true,
@@ -107,13 +112,13 @@ impl Consumer {
 }
 
 impl Description {
-    /// What is said of somebody, without asking for more.
+    /// Makes a description of what is known.
     pub fn of(caller: Result<Caller, PeerError>, unit: Option<UnitName>) -> Self {
         Self { caller, unit }
     }
 }
 
-/// Follows "it was asked for by".
+/// Reads after "it was asked for by".
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let caller = match self.caller {

@@ -1,4 +1,4 @@
-//! One role's refresher: wait, attempt, conclude; for ever.
+//! The refresher of one role: wait, attempt, conclude, for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,31 +19,31 @@ use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::slots::{Slot, Writer};
 
-/// The longest nap. Expiry is wall time and sleeping is monotonic: a suspended host, a stepped clock and a restored
-/// snapshot all cost one nap at most.
+/// The longest nap. Expiry is wall time and sleeping is monotonic, so a suspended host, a stepped
+/// clock and a restored snapshot cost one nap at most.
 const NAP: Duration = Duration::from_secs(30);
 
-/// By how much a wall clock may fall behind during a nap without having been set back.
+/// A wall clock that falls behind by more than this during a nap was set back.
 const STEP_TOLERANCE: Duration = Duration::from_secs(10);
 
-/// What all refreshers of a host share.
+/// Shared by all refreshers of a host.
 #[derive(Debug)]
 pub struct RefreshContext<I> {
-    /// Who issues.
+    /// The issuer of credentials.
     pub issuer: I,
-    /// An attempt that takes longer has failed, whatever the issuer promised.
+    /// An attempt that takes longer fails, whatever the issuer promises.
     pub attempt_deadline: Duration,
-    /// The host's budget.
+    /// The queue to STS, with the budget of the host.
     pub queue: Queue,
-    /// The one clock.
+    /// The clock of STS.
     pub clock: SharedTimeSource,
-    /// Where attempts are counted.
+    /// The metrics that count attempts.
     pub metrics: Arc<Metrics>,
-    /// RoleCounters every turn of every refresher: the watchdog is fed only while it moves.
+    /// The heartbeat of all refreshers: the watchdog is fed only while it ticks.
     pub heartbeat: Arc<Heartbeat>,
 }
 
-/// A sign of life that only the loops themselves can give, and the beat to which they nap.
+/// Counts the ticks of all refreshers, and times their naps.
 #[derive(Debug)]
 pub struct Heartbeat {
     ticks: AtomicU64,
@@ -51,32 +51,32 @@ pub struct Heartbeat {
     changes: watch::Sender<()>,
 }
 
-/// Tells one listener that something has been published.
+/// A subscription to changes of what is published.
 #[derive(Debug, Clone)]
 pub struct Changes(watch::Receiver<()>);
 
 impl Heartbeat {
-    /// No turns yet; the beat begins.
+    /// Makes a heartbeat without ticks, whose clock starts now.
     pub fn new() -> Self {
         Self { ticks: AtomicU64::new(0), began: Instant::now(), changes: watch::Sender::new(()) }
     }
 
-    /// How many turns have been made.
+    /// Returns the number of ticks of all refreshers.
     pub fn ticks(&self) -> u64 {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    /// The beat: how long ago it began.
+    /// Returns the time on the heartbeat's clock.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Something has been published.
+    /// Notifies all subscribers that something was published.
     pub fn record_change(&self) {
         self.changes.send_replace(());
     }
 
-    /// To hear of that.
+    /// Subscribes to changes.
     pub fn changes(&self) -> Changes {
         Changes(self.changes.subscribe())
     }
@@ -86,7 +86,8 @@ impl Heartbeat {
         slot.record_tick(self.now());
     }
 
-    /// Until the beat: all naps end together, so that a thousand roles wake an idle host once and not a thousand times.
+    /// Returns the time until all refreshers wake together, so that a thousand roles wake an idle
+    /// host once.
     fn nap(&self) -> Duration {
         let nap = NAP.as_millis();
         let into = self.began.elapsed().as_millis() % nap;
@@ -95,10 +96,10 @@ impl Heartbeat {
 }
 
 impl Changes {
-    /// Waits until something has been published since this was last asked. Cancel-safe.
+    /// Waits for a change since the last call. Cancel-safe.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            // Whoever published is gone.
+            // The heartbeat is gone.
             std::future::pending().await
         }
     }
@@ -110,7 +111,8 @@ impl Default for Heartbeat {
     }
 }
 
-/// Keeps one slot's credentials fresh, for ever. Dropping the future at any point loses nothing that was published.
+/// Keeps one slot's credentials fresh, for ever. Dropping the future loses nothing that was
+/// published.
 pub async fn refresh<I: Issuer>(mut writer: Writer, ctx: Arc<RefreshContext<I>>) {
     loop {
         wait_until_due(&mut writer, &ctx).await;
@@ -135,7 +137,8 @@ async fn wait_until_due<I>(writer: &mut Writer, ctx: &RefreshContext<I>) {
             }
             _ => return,
         }
-        // A clock that was set back makes every plan late, by as much: one attempt now makes new ones.
+        // A clock that was set back makes every plan late by as much; one attempt now makes new
+        // plans.
         let set_back = ctx.clock.now() + STEP_TOLERANCE < now + slept_at.elapsed();
         if set_back || writer.slot().refresh_requested() {
             return;
@@ -143,14 +146,14 @@ async fn wait_until_due<I>(writer: &mut Writer, ctx: &RefreshContext<I>) {
     }
 }
 
-/// One attempt, and since when it has been one: waiting for a turn is not part of it.
+/// Makes one attempt, and returns when it began. Waiting for a permit is not part of it.
 async fn attempt_in_turn<I: Issuer>(
     writer: &mut Writer,
     ctx: &RefreshContext<I>,
     jitter: Jitter,
 ) -> (Result<Credentials, IssueError>, Instant) {
     let began = Instant::now();
-    // Both on the heap: a refresher naps and queues nearly all its life, and what they hold are 6 kB.
+    // On the heap: the futures are 6 kB, and a refresher naps nearly all its life.
     if let Err(error) = Box::pin(prepared(writer, ctx)).await {
         return (Err(error), began);
     }
@@ -164,7 +167,8 @@ async fn attempt_in_turn<I: Issuer>(
     (outcome, began)
 }
 
-/// Waits for what signs. Whoever hurries this role meanwhile knows of something new, so that is not forgotten.
+/// Prepares the base credentials. A refresh that is requested meanwhile is not forgotten: whoever
+/// requests it knows of something new.
 async fn prepared<I: Issuer>(
     writer: &mut Writer,
     ctx: &RefreshContext<I>,
@@ -180,7 +184,7 @@ async fn prepared<I: Issuer>(
     prepared
 }
 
-/// Waits for the right to call STS. A role that has to wait is not stuck, and may become urgent meanwhile.
+/// Waits for a permit to call STS. A role that waits is not stuck, and may become urgent meanwhile.
 async fn turn_of<I>(writer: &Writer, ctx: &RefreshContext<I>) -> Permit {
     let (slot, clock) = (writer.slot().clone(), ctx.clock.clone());
     let mut turn = std::pin::pin!(ctx.queue.permit(move || slot.need(clock.now())));
@@ -224,7 +228,7 @@ fn conclude(
     writer.publish(after);
 }
 
-/// Changes are logged, not states: an hour of failures is one error, and one line when it is over.
+/// Logs changes of state: an hour of failures is one error, and one line when it is over.
 fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
     let (settings, role) = (role, role.name.as_str());
     match (before.failures(), after.failures()) {

@@ -1,16 +1,16 @@
-//! One question to the kernel's `sock_diag`, and its answer, as bytes. Pure.
+//! A question to the kernel's `sock_diag` and its answer, as bytes. Pure.
 //!
-//! The layouts are those of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`; numbers are in the order of the
-//! machine, ports and addresses in that of the network.
+//! The layouts are those of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`. Numbers
+//! are in host byte order, ports and addresses in network byte order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Caller, PeerError};
 
 const HEADER: usize = 16;
-/// `struct inet_diag_req_v2`
+/// The header and a `struct inet_diag_req_v2`.
 const QUESTION: usize = HEADER + 56;
-/// `struct inet_diag_msg`, before its attributes.
+/// The header and a `struct inet_diag_msg`, before its attributes.
 const ANSWER: usize = HEADER + 72;
 
 const ERROR: u16 = 2;
@@ -19,15 +19,15 @@ const NLM_F_REQUEST: u16 = 1;
 const INET: u8 = 2;
 const INET6: u8 = 10;
 const TCP: u8 = 6;
-/// `INET_DIAG_CGROUP_ID`, which comes unasked.
+/// The attribute `INET_DIAG_CGROUP_ID`, which comes unasked.
 const GROUP: u16 = 21;
 const ENOENT: i32 = -2;
 
-/// States in which the other end of a connection of ours can be. A socket that *listens* on the caller's port is found too,
-/// when there is no connected one, and it may be anybody's.
+/// The states of a connected socket. The kernel also finds a socket that *listens* on the port of
+/// the caller, if none is connected; it may be anybody's.
 const CONNECTED: [u8; 4] = [1, 4, 5, 8];
 
-/// A socket that listens.
+/// The state of a socket that listens.
 const LISTENING: u8 = 10;
 
 /// A socket, as the kernel describes it.
@@ -41,11 +41,12 @@ pub(super) struct SocketInfo {
     group: Option<u64>,
 }
 
-/// No interface in particular.
+/// The number that stands for every interface.
 pub(super) const ANY_INTERFACE: u32 = 0;
 
-/// Asks for the one socket at `local` that is connected to `peer`; else for one that listens at `local`. The kernel finds a
-/// socket that is bound to an interface only if that is named.
+/// Encodes the question for the socket at `local` that is connected to `peer`, else for one that
+/// listens at `local`. The kernel finds a socket that is bound to an interface only if the question
+/// names it.
 pub(super) fn ask(
     sequence: u32,
     local: SocketAddr,
@@ -61,19 +62,19 @@ pub(super) fn ask(
     write.put(&[0; 4]);
     let family = if local.is_ipv4() { INET } else { INET6 };
     write.put(&[family, TCP, 0, 0]);
-    // In whatever state: we want to see it.
+    // Sockets in every state.
     write.put(&u32::MAX.to_ne_bytes());
     write.put(&local.port().to_be_bytes());
     write.put(&peer.port().to_be_bytes());
     write.put(&octets(local.ip()));
     write.put(&octets(peer.ip()));
     write.put(&interface.to_ne_bytes());
-    // Whatever its cookie.
+    // Any cookie.
     write.put(&[0xff; 8]);
     bytes
 }
 
-/// What an answer says; `None` if it is one to another question.
+/// Decodes an answer; `None` if it belongs to another question.
 pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, PeerError>> {
     let length = u32::from_ne_bytes(at(bytes, 0)?) as usize;
     let kind = u16::from_ne_bytes(at(bytes, 4)?);
@@ -92,7 +93,7 @@ pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, Pee
 }
 
 impl SocketInfo {
-    /// Who opened it, if it is the one at `client` that is connected to `server`.
+    /// Returns who opened the socket, if it is the one at `client` that is connected to `server`.
     pub(super) fn caller(
         self,
         client: SocketAddr,
@@ -108,7 +109,7 @@ impl SocketInfo {
         Ok(Caller { uid: self.uid, group: self.group })
     }
 
-    /// Whether it is the one with this number that listens at `address`.
+    /// Returns true if it is the socket with this inode that listens at `address`.
     pub(super) fn is_listener(self, address: SocketAddr, inode: u64) -> bool {
         let asked_for = self.local == plain(address) && u64::from(self.inode) == inode;
         asked_for && self.state == LISTENING && inode != 0
@@ -136,12 +137,12 @@ fn socket(bytes: &[u8]) -> Option<SocketInfo> {
     })
 }
 
-/// Without what the kernel does not tell, and with IPv4 as itself.
+/// Drops scope and flow of an address, and unmaps IPv4.
 fn plain(address: SocketAddr) -> (IpAddr, u16) {
     (address.ip().to_canonical(), address.port())
 }
 
-/// The control group among the attributes.
+/// Returns the control group among the attributes.
 fn group(mut attributes: &[u8]) -> Option<u64> {
     loop {
         let length = usize::from(u16::from_ne_bytes(at(attributes, 0)?));
@@ -167,7 +168,7 @@ fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
-/// Writes one thing after another; the sizes are known when this is compiled.
+/// Writes fields one after another; the sizes are known at compile time.
 struct Cursor<'b>(&'b mut [u8]);
 
 impl Cursor<'_> {

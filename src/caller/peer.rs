@@ -1,7 +1,9 @@
-//! Asks the kernel who is at the other end of a connection: `NETLINK_SOCK_DIAG`, one exact question, 3 µs.
+//! Asks the kernel who opened the other end of a connection: `NETLINK_SOCK_DIAG`, one exact
+//! question, 3 µs.
 //!
-//! Nothing is waited for: the kernel has answered before the question has been sent. Whether it tells us at all is tried
-//! with a connection of our own first; a kernel without `tcp_diag` answers as one that has no such socket.
+//! Nothing waits: the kernel has answered before `sendto` returns. A connection of roletap to
+//! itself shows first whether the kernel tells at all; a kernel without `tcp_diag` answers as if it
+//! had no such socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -23,54 +25,56 @@ use super::units::{self, Units};
 use super::{Caller, PeerError};
 use crate::role::UnitName;
 
-/// What is no answer to the question is passed over, this many times at most.
+/// The most datagrams that are passed over before the answer.
 const PASSED_OVER: usize = 16;
 
-/// A connection to ourselves takes no time, unless a firewall drops it: the daemon has to start all the same.
+/// The time for a connection of roletap to itself, which a firewall may drop.
 const TRIAL: Duration = Duration::from_secs(1);
 
-/// The kernel's number among the ends of netlink.
+/// The kernel's address in netlink.
 const KERNEL: u32 = 0;
 
-/// The kernel, as far as it tells us who is calling.
+/// Looks up who opened a connection.
 #[derive(Debug, Default)]
 pub struct PeerLookup {
     line: Mutex<Socket>,
-    /// Sockets that it has shown us in our own network namespace. They never leave it.
+    /// Inherited sockets that the kernel has shown in roletap's network namespace. They never leave
+    /// it.
     here: Mutex<Vec<InheritedSocket>>,
     units: Units,
 }
 
-/// A listening socket that was handed to us. It may lie in another network namespace, where its callers are, and where the
-/// kernel would name a stranger of ours who has the same addresses.
+/// A listening socket that roletap inherited. It may lie in another network namespace with its
+/// callers; there the kernel would name strangers with the same addresses in roletap's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InheritedSocket {
     address: SocketAddr,
     /// No two sockets of a host have the same at once.
     inode: u64,
-    /// The one that it is bound to (`BindToDevice=`), or any.
+    /// The interface that it is bound to (`BindToDevice=`), or any.
     interface: u32,
 }
 
-/// The line to it.
+/// The netlink socket.
 #[derive(Debug, Default)]
 enum Socket {
-    /// Nobody has wanted to know yet.
+    /// No role asks for callers so far.
     #[default]
     Untried,
-    /// It has told us about ourselves.
+    /// The kernel has told who opened a connection of roletap.
     Ready(OwnedFd),
-    /// It does not tell.
+    /// The kernel does not tell, for this reason.
     Unavailable(String),
 }
 
 impl PeerLookup {
-    /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
+    /// Tries whether the kernel tells who opened a connection, unless it has told before. The error
+    /// says why it does not.
     pub fn open(&self) -> Result<(), String> {
         if let Socket::Ready(_) = *self.line() {
             return Ok(());
         }
-        // Whoever asks meanwhile must not wait.
+        // Without the lock: requests must not wait for the trial.
         let (line, answer) = match Socket::try_out() {
             Ok(open) => (open, Ok(())),
             Err(why) => (Socket::Unavailable(why.clone()), Err(why)),
@@ -79,7 +83,7 @@ impl PeerLookup {
         answer
     }
 
-    /// Why it does not tell, if it was asked whether it does.
+    /// Returns the reason why the kernel does not tell, if it was tried.
     pub fn unavailable_reason(&self) -> Option<String> {
         match &*self.line() {
             Socket::Unavailable(why) => Some(why.clone()),
@@ -87,7 +91,7 @@ impl PeerLookup {
         }
     }
 
-    /// Whether it tells; `None` if nobody has wanted to know.
+    /// Returns true if the kernel tells who opened a connection; `None` if it was not tried.
     pub fn is_available(&self) -> Option<bool> {
         match *self.line() {
             Socket::Ready(_) => Some(true),
@@ -96,8 +100,8 @@ impl PeerLookup {
         }
     }
 
-    /// Who has opened the socket at `client` that is connected to ours at `server`, which was accepted from `handed` if
-    /// that was handed to us.
+    /// Returns who opened the socket at `client` that is connected to `server`. `inherited` is the
+    /// socket that the connection was accepted from, if roletap inherited it.
     pub fn caller(
         &self,
         client: SocketAddr,
@@ -116,19 +120,19 @@ impl PeerLookup {
         caller(line, client, server)
     }
 
-    /// Whether it is certain that this socket lies in another network namespace than we do.
+    /// Returns true if the socket certainly lies in another network namespace than roletap.
     pub fn is_in_foreign_namespace(&self, handed: InheritedSocket) -> bool {
         let line = self.line();
         let seen = line.open().map(|line| see_here(line, handed));
         seen == Some(Err(PeerError::ForeignNamespace))
     }
 
-    /// The unit that a control group belongs to.
+    /// Returns the unit that a control group belongs to.
     pub fn unit_of(&self, group: u64) -> Option<UnitName> {
         self.units.of(group)
     }
 
-    /// Why units cannot be told apart here, whatever the kernel says of callers.
+    /// Returns the reason why units cannot be told apart on this host, if there is one.
     pub fn no_units() -> Option<&'static str> {
         units::root().is_none().then_some(
             "no control groups of version 2 below /sys/fs/cgroup, by which units are told apart: mount them there",
@@ -141,7 +145,7 @@ impl PeerLookup {
 }
 
 impl InheritedSocket {
-    /// This one. What cannot be read of it is found nowhere.
+    /// Describes a socket. A value that cannot be read matches nothing.
     pub fn of(listener: &(impl AsFd + AsRawFd)) -> Self {
         let address = getsockname::<SockaddrStorage>(listener.as_raw_fd()).ok();
         let address = address.and_then(|address| {
@@ -156,14 +160,14 @@ impl InheritedSocket {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(self) -> SocketAddr {
         self.address
     }
 }
 
-/// By its name, since there is no safe way to the number; in another network namespace it may be another's, and nothing that
-/// is found by it has the socket's inode.
+/// Returns the interface, by its name: there is no safe way to its number. In another network
+/// namespace the name may be another's; what is found by it has another inode.
 fn interface_of(listener: &impl AsFd) -> Option<u32> {
     let name = getsockopt(listener, sockopt::BindToDevice).ok()?;
     if_nametoindex(name.as_os_str()).ok()
@@ -177,7 +181,7 @@ impl Socket {
         }
     }
 
-    /// A line that has been tried out.
+    /// Opens a socket, and tries it with a connection of roletap to itself.
     fn try_out() -> Result<Self, String> {
         let socket = line_to_kernel().map_err(|errno| {
             if errno == Errno::EAFNOSUPPORT {
@@ -223,7 +227,7 @@ fn line_to_kernel() -> nix::Result<OwnedFd> {
     )
 }
 
-/// Both ends of a connection to ourselves.
+/// Returns both ends of a connection of roletap to itself.
 fn loopback() -> io::Result<(TcpStream, TcpStream)> {
     connection_to(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
 }
@@ -232,7 +236,7 @@ fn connection_to(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let client = TcpStream::connect_timeout(&listener.local_addr()?, TRIAL)?;
     loop {
         let (accepted, peer) = listener.accept()?;
-        // Anybody may connect to a port that listens.
+        // Any process may connect to a port that listens.
         if peer == client.local_addr()? {
             return Ok((client, accepted));
         }
@@ -248,8 +252,9 @@ fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Call
     found.caller(client, server)
 }
 
-/// Sees this socket in our own network namespace. There is no safe way to `SO_NETNS_COOKIE`, and kernels before 5.14 have none;
-/// what the kernel shows us here *is* here.
+/// Returns no error if the socket lies in roletap's network namespace. There is no safe way to
+/// `SO_NETNS_COOKIE`, and kernels before 5.14 lack it; a socket that the kernel shows *is* in this
+/// namespace.
 fn see_here(line: &OwnedFd, handed: InheritedSocket) -> Result<(), PeerError> {
     let nobody = match handed.address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -268,7 +273,7 @@ fn ask(
     peer: SocketAddr,
     interface: u32,
 ) -> Result<SocketInfo, PeerError> {
-    // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
+    // Unguessable: a process that may send to this socket must not answer in the kernel's place.
     let sequence = getrandom::u32().map_err(|_| PeerError::NoReply)?;
     let question = inet_diag::ask(sequence, local, peer, interface);
     sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
@@ -276,7 +281,8 @@ fn ask(
     answer(line, sequence)
 }
 
-/// The kernel's answer, among what else lies there: answers to questions of before, and what others have sent.
+/// Returns the kernel's answer. Answers to earlier questions and datagrams of others are passed
+/// over.
 fn answer(line: &OwnedFd, sequence: u32) -> Result<SocketInfo, PeerError> {
     let mut bytes = [0; 4096];
     for _ in 0..PASSED_OVER {

@@ -16,7 +16,7 @@ use super::guard::direct;
 use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
 use super::{Connection, Endpoint, ReplyFuture};
-use crate::audit::{Audit, Event};
+use crate::audit::{Audit, AuditEvent};
 use crate::caller::peer::PeerLookup;
 use crate::caller::{self, Consumer, Description};
 use crate::credentials::Credentials;
@@ -153,7 +153,7 @@ impl Vend {
         let counts: &RoleCounters =
             slot.as_ref().map_or(metrics.unknown_role(), |slot| &slot.counts);
         metrics.answered(counts, result, started.elapsed());
-        let event = Event {
+        let event = AuditEvent {
             counter: counts.answers(result),
             role: slot.as_ref().map(|slot| &slot.role.name),
             result,
