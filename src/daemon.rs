@@ -1,7 +1,7 @@
 //! The wiring of the daemon, and its one event loop.
 //!
-//! Threads that serve workloads do nothing else. The control thread refreshes, serves the admin endpoint and takes events.
-//! They share the published table, and nothing that anyone waits for.
+//! Threads that serve workloads do nothing else. The control thread refreshes, serves the admin
+//! endpoint and takes events. They share the published table, and nothing that anyone waits for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -244,7 +244,8 @@ impl Shared {
         Ok((shared, ctx))
     }
 
-    /// Changes to other settings of `[sts]`. The context is for the refreshers of the next configuration.
+    /// Changes to other settings of `[sts]`. The context is for the refreshers of the next
+    /// configuration.
     fn change_sts(&self, sts: &Sts) -> RefreshContext<StsIssuer> {
         self.queue.limit(limits(sts));
         let (skew, metrics) = (self.skew.clone(), self.metrics.clone());

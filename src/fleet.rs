@@ -1,7 +1,7 @@
 //! The running refreshers, one per role.
 //!
-//! A refresher that returns, panics or is stuck is a bug, and an outage in forty minutes. The fleet notices, logs and counts
-//! it, and starts another on the same slot.
+//! A refresher that returns, panics or is stuck is a bug, and an outage in forty minutes. The fleet
+//! notices, logs and counts it, and starts another on the same slot.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,8 +24,9 @@ use crate::tokens::Tokens;
 /// A refresher that always ends is restarted no more often than this.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 const INSPECTION_INTERVAL: Duration = Duration::from_secs(30);
-/// A refresher ticks at least every nap of 30 s, and an attempt ends within 71 s (the longest `attempt_timeout`, and a
-/// source that is slow to load). One that has not ticked for this long is stuck.
+/// A refresher ticks at least every nap of 30 s, and an attempt ends within 71 s (the longest
+/// `attempt_timeout`, and a source that is slow to load). One that has not ticked for this long is
+/// stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 
 /// Starts, stops and supervises refreshers.
@@ -40,7 +41,8 @@ pub struct Fleet<I> {
     inspect_at: Instant,
     /// State of an earlier process, until the first [`Fleet::apply`].
     inherited: BTreeMap<RoleName, Inherited>,
-    /// State of roles that a reload removed, until it expires: a file that was read half written comes back whole.
+    /// State of roles that a reload removed, until it expires: a file that was read half written
+    /// comes back whole.
     recently_removed: BTreeMap<RoleName, (Arc<Role>, Inherited)>,
 }
 
@@ -72,8 +74,8 @@ impl<I: Issuer> Fleet<I> {
         &self.ctx
     }
 
-    /// Changes to this configuration, in one store of the table. Roles with the same request to STS keep their credentials
-    /// and their schedule. A new `ctx` replaces what all refreshers share.
+    /// Changes to this configuration, in one store of the table. Roles with the same request to STS
+    /// keep their credentials and their schedule. A new `ctx` replaces what all refreshers share.
     pub fn apply(
         &mut self,
         config: &Config,
@@ -108,7 +110,8 @@ impl<I: Issuer> Fleet<I> {
         for slot in &plan.stop {
             self.stop(&slot.role.name);
         }
-        // In random order: hosts with the same file must not ask for the same roles at the same instant.
+        // In random order: hosts with the same file must not ask for the same roles at the same
+        // instant.
         fastrand::shuffle(&mut writers);
         for writer in writers {
             self.start_after(writer, Duration::ZERO);
@@ -116,8 +119,8 @@ impl<I: Issuer> Fleet<I> {
         plan.summary()
     }
 
-    /// Makes the slot of a role that does not run. It goes on from what an earlier process, or an earlier configuration, had
-    /// in hand for the same request.
+    /// Makes the slot of a role that does not run. It goes on from what an earlier process, or an
+    /// earlier configuration, had in hand for the same request.
     fn first_slot(&mut self, role: &Arc<Role>) -> (Arc<Slot>, Writer) {
         let removed = self.recently_removed.remove(&role.name);
         let removed = removed.filter(|(before, _)| before.same_request(role));
@@ -201,7 +204,8 @@ impl<I: Issuer> Fleet<I> {
     }
 }
 
-/// Makes a function that has the roles of a source retry at once, where they failed because of the source.
+/// Makes a function that has the roles of a source retry at once, where they failed because of the
+/// source.
 pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
     move |source| {
         for slot in slots.load().slots.values() {
@@ -214,8 +218,9 @@ pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
     }
 }
 
-/// Returns true for a failing role that a reload makes try again: somebody has just changed something. After a restart only
-/// those try that waited for a person, since the rest may fail for all of a fleet that is upgraded.
+/// Returns true for a failing role that a reload makes try again: somebody has just changed
+/// something. After a restart only those try that waited for a person, since the rest may fail for
+/// all of a fleet that is upgraded.
 fn tries_at_once<S>(slot: &Slot, change: &Change<'_, S>) -> bool {
     slot.state().failures().is_some_and(|failures| match change {
         Change::Start => failures.error.class.needs_a_person(),
@@ -223,7 +228,8 @@ fn tries_at_once<S>(slot: &Slot, change: &Change<'_, S>) -> bool {
     })
 }
 
-/// Returns the state of a role that is removed, unless its owner wants credentials dropped when in doubt.
+/// Returns the state of a role that is removed, unless its owner wants credentials dropped when in
+/// doubt.
 fn capture(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
     let state = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_used() };
     let keeps = slot.role.terms.on_denied == OnDenied::Keep;

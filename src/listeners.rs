@@ -1,7 +1,8 @@
-//! Where an endpoint listens: on sockets that systemd holds open over restarts, and on those that we bind ourselves.
+//! The listening sockets of an endpoint: inherited from systemd, which holds them open over
+//! restarts, or bound by roletap.
 //!
-//! The configuration says where, whoever opens the socket: an address that it names is taken from systemd if systemd has
-//! it, and bound if not; an address that only a socket unit names is served by nobody, since nobody has checked it.
+//! The configuration names the addresses. An address that systemd holds is inherited, another is
+//! bound. An address that only a socket unit names is not served, since nobody has checked it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,51 +11,54 @@ use std::os::fd::OwnedFd;
 use nix::sys::socket::{SockType, getsockopt, setsockopt, sockopt};
 use tokio::net::TcpSocket;
 
-/// Connections that wait to be accepted. With 16, a burst of 500 costs its losers a second.
+/// Connections that wait to be accepted. With 16, a burst of 500 delays some of them by a second.
 const BACKLOG: u32 = 1024;
-/// A client that takes no answers while it goes on asking is cut off after this long, milliseconds. The kernel sees to it:
-/// a timer of ours would have to be set for every answer.
+/// Milliseconds until the kernel drops a client that reads no answers while it sends requests. A
+/// timer in roletap would have to be set for every answer.
 const WRITE_TIMEOUT: u32 = 5_000;
 
-/// How far answers may go.
+/// The hops that answers may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopLimit {
-    /// One on loopback, so that nothing can leave this host by a mistaken route; else as far as routes lead.
+    /// One hop on loopback, so that nothing leaves this host by a mistaken route; elsewhere as many
+    /// as the kernel sets.
     ByAddress,
-    /// So many, whatever the address.
+    /// This many hops, whatever the address.
     AtMost(u8),
 }
 
-/// Who may open a socket that is missing.
+/// The policy for an address that systemd does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindPolicy {
-    /// We do.
+    /// roletap binds it.
     BindIfMissing,
-    /// Nobody: it may be meant for another network namespace than ours.
+    /// roletap must not bind it: it may be meant for another network namespace.
     InheritedOnly,
 }
 
-/// Why an endpoint cannot be opened.
+/// The reason why an endpoint cannot be opened.
 #[derive(Debug)]
 pub enum CannotOpen {
-    /// The kernel does not let us.
+    /// The kernel refuses the address.
     Bind(SocketAddr, io::Error),
-    /// systemd holds none there, and we are not to.
+    /// systemd holds no socket for the address, and roletap must not bind it.
     NotHeld(SocketAddr),
 }
 
-/// The sockets of one endpoint.
+/// The listening sockets of one endpoint.
 #[derive(Debug)]
 pub struct Listeners<L = TcpListener> {
-    /// Bound by us; closed when we end.
+    /// Bound by roletap, and closed when it ends.
     pub bound: Vec<L>,
-    /// Held by systemd too: whoever connects while we are away waits there for the next process.
+    /// Held by systemd too: connections that come while roletap is away wait there for the next
+    /// process.
     pub inherited: Vec<L>,
 }
 
 impl Listeners {
-    /// Opens every one of `addresses`, so that a taken port is found before anything is issued. What was handed over for
-    /// this endpoint is in `handed`; `key` names the setting in what is said about it.
+    /// Opens every one of `addresses`, so that a taken port is found before anything is issued.
+    /// `inherited` are the sockets of this endpoint that systemd holds; messages name the setting
+    /// by `key`.
     pub fn open(
         key: &str,
         addresses: &[SocketAddr],
@@ -102,7 +106,7 @@ impl Listeners {
         Ok(Self { bound, inherited })
     }
 
-    /// The same for the runtime that this is called in.
+    /// Registers the sockets with the current tokio runtime.
     pub fn into_tokio(self) -> io::Result<Listeners<tokio::net::TcpListener>> {
         let all = |listeners: Vec<TcpListener>| {
             let each = listeners.into_iter();
@@ -111,14 +115,14 @@ impl Listeners {
         Ok(Listeners { bound: all(self.bound)?, inherited: all(self.inherited)? })
     }
 
-    /// All of them, and whether each is held by systemd too.
+    /// Returns all sockets, and whether each is inherited.
     pub fn iter(&self) -> impl Iterator<Item = (&TcpListener, bool)> {
         let bound = self.bound.iter().map(|listener| (listener, false));
         bound.chain(self.inherited.iter().map(|listener| (listener, true)))
     }
 }
 
-/// Those of what systemd handed over that bear this name, if they are what we can accept connections on.
+/// Takes the listening TCP sockets with this name out of what systemd handed over.
 pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener> {
     let (ours, others) = std::mem::take(handed).into_iter().partition(|(known, _)| known == name);
     *handed = others;
@@ -137,7 +141,7 @@ pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener
     ours.into_iter().filter_map(listening).collect()
 }
 
-/// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
+/// Binds every address. A host without IPv6 is a warning as long as another address remains.
 fn bind_all(
     addresses: &[SocketAddr],
     others_remain: bool,
@@ -170,7 +174,8 @@ fn bind(address: SocketAddr, hops: HopLimit) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// What accepted sockets inherit: no delay, the write timeout, and how many hops their packets may make.
+/// Sets options that accepted sockets inherit: no delay, the write timeout, and the hops of their
+/// packets.
 fn tune(listener: &TcpListener, hops: HopLimit) -> io::Result<()> {
     setsockopt(listener, sockopt::TcpNoDelay, &true)?;
     setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;

@@ -1,7 +1,7 @@
 //! The plan from one configuration to the next. Pure.
 //!
-//! A reload applies the whole file or nothing of it, and the same file twice changes nothing. The plan is carried out as it
-//! is: nobody decides again.
+//! A reload applies the whole file or nothing of it, and the same file twice changes nothing. The
+//! plan is carried out as it is: nobody decides again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub struct Plan<'p, S> {
 pub enum Change<'p, S> {
     /// The role is the same: slot, credentials, schedule and refresher go on.
     Keep(&'p S),
-    /// The request to STS is the same, other settings differ: credentials and schedule go on in a new slot.
+    /// The request to STS is the same, other settings differ: credentials and schedule go on in a
+    /// new slot.
     Amend(&'p S),
     /// The request to STS differs: credentials of the old one must not be vended under the new one.
     Restart,
@@ -33,13 +34,12 @@ pub enum Change<'p, S> {
 
 /// The number of roles with each change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(missing_docs, reason = "the variants of `Change`, counted")]
 pub struct Summary {
-    pub kept: usize,
-    pub amended: usize,
-    pub restarted: usize,
-    pub started: usize,
-    pub stopped: usize,
+    pub(crate) kept: usize,
+    pub(crate) amended: usize,
+    pub(crate) restarted: usize,
+    pub(crate) started: usize,
+    pub(crate) stopped: usize,
 }
 
 /// Returns the keys that differ and cannot change while the process runs.

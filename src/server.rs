@@ -1,11 +1,12 @@
 //! Connections: accepted under a limit, bounded in time and size, drained at shutdown.
 //!
-//! hyper's `http1` builder directly: the frameworks around it set no timer, and without one a client that sends a byte a
-//! second stays for ever. One timeout bounds the request head and idle keep-alive alike; SDKs do not mind.
+//! hyper's `http1` builder directly: the frameworks around it set no timer, and without one a
+//! client that sends a byte a second stays for ever. One timeout bounds the request head and idle
+//! keep-alive alike; SDKs do not mind.
 //!
-//! Invariants: there are never more than `max_connections` at once, and the rest wait in the backlog (a 429 is fatal to many
-//! clients). A connection that was accepted before the shutdown is answered. A client that sends nothing, or reads no
-//! answers, keeps its place for seconds.
+//! Invariants: there are never more than `max_connections` at once, and the rest wait in the
+//! backlog (a 429 is fatal to many clients). A connection that was accepted before the shutdown is
+//! answered. A client that sends nothing, or reads no answers, keeps its place for seconds.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -46,9 +47,11 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest request head, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 const HEADER_FIELDS_LIMIT: usize = 64;
-/// After the shutdown began, a connection that was accepted and has sent nothing may still send its request for this long.
+/// After the shutdown began, a connection that was accepted and has sent nothing may still send its
+/// request for this long.
 const SHUTDOWN_READ_GRACE: Duration = Duration::from_millis(100);
-/// Inherited sockets accept while the connections of before the shutdown are drained; the last accepted are drained this long.
+/// Inherited sockets accept while the connections of before the shutdown are drained; the last
+/// accepted are drained this long.
 const HANDOVER_GRACE: Duration = Duration::from_millis(500);
 /// The pause after an accept that failed for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -74,7 +77,8 @@ pub struct Connection {
     caller: Mutex<Option<Result<Caller, PeerError>>>,
 }
 
-/// A reply that is there or waits for a pending role. Named, so that answering from memory allocates nothing.
+/// A reply that is there or waits for a pending role. Named, so that answering from memory
+/// allocates nothing.
 pub enum ReplyFuture {
     /// The reply is there, until it is taken.
     Now(Option<Reply>),
@@ -86,15 +90,16 @@ impl Connection {
     fn new(stream: &TcpStream, peer: SocketAddr, inherited: Option<InheritedSocket>) -> Arc<Self> {
         Arc::new(Self {
             peer,
-            // A system call of a quarter of a microsecond: a stream that hyper has taken cannot be asked later.
+            // A system call of a quarter of a microsecond: a stream that hyper has taken cannot be
+            // asked later.
             local: stream.local_addr().ok(),
             inherited,
             caller: Mutex::new(None),
         })
     }
 
-    /// Returns who opened the connection. `ask` is called for the first request that needs to know, and again until the kernel
-    /// has answered.
+    /// Returns who opened the connection. `ask` is called for the first request that needs to know,
+    /// and again until the kernel has answered.
     pub fn caller(
         &self,
         ask: impl FnOnce(SocketAddr, SocketAddr, Option<InheritedSocket>) -> Result<Caller, PeerError>,
@@ -143,10 +148,12 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves until `shutdown`, then drains for at most `grace`. Connections that are open then are cut when the runtime ends.
+/// Serves until `shutdown`, then drains for at most `grace`. Connections that are open then are cut
+/// when the runtime ends.
 ///
-/// Inherited sockets accept until the connections of before the shutdown have ended. A client that connects meanwhile need not
-/// wait for the next process; a client that connects later is answered by it.
+/// Inherited sockets accept until the connections of before the shutdown have ended. A client that
+/// connects meanwhile need not wait for the next process; a client that connects later is answered
+/// by it.
 pub async fn serve(
     listeners: Listeners<TcpListener>,
     endpoint: impl Endpoint,
@@ -202,8 +209,8 @@ pub fn serve_on_own_thread(
         .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, shutdown, grace)))
 }
 
-/// The accept loop of all listeners of an endpoint. A place is taken before a connection is accepted, and two loops would
-/// keep two places.
+/// The accept loop of all listeners of an endpoint. A place is taken before a connection is
+/// accepted, and two loops would keep two places.
 struct Acceptor<E> {
     endpoint: E,
     places: Arc<Semaphore>,
@@ -283,7 +290,8 @@ impl<E: Endpoint> Acceptor<E> {
         (place, accepted.await)
     }
 
-    /// Serves a connection in a task of its own, which keeps the place until the connection is closed.
+    /// Serves a connection in a task of its own, which keeps the place until the connection is
+    /// closed.
     async fn begin(&mut self, place: Option<OwnedSemaphorePermit>, accepted: io::Result<Accepted>) {
         let (stream, peer, inherited) = match accepted {
             Ok(accepted) => accepted,
@@ -358,7 +366,8 @@ async fn serve_connection(
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     if ended.is_err_and(|error| error.is_timeout()) && !parts.read_buf.is_empty() {
-        // Half a head is a slow client; nothing at all is an idle one, which is closed without a word.
+        // Half a head is a slow client; nothing at all is an idle one, which is closed without a
+        // word.
         let _ = stream.write_all(&reply::too_slow()).await;
     }
     let _ = stream.shutdown().await;

@@ -1,8 +1,9 @@
 //! The published state of every role: one writer per slot, readers that never wait.
 //!
-//! There are two levels. The [`Table`] is replaced by a reload and by nothing else, in one store. A [`Slot`] changes
-//! whenever an attempt concludes. A slot belongs to one role for ever: when a reload changes or removes the role, its slot
-//! leaves the table, and nobody reads what a late refresh writes into it.
+//! There are two levels. The [`Table`] is replaced by a reload and by nothing else, in one store. A
+//! [`Slot`] changes whenever an attempt concludes. A slot belongs to one role for ever: when a
+//! reload changes or removes the role, its slot leaves the table, and nobody reads what a late
+//! refresh writes into it.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ pub struct Slots {
     table: ArcSwap<Table>,
 }
 
-/// Everything of the configuration that a request looks at. A request loads it once, so it sees one configuration whole.
+/// Everything of the configuration that a request looks at. A request loads it once, so it sees one
+/// configuration whole.
 #[derive(Debug, Default)]
 pub struct Table {
     /// The slot of every configured role.
@@ -197,7 +199,8 @@ fn link_chains(slots: &BTreeMap<RoleName, Arc<Slot>>) {
     }
 }
 
-/// Indexes slots by token. Where two roles have the same token, a current one wins over a previous one.
+/// Indexes slots by token. Where two roles have the same token, a current one wins over a previous
+/// one.
 fn keys(slots: &BTreeMap<RoleName, Arc<Slot>>, tokens: &Tokens) -> ByDigest<Key> {
     let key = |slot: &Arc<Slot>, previous_until| Key { slot: slot.clone(), previous_until };
     let of_slots = || tokens.roles.iter().filter_map(|(name, own)| Some((slots.get(name)?, own)));
@@ -240,7 +243,8 @@ impl Slot {
         self.state.load()
     }
 
-    /// Notes that a workload has asked for the role. Used roles come before unused ones in the queue to STS.
+    /// Notes that a workload has asked for the role. Used roles come before unused ones in the
+    /// queue to STS.
     pub fn mark_used(&self) {
         if !self.was_used() {
             self.used.store(true, Ordering::Relaxed);

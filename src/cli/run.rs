@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::systemd;
 use crate::tokens::{TokenProblem, Tokens, imds_key};
 
-/// For threads that still read something when all else has ended: one on a hung mount never would.
+/// The time for threads that still read a file at the end; one on a hung mount never finishes.
 const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
@@ -130,7 +130,7 @@ fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
     }
 }
 
-/// What an operator does about an address that cannot be bound.
+/// Returns what an operator does about an address that cannot be bound.
 fn hint(address: SocketAddr, error: &io::Error) -> String {
     let ip = address.ip();
     let errno = error.raw_os_error().map(Errno::from_raw);
@@ -157,7 +157,7 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// The fronts of `[imds.*]`, listening.
+/// Opens the endpoints of `[imds.*]`.
 fn imds_endpoints(
     config: &Config,
     mut open: impl FnMut(&str, &str, &[SocketAddr], HopLimit, BindPolicy) -> Result<Listeners, Failure>,
@@ -189,7 +189,8 @@ fn imds_endpoints(
     config.imds.values().map(one).collect()
 }
 
-/// What the process before this one left, and where to leave it for the next. What else systemd hands over is not ours.
+/// Returns the state that the previous process left, and the place to leave it for the next. Closes
+/// everything else that systemd handed over.
 fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
     let (store, kept) = Store::open(handed);
     for (name, _) in handed.drain(..) {

@@ -1,4 +1,5 @@
-//! Checks, at start and at each reload, that the kernel tells who is calling, where a role asks for it.
+//! Checks, at start and at each reload, that the kernel tells who is calling, where a role asks for
+//! it.
 
 use super::endpoints::PreparedEndpoints;
 use crate::caller::peer::{InheritedSocket, PeerLookup};
@@ -6,7 +7,8 @@ use crate::config::{Config, ImdsName};
 use crate::listeners::Listeners;
 use crate::role::Role;
 
-/// A socket that roletap inherited, and the IMDS endpoint that it is of; `None` is the credentials endpoint.
+/// A socket that roletap inherited, and the IMDS endpoint that it is of; `None` is the credentials
+/// endpoint.
 #[derive(Debug, Clone)]
 pub(super) struct InheritedListener {
     socket: InheritedSocket,
@@ -24,8 +26,8 @@ pub(super) fn inherited_listeners(endpoints: &PreparedEndpoints) -> Vec<Inherite
     of(&endpoints.credentials, None).into_iter().chain(imds).collect()
 }
 
-/// Logs which roles are refused to everybody because the kernel does not tell who is calling: it must not look like a mistake
-/// of the callers.
+/// Logs which roles are refused to everybody because the kernel does not tell who is calling: it
+/// must not look like a mistake of the callers.
 pub(super) fn log_unknown_callers(
     peers: &PeerLookup,
     config: &Config,

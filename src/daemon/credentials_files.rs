@@ -1,7 +1,9 @@
-//! Credentials files that follow the slots: written when credentials are issued, removed when they expire.
+//! Credentials files that follow the slots: written when credentials are issued, removed when they
+//! expire.
 //!
-//! A file system may hang for hours, so each write has a thread of its own, one at a time for a file. Refreshers and
-//! endpoints wait for none of them. Files stay when the process ends: their clients go on.
+//! A file system may hang for hours, so each write has a thread of its own, one at a time for a
+//! file. Refreshers and endpoints wait for none of them. Files stay when the process ends: their
+//! clients go on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,8 @@ use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
 const MAX_RUNNING: usize = 16;
 /// The most threads at once with those that hang: names and tokens need some of the runtime's, too.
 const MAX_THREADS: usize = 128;
-/// A write that takes longer hangs. It no longer counts against [`MAX_RUNNING`], and no other begins in its directory.
+/// A write that takes longer hangs. It no longer counts against [`MAX_RUNNING`], and no other
+/// begins in its directory.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
@@ -41,7 +44,8 @@ pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: Changes
     tokio::spawn(async move {
         loop {
             let writer = FileWriter::new(slots.clone(), clock.clone(), disk::carry_out);
-            // Ends by a panic only. The next one knows nothing of the files, and writes all of them anew.
+            // Ends by a panic only. The next one knows nothing of the files, and writes all of them
+            // anew.
             let _ = tokio::spawn(writer.follow(changes.clone())).await;
             tracing::error!("writing credentials files ended by a bug; starting it again");
             tokio::time::sleep(RESTART_DELAY).await;
@@ -64,7 +68,8 @@ struct FileWriter<W> {
 struct FileTask {
     role: Arc<Role>,
     counts: Arc<RoleCounters>,
-    /// The slot whose credentials belong there; `None` after a reload has removed the role or its file.
+    /// The slot whose credentials belong there; `None` after a reload has removed the role or its
+    /// file.
     wanted: Option<Arc<Slot>>,
     known: Known,
     outdated: bool,
@@ -77,7 +82,8 @@ struct InFlight {
     since: Instant,
     /// The number of times that it was counted as stuck.
     stuck: u32,
-    /// True if a reload has come meanwhile: the outcome says nothing about the file that is wanted now.
+    /// True if a reload has come meanwhile: the outcome says nothing about the file that is wanted
+    /// now.
     again: bool,
 }
 
@@ -126,7 +132,8 @@ where
         }
     }
 
-    /// Follows a reload. Every file is written again, which repairs changes that somebody has made to it.
+    /// Follows a reload. Every file is written again, which repairs changes that somebody has made
+    /// to it.
     fn follow_table(&mut self) {
         let table = self.slots.load().clone();
         if self.table.as_ref().is_some_and(|known| Arc::ptr_eq(known, &table)) {

@@ -1,6 +1,7 @@
 //! The endpoints of the daemon, started and drained.
 //!
-//! Each endpoint that vends credentials has a thread of its own; the admin endpoint is a task of the control thread.
+//! Each endpoint that vends credentials has a thread of its own; the admin endpoint is a task of
+//! the control thread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +20,8 @@ use crate::server::imds::{ImdsEndpoint, SessionKey};
 use crate::server::vend::{Protocol, Vend, VendContext};
 use crate::server::{self, Drained, Limits};
 
-/// The most connections to one IMDS endpoint at once, where descriptors allow it. It serves one workload.
+/// The most connections to one IMDS endpoint at once, where descriptors allow it. It serves one
+/// workload.
 pub const IMDS_CONNECTIONS: usize = 128;
 /// The most connections to the admin endpoint at once: Prometheus, a probe, a person or two.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -102,7 +104,8 @@ impl Endpoints {
         Ok(Self { shutdown, threads })
     }
 
-    /// Accepts no new connections, and waits until the open ones have ended or the grace has passed.
+    /// Accepts no new connections, and waits until the open ones have ended or the grace has
+    /// passed.
     pub(super) async fn drain(self) -> Drained {
         self.shutdown.cancel();
         let join = move || {

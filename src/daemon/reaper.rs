@@ -14,8 +14,8 @@ pub(super) fn is_init() -> bool {
     std::process::id() == 1
 }
 
-/// Reaps zombies that nothing waits for, for ever. Without it, a `credential_process` that leaves processes running would
-/// leave a zombie behind each time.
+/// Reaps zombies that nothing waits for, for ever. Without it, a `credential_process` that leaves
+/// processes running would leave a zombie behind each time.
 pub(super) async fn reap_zombies() {
     let mut seen = None;
     loop {

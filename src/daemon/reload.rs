@@ -1,7 +1,7 @@
 //! A reload: read the files, and apply them in one store of the table.
 //!
-//! Reading happens on a thread of its own. A file on a network mount may hang for hours, and meanwhile roles have to be
-//! refreshed, signals taken and Prometheus answered.
+//! Reading happens on a thread of its own. A file on a network mount may hang for hours, and
+//! meanwhile roles have to be refreshed, signals taken and Prometheus answered.
 
 use std::path::Path;
 
@@ -22,7 +22,8 @@ const UNCHANGED: &str = "everything goes on as it was";
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     outcome: Option<oneshot::Receiver<Outcome>>,
-    /// True if another reload was asked for meanwhile: what is being read may be older than the files.
+    /// True if another reload was asked for meanwhile: what is being read may be older than the
+    /// files.
     again: bool,
 }
 

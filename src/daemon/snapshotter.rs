@@ -1,4 +1,5 @@
-//! Snapshots for the next process: stored with systemd soon after each change, and once more at shutdown.
+//! Snapshots for the next process: stored with systemd soon after each change, and once more at
+//! shutdown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +22,11 @@ use crate::tokens::Tokens;
 
 /// Changes come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
-/// The pause between two stores. Credentials that are issued meanwhile are lost if the process is killed.
+/// The pause between two stores. Credentials that are issued meanwhile are lost if the process is
+/// killed.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
-/// The pause is this many times what the last store took, so that ten thousand roles cost a fiftieth of a core at most.
+/// The pause is this many times what the last store took, so that ten thousand roles cost a
+/// fiftieth of a core at most.
 const PAUSE_FACTOR: u32 = 50;
 
 /// A handle of the task that stores snapshots for the next process.
@@ -67,7 +70,8 @@ impl Snapshotter {
     }
 }
 
-/// Returns the state that the previous process left of these roles. One log line counts those that it left nothing usable of.
+/// Returns the state that the previous process left of these roles. One log line counts those that
+/// it left nothing usable of.
 pub(super) fn inherit(
     kept: &Kept,
     roles: &BTreeMap<RoleName, Arc<Role>>,

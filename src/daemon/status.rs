@@ -10,7 +10,8 @@ use crate::systemd;
 const READINESS_INTERVAL: Duration = Duration::from_millis(20);
 /// The status is sent this often, if the watchdog does not want to hear more often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
-/// Every refresher ticks at least every nap of 30 s. When none does for this long, scheduling is stuck.
+/// Every refresher ticks at least every nap of 30 s. When none does for this long, scheduling is
+/// stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// Sends the status at intervals, and feeds the watchdog while refreshers make progress.

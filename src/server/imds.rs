@@ -1,12 +1,15 @@
-//! `[imds.NAME]`: one role, in the manner of EC2's instance metadata service, for clients that know no other.
+//! `[imds.NAME]`: one role, in the manner of EC2's instance metadata service, for clients that know
+//! no other.
 //!
-//! A session token of version 2 says nothing about who asks. It keeps out a server that can be made to fetch a URL, and
-//! nothing else: whoever reaches the address gets the role, so access to the address is the guard.
+//! A session token of version 2 says nothing about who asks. It keeps out a server that can be made
+//! to fetch a URL, and nothing else: whoever reaches the address gets the role, so access to the
+//! address is the guard.
 //!
-//! How a refusal is chosen, by what real clients do with it (`docs/fronts.md`): 503 while nothing is in hand and it may
-//! pass, which the SDKs for Rust and Go try again; 403 where a person is needed, which nobody repeats; never 404 about
-//! credentials, which the SDK for Rust takes for "no role here" and goes on without. A request for a session token is
-//! refused only for its own faults, because the SDK for JavaScript gives up version 2 after a 403, 404 or 405.
+//! How a refusal is chosen, by what real clients do with it (`docs/fronts.md`): 503 while nothing
+//! is in hand and it may pass, which the SDKs for Rust and Go try again; 403 where a person is
+//! needed, which nobody repeats; never 404 about credentials, which the SDK for Rust takes for "no
+//! role here" and goes on without. A request for a session token is refused only for its own
+//! faults, because the SDK for JavaScript gives up version 2 after a 403, 404 or 405.
 
 mod session;
 
@@ -60,7 +63,8 @@ impl ImdsEndpoint {
         now: SystemTime,
     ) -> Result<Access, Refusal> {
         direct(head, &self.hosts).ok_or(Refusal::Forbidden)?;
-        // Some clients put a slash between an endpoint that ends with one and a path that begins with one.
+        // Some clients put a slash between an endpoint that ends with one and a path that begins
+        // with one.
         let path = head.uri.path().trim_start_matches('/');
         if path == TOKEN {
             return self.issue_session(head, now);

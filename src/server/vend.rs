@@ -1,7 +1,8 @@
-//! Requests for credentials: who asks, for which role, and what is in hand. Synchronous, from memory.
+//! Requests for credentials: who asks, for which role, and what is in hand. Synchronous, from
+//! memory.
 //!
-//! Two protocols lead to the same decision: `GET /v1/credentials/{role}` with the role's token, and instance metadata
-//! ([`imds`](super::imds)).
+//! Two protocols lead to the same decision: `GET /v1/credentials/{role}` with the role's token, and
+//! instance metadata ([`imds`](super::imds)).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,20 +40,19 @@ pub struct Vend {
 
 /// Shared by all endpoints that vend credentials.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "each field is named by its type")]
 pub struct VendContext {
-    pub slots: Arc<Slots>,
-    pub clock: SharedTimeSource,
-    pub metrics: Arc<Metrics>,
-    pub audit: Audit,
-    pub peers: Arc<PeerLookup>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) clock: SharedTimeSource,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Audit,
+    pub(crate) peers: Arc<PeerLookup>,
 }
 
 /// The protocol of an endpoint.
 #[derive(Debug)]
 pub enum Protocol {
-    /// Requests carry a role's token. They name one of these addresses, loopback, or an address that SDKs know as a container
-    /// endpoint.
+    /// Requests carry a role's token. They name one of these addresses, loopback, or an address
+    /// that SDKs know as a container endpoint.
     Token(Vec<IpAddr>),
     /// Requests are those to instance metadata.
     Imds(ImdsEndpoint),
