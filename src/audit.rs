@@ -1,8 +1,9 @@
-//! The audit log: who was given which credentials, and who was refused.
+//! The audit log: the credentials that each caller was given, and the callers that were refused.
 //!
-//! One JSON object a line, or fields for journald. Every change is written, repeats are counted: a line for each result of each role when the
-//! credentials it names are new, and else at most one a minute, with the number of requests since the last. A
-//! flood of bad tokens cannot flood the log. The access key id joins a line with CloudTrail.
+//! A line is one JSON object, or fields for journald. A result of a role is written at once when
+//! the credentials that it names are new, and at most once a minute otherwise, with the number of
+//! requests since the last line: a flood of bad tokens cannot flood the log. The access key id
+//! joins a line with CloudTrail.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -18,22 +19,35 @@ use http::{header, request};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::config::AuditSink;
-use crate::credentials::rfc3339;
+use crate::credentials::{Credentials, rfc3339};
 use crate::journal::{Entry, Journal, Priority, SOCKET};
 use crate::log::WAITING_LINES;
 use crate::role::RoleName;
-use crate::slots::{Tally, VendResult};
+use crate::slots::{AuditedCounter, VendResult};
 
-/// Repeats are summed up this often, seconds.
+/// Repeats are counted for this many seconds.
 const REPEAT_SECONDS: u64 = 60;
-/// Of a caller's `User-Agent`, as much as tells clients apart.
+/// Characters of a `User-Agent` that are kept: enough to tell clients apart.
 const USER_AGENT_LIMIT: usize = 120;
 
-/// Where audit lines go. Writing never waits: a line that finds no room is dropped.
+/// A decision about a request, to be audited.
+#[derive(Debug)]
+pub(crate) struct AuditEvent<'a> {
+    /// Counter of the answers of this role with this result; the request is counted already.
+    pub counter: &'a AuditedCounter,
+    pub role: Option<&'a RoleName>,
+    pub result: VendResult,
+    pub credentials: Option<&'a Credentials>,
+    pub head: &'a request::Parts,
+    pub peer: SocketAddr,
+    pub now: SystemTime,
+}
+
+/// The audit log. Writing never waits: a line that finds no room is dropped.
 #[derive(Clone)]
 pub struct Audit {
     writer: Option<NonBlocking>,
-    /// Lines are fields for journald.
+    /// True if lines are fields for journald.
     fields: bool,
     reopen: Arc<AtomicBool>,
 }
@@ -61,49 +75,37 @@ impl Audit {
         Ok((audit, guard))
     }
 
-    /// An audit log that writes nothing.
+    /// Makes an audit log that writes nothing.
     pub fn off() -> Self {
         Self { writer: None, fields: false, reopen: Arc::default() }
     }
 
-    /// Opens the file anew before the next line: after a rotation.
+    /// Reopens the file before the next line, after a rotation.
     pub fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
     }
 
-    /// A request has been decided and counted in `tally`.
-    #[expect(clippy::too_many_arguments, reason = "a line has that many facts")]
-    pub(crate) fn decided(
-        &self,
-        tally: &Tally,
-        role: Option<&RoleName>,
-        result: VendResult,
-        credentials: Option<(&str, SystemTime)>,
-        head: &request::Parts,
-        peer: SocketAddr,
-        caller: impl FnOnce() -> Option<String>,
-        now: SystemTime,
-    ) {
+    /// Writes a line about a decision, if one is due. `caller` is asked for only then.
+    pub(crate) fn record(&self, event: AuditEvent<'_>, caller: impl FnOnce() -> Option<String>) {
         let Some(writer) = &self.writer else { return };
-        let Some(requests) = tally.worth_a_line(credentials.map(|(_, expires_at)| expires_at), now)
-        else {
+        let expires_at = event.credentials.map(Credentials::expires_at);
+        let Some(requests) = event.counter.worth_a_line(expires_at, event.now) else {
             return;
         };
-        let user_agent = head
-            .headers
-            .get(header::USER_AGENT)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-            .map(|text| text.chars().take(USER_AGENT_LIMIT).collect());
+        let user_agent = event.head.headers.get(header::USER_AGENT);
         let line = Line {
-            time: rfc3339(now),
-            role: role.map(RoleName::as_str),
-            result,
-            access_key_id: credentials.map(|(id, _)| id),
-            expires_at: credentials.map(|(_, expires_at)| rfc3339(expires_at)),
+            time: rfc3339(event.now),
+            role: event.role.map(RoleName::as_str),
+            result: event.result,
+            access_key_id: event.credentials.map(Credentials::access_key_id),
+            expires_at: expires_at.map(rfc3339),
             requests,
-            peer: peer.to_string(),
+            peer: event.peer.to_string(),
             caller: caller(),
-            user_agent,
+            user_agent: user_agent.map(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                text.chars().take(USER_AGENT_LIMIT).collect()
+            }),
         };
         let mut writer = writer.clone();
         let _ = if self.fields {
@@ -114,7 +116,7 @@ impl Audit {
     }
 }
 
-/// What is written down.
+/// The fields of one line.
 struct Line<'a> {
     time: String,
     role: Option<&'a str>,
@@ -123,7 +125,7 @@ struct Line<'a> {
     expires_at: Option<String>,
     requests: u64,
     peer: String,
-    /// By the kernel's word, for roles that demand it.
+    /// The user and unit that opened the connection, for roles with `allow_users` or `allow_units`.
     caller: Option<String>,
     user_agent: Option<String>,
 }
@@ -173,8 +175,8 @@ impl Line<'_> {
     }
 }
 
-impl Tally {
-    /// How many requests a line written now stands for; `None` if none is due.
+impl AuditedCounter {
+    /// Returns the number of requests that a line written now stands for; `None` if no line is due.
     fn worth_a_line(&self, expires_at: Option<SystemTime>, now: SystemTime) -> Option<u64> {
         let seconds =
             |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -203,7 +205,7 @@ impl Write for Sink {
             Self::Stderr(stderr) => stderr.write(line),
             Self::Journald(journal) => journal.write(line),
             Self::File { file, path, reopen } => {
-                // Until it can be opened anew, the old one serves.
+                // The old file serves until the new one can be opened.
                 if reopen.load(Ordering::Acquire)
                     && let Ok(anew) = append(path)
                 {

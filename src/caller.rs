@@ -1,65 +1,70 @@
-//! Who is calling, by the kernel's word, and whether a role is for them. Pure; [`kernel`] asks.
+//! The callers of the endpoints, as the kernel knows them, and the decision whether a role lets
+//! them in. Pure; [`peer`] asks the kernel.
 //!
-//! A second factor beside the token, for callers in our own network namespace. What the kernel tells is who *opened* the
-//! socket: a process that was handed one, or has changed its user since, goes by another's name. Whatever is not certain is
-//! refused.
+//! A second factor beside the token, for callers in roletap's network namespace. The kernel tells
+//! who *opened* the socket: a process that was handed one, or has changed its user since, goes by
+//! another's name. A caller that is not certain is refused.
 
-pub mod kernel;
-mod question;
+mod inet_diag;
+pub mod peer;
 mod units;
 
 use std::fmt;
 
-use crate::role::{Callers, OVERFLOW_UID, UnitName};
+use crate::role::{CallerPolicy, OVERFLOW_UID, UnitName};
 
-/// What the kernel says of the socket at the other end of a connection.
+/// The kernel's word on the socket at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// The user that opened it.
+    /// The user that opened the socket.
     pub uid: u32,
-    /// The control group in which it was opened. A number is never given to another.
+    /// The control group in which the socket was opened. The kernel never gives its number to
+    /// another.
     pub group: Option<u64>,
 }
 
-/// Why nothing is known of a caller.
+/// The reason why nothing is known of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unseen {
-    /// The kernel does not tell us about anybody.
-    Blind,
-    /// It has no such socket: it is closed, or in another network namespace, or on another host.
-    Elsewhere,
-    /// They came by a socket that lies in another network namespace, where it shows us nobody.
-    Abroad,
-    /// It has one that nobody holds any more. Kernels before 6.2 call it root's.
-    Gone,
-    /// It did not answer, or not about this.
-    NoAnswer,
+pub enum PeerError {
+    /// The kernel does not tell roletap about anybody.
+    Unavailable,
+    /// The kernel has no such socket: it is closed, or in another network namespace, or on another
+    /// host.
+    NotFound,
+    /// The connection came by a socket in another network namespace, of which the kernel shows
+    /// nobody.
+    ForeignNamespace,
+    /// The process has closed its socket. Kernels before 6.2 call such a socket root's.
+    Closed,
+    /// The kernel did not answer, or not about this socket.
+    NoReply,
 }
 
-/// As much as can be said of somebody.
+/// A caller in words, for refusals and the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    caller: Result<Caller, Unseen>,
+    caller: Result<Caller, PeerError>,
     unit: Option<UnitName>,
 }
 
-/// One of those that a role's demands let in: as much of it as they ask for, so that it is the same after its restart.
+/// A caller that a role lets in, known by the user and unit that the role asks for. It is the same
+/// after a restart of its process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Consumer {
-    /// Where the role has `allow_users`.
+    /// The user, if the role has `allow_users`.
     pub user: Option<u32>,
-    /// Where it has `allow_units`.
+    /// The unit, if the role has `allow_units`.
     pub unit: Option<UnitName>,
 }
 
-/// Whether a role of these demands is for this caller, and as which of its consumers; if not, who that is. `unit_of` is
-/// asked only where it matters.
+/// Returns the consumer that a caller is, if the policy lets it in, and else its description.
+/// `unit_of` is called only if the policy asks for the unit.
 pub fn admit(
-    callers: &Callers,
-    caller: Result<Caller, Unseen>,
+    callers: &CallerPolicy,
+    caller: Result<Caller, PeerError>,
     unit_of: impl FnOnce(u64) -> Option<UnitName>,
 ) -> Result<Consumer, Description> {
-    if callers.demand_nothing() {
+    if callers.is_empty() {
         return Ok(Consumer::default());
     }
     let Ok(seen) = caller else {
@@ -85,13 +90,13 @@ pub fn admit(
 }
 
 impl Consumer {
-    /// Whether nothing was asked about it.
+    /// Returns true if the role asks nothing about its callers.
     pub fn is_anybody(&self) -> bool {
         self.user.is_none() && self.unit.is_none()
     }
 
-    /// Whether these demands could have let it in, and would have asked just as much.
-    pub fn is_among(&self, callers: &Callers) -> bool {
+    /// Returns true if this policy lets the consumer in, and asks for as much of it.
+    pub fn is_among(&self, callers: &CallerPolicy) -> bool {
         let user = match (&callers.users, self.user) {
             (None, None) => true,
             (Some(users), Some(uid)) => users.iter().any(|user| user.uid == uid),
@@ -107,13 +112,13 @@ impl Consumer {
 }
 
 impl Description {
-    /// What is said of somebody, without asking for more.
-    pub fn of(caller: Result<Caller, Unseen>, unit: Option<UnitName>) -> Self {
+    /// Makes a description of what is known.
+    pub fn of(caller: Result<Caller, PeerError>, unit: Option<UnitName>) -> Self {
         Self { caller, unit }
     }
 }
 
-/// Follows "it was asked for by".
+/// Reads after "it was asked for by".
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let caller = match self.caller {
@@ -134,18 +139,18 @@ impl fmt::Display for Description {
     }
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for PeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Blind => "somebody: the kernel does not tell roletap who is calling",
-            Self::Elsewhere => {
+            Self::Unavailable => "somebody: the kernel does not tell roletap who is calling",
+            Self::NotFound => {
                 "somebody whom the kernel does not show here: in another network namespace, or gone"
             }
-            Self::Abroad => {
+            Self::ForeignNamespace => {
                 "somebody by a socket in another network namespace, where the kernel does not show roletap who is calling"
             }
-            Self::Gone => "a process that has closed its end or ended",
-            Self::NoAnswer => "somebody of whom the kernel said nothing",
+            Self::Closed => "a process that has closed its end or ended",
+            Self::NoReply => "somebody of whom the kernel said nothing",
         })
     }
 }
@@ -155,7 +160,7 @@ mod tests {
     use super::*;
     use crate::simulated::callers;
 
-    fn seen(uid: u32, group: u64) -> Result<Caller, Unseen> {
+    fn seen(uid: u32, group: u64) -> Result<Caller, PeerError> {
         let group = (group > 0).then_some(group);
         Ok(Caller { uid, group })
     }
@@ -173,18 +178,18 @@ mod tests {
     #[test]
     fn every_demand_has_to_be_met_and_what_is_unknown_meets_none() {
         for (users, units, caller, admitted) in [
-            (&[][..], &[][..], Err(Unseen::Blind), true),
+            (&[][..], &[][..], Err(PeerError::Unavailable), true),
             (&[5], &[], seen(5, 0), true),
             (&[4, 5], &[], seen(5, 9), true),
             (&[5], &[], seen(0, 7), false),
-            (&[0], &[], Err(Unseen::Gone), false),
+            (&[0], &[], Err(PeerError::Closed), false),
             (&[OVERFLOW_UID], &[], seen(OVERFLOW_UID, 7), false),
             (&[], &["sink.service"], seen(1, 7), true),
             (&[], &["sink.service"], seen(OVERFLOW_UID, 7), true),
             (&[], &["sink.service"], seen(1, 8), false),
             (&[], &["sink.service"], seen(1, 9), false),
             (&[], &["sink.service"], seen(1, 0), false),
-            (&[], &["sink.service"], Err(Unseen::Elsewhere), false),
+            (&[], &["sink.service"], Err(PeerError::NotFound), false),
             (&[5], &["sink.service"], seen(5, 7), true),
             (&[5], &["sink.service"], seen(5, 8), false),
             (&[5], &["sink.service"], seen(4, 7), false),
@@ -209,6 +214,6 @@ mod tests {
         assert_eq!(refused(seen(5, 8)), "user 5 in cron.service");
         assert_eq!(refused(seen(4, 0)), "user 4 in no unit that roletap can see");
         assert!(refused(seen(OVERFLOW_UID, 7)).contains("cannot name"));
-        assert!(refused(Err(Unseen::Elsewhere)).contains("another network namespace"));
+        assert!(refused(Err(PeerError::NotFound)).contains("another network namespace"));
     }
 }

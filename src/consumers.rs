@@ -1,7 +1,7 @@
-//! Who was given what, and has not come back: pure.
+//! Consumers whose credentials have expired and who have not asked again. Pure.
 //!
-//! A client that stops asking goes on with what it has until that ends, and fails from then on, while every graph of ours
-//! looks well. Only who vends can see it.
+//! A client that stops asking goes on until its credentials expire, and fails from then on, while
+//! every graph of roletap looks well. Only the vending endpoint can see it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,20 +9,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::caller::Consumer;
-use crate::role::Callers;
+use crate::role::CallerPolicy;
 
-/// The consumers of one role, and until when what each was given last holds. Seconds since 1970; 0 for one that was
-/// given nothing, and knows it.
+/// The consumers of one role, with the expiry of the credentials that each was given last, in
+/// seconds since 1970. Zero stands for a consumer that was refused.
 #[derive(Debug, Default)]
 pub struct Consumers {
-    /// Where the role demands nothing of its callers: they cannot be told apart, and are one. Needs no lock.
+    /// The consumer of a role that lets in every caller: they cannot be told apart, and count as
+    /// one. Needs no lock.
     anybody: AtomicU64,
-    /// Where it does. As many as its configuration lets in.
+    /// The consumers of a role with `allow_users` or `allow_units`; its configuration bounds their
+    /// number.
     known: Mutex<BTreeMap<Consumer, u64>>,
 }
 
 impl Consumers {
-    /// One has asked, and was given credentials that end then, or none.
+    /// Notes that a consumer has asked, and the expiry of the credentials that it was given, if
+    /// any.
     pub fn asked(&self, consumer: Consumer, given_until: Option<SystemTime>) {
         let until = given_until.map_or(0, seconds);
         if consumer.is_anybody() {
@@ -34,12 +37,12 @@ impl Consumers {
         }
     }
 
-    /// How many were given credentials that have ended at `now`, and have not asked since. Whoever `callers` no longer
-    /// lets in is forgotten.
-    pub fn stale(&self, callers: &Callers, now: SystemTime) -> usize {
+    /// Returns the number of consumers whose credentials have expired at `now` and who have not
+    /// asked since. Consumers that `callers` no longer lets in are forgotten.
+    pub fn stale(&self, callers: &CallerPolicy, now: SystemTime) -> usize {
         let now = seconds(now);
         let is_stale = |until: u64| until != 0 && until <= now;
-        if callers.demand_nothing() {
+        if callers.is_empty() {
             return usize::from(is_stale(self.anybody.load(Ordering::Relaxed)));
         }
         let mut known = self.known();

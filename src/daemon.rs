@@ -1,21 +1,19 @@
-//! The wiring, and the one event loop.
+//! The wiring of the daemon, and its one event loop.
 //!
-//! Two threads matter. The serving thread answers workloads and does nothing else. The control thread refreshes, serves
-//! the admin endpoint and takes events. They share the slots and nothing that can be waited for.
+//! Threads that serve workloads do nothing else. The control thread refreshes, serves the admin
+//! endpoint and takes events. They share the published table, and nothing that anyone waits for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_smithy_async::time::SharedTimeSource;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
 use crate::audit::Audit;
 use crate::budget;
 use crate::budget::queue::Queue;
-use crate::caller::kernel::Kernel;
+use crate::caller::peer::PeerLookup;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
 use crate::fleet::{Fleet, retry_roles_of_source};
@@ -24,11 +22,9 @@ use crate::keep::Kept;
 use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
-use crate::refresher::{Progress, Surroundings};
+use crate::refresher::{Heartbeat, RefreshContext};
 use crate::role::Source;
-use crate::server::admin::{Admin, Readiness};
-use crate::server::vend::Vend;
-use crate::server::{self, Drained, Limits, serve};
+use crate::server::Drained;
 use crate::signals::Event;
 use crate::slots::Slots;
 use crate::source::{LOAD_TIMEOUT, Sources};
@@ -38,53 +34,42 @@ use crate::systemd;
 use crate::tokens::Tokens;
 
 mod callers;
-mod filing;
-mod fronts;
-mod keeping;
-mod orphans;
+mod credentials_files;
+mod endpoints;
+mod reaper;
 mod reload;
+mod snapshotter;
+mod status;
 
-use self::fronts::Fronts;
-pub use self::fronts::{FRONT_CONNECTIONS, PreparedFront};
-use self::keeping::Keeping;
+use self::callers::InheritedListener;
+use self::endpoints::{AdminEndpoint, Endpoints};
+pub use self::endpoints::{IMDS_CONNECTIONS, PreparedEndpoints, PreparedImds};
+use self::snapshotter::Snapshotter;
+use self::status::StatusReporter;
 
-/// How often readiness is looked at until it is there.
-const READINESS_TICK: Duration = Duration::from_millis(20);
-/// Connections to the admin endpoint at once: Prometheus, a probe, a person or two.
-const ADMIN_CONNECTIONS: usize = 64;
-/// How often `systemctl status` is told, if the watchdog does not want to hear more often.
-const STATUS_EVERY: Duration = Duration::from_secs(30);
-/// Beyond `shutdown_grace`, for all that is not draining.
-const LAST_STEPS: Duration = Duration::from_secs(5);
-/// Every refresher makes a turn at least every nap of 30 s; when none does for this long, scheduling is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// The time that a shutdown may take beyond `shutdown_grace`.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
-/// What has to be there before a daemon can start: all that can fail at start is found before anything is issued.
+/// The inputs of a daemon. All that can fail at start is found before anything is issued.
 #[derive(Debug)]
 pub struct Prepared {
     /// The configuration.
     pub loaded: Loaded,
-    /// Where it was read from, and is read again on reload.
+    /// The file that the configuration was read from, and is read from again on reload.
     pub path: PathBuf,
-    /// The credentials endpoint.
-    pub credentials: Listeners,
-    /// For how many connections to it there is room.
-    pub max_connections: usize,
-    /// And to each of `fronts`.
-    pub front_connections: usize,
-    /// Those of `[imds.*]`.
-    pub fronts: Vec<PreparedFront>,
-    /// The admin endpoint.
+    /// The endpoints that vend credentials.
+    pub endpoints: PreparedEndpoints,
+    /// Sockets of the admin endpoint.
     pub admin: Listeners,
     /// The valid tokens.
     pub tokens: Tokens,
     /// The audit log.
     pub audit: Audit,
-    /// The local clock.
+    /// The clock of this host.
     pub clock: SharedTimeSource,
-    /// What the process before this one left.
+    /// The state that the previous process left.
     pub kept: Option<Kept>,
-    /// Where to leave it for the next, if there is such a place.
+    /// The place for the state that the next process finds, if there is one.
     pub store: Option<Store>,
 }
 
@@ -94,173 +79,81 @@ pub struct Daemon {
     loaded: Loaded,
     path: PathBuf,
     tokens: Tokens,
-    local: SharedTimeSource,
-    /// Of STS.
-    clock: SharedTimeSource,
-    slots: Arc<Slots>,
-    metrics: Arc<Metrics>,
-    sources: Arc<Sources>,
-    skew: Arc<Skew>,
-    readiness: Arc<Readiness>,
-    /// systemd has been told so.
-    ready: bool,
-    vend: Arc<Vend>,
-    fronts: Fronts,
-    kernel: Arc<Kernel>,
-    /// Sockets that were handed to us.
-    entrances: Vec<callers::Entrance>,
     audit: Audit,
+    shared: Shared,
+    inherited: Vec<InheritedListener>,
     fleet: Fleet<StsIssuer>,
-    keeping: Option<Keeping>,
+    endpoints: Endpoints,
+    admin: AdminEndpoint,
+    snapshotter: Option<Snapshotter>,
     reading: reload::Reading,
-    serving: Option<JoinHandle<Drained>>,
-    administrating: tokio::task::JoinHandle<Drained>,
-    stop_serving: watch::Sender<bool>,
-    stop_admin: watch::Sender<bool>,
+    /// True once systemd has been told.
+    ready: bool,
+}
+
+/// Shared by the fleet and the endpoints for the life of the process.
+#[derive(Debug)]
+struct Shared {
+    /// The clock of this host.
+    local: SharedTimeSource,
+    /// The clock of STS, by the measured skew.
+    clock: SharedTimeSource,
+    skew: Arc<Skew>,
+    metrics: Arc<Metrics>,
+    slots: Arc<Slots>,
+    sources: Arc<Sources>,
+    queue: Queue,
+    heartbeat: Arc<Heartbeat>,
+    peers: Arc<PeerLookup>,
 }
 
 impl Daemon {
     /// Starts to serve and to refresh. Has to be called within the control runtime.
     pub fn start(prepared: Prepared) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let Prepared {
-            loaded,
-            path,
-            credentials,
-            max_connections,
-            front_connections,
-            fronts,
-            admin,
-            tokens,
-            audit,
-            clock: local,
-            kept,
-            store,
-        } = prepared;
+        let Prepared { loaded, endpoints, tokens, audit, .. } = prepared;
         let config = &loaded.config;
-        let metrics = Arc::new(Metrics::new()?);
-        metrics.config_loaded(local.now());
-        let skew = Arc::new(Skew::new());
-        let slots = Arc::new(Slots::default());
-        let sts = Client::new(&config.sts, local.clone(), skew.clone(), metrics.clone());
-        let on_recovery = retry_roles_of_source(slots.clone());
-        let sources = Arc::new(Sources::new(local.clone(), sts.clone(), Arc::new(on_recovery)));
-        let queue = Queue::new(limits(&config.sts));
-        let progress = Arc::new(Progress::default());
-        let shared = Shared {
-            sources: sources.clone(),
-            slots: slots.clone(),
-            local: local.clone(),
-            skew: skew.clone(),
-            metrics: metrics.clone(),
-        };
-        let around = surroundings(&config.sts, sts, shared, queue.clone(), progress.clone());
-        sources.apply(used_sources(config));
-        let clock = around.clock.clone();
-        let mut fleet = Fleet::new(around, slots.clone());
-        if let Some(kept) = kept {
+        let (shared, ctx) = Shared::new(&config.sts, prepared.clock)?;
+        shared.sources.apply(used_sources(config));
+        let mut fleet = Fleet::new(ctx, shared.slots.clone());
+        if let Some(kept) = prepared.kept {
             if let Some(millis) = kept.skew_millis {
-                skew.take_over(millis);
+                shared.skew.take_over(millis);
             }
-            fleet.inherit(keeping::inherit(&kept, &config.roles, clock.now()));
+            fleet.inherit(snapshotter::inherit(&kept, &config.roles, shared.clock.now()));
         }
-        fleet.reshape(&config.roles, &tokens, None);
-        let kernel = Arc::new(Kernel::default());
-        let entrances = callers::entrances(&credentials, &fronts);
-        callers::look(&kernel, config, &entrances);
-        let vend = Arc::new(Vend::new(
-            slots.clone(),
-            clock.clone(),
-            metrics.clone(),
-            audit.clone(),
-            kernel.clone(),
-            &config.server.listen,
-            config.server.pending_wait,
-            (max_connections / 2).max(1),
-        ));
-        let readiness = Arc::new(Readiness::new());
-        let (stop_serving, stopping) = watch::channel(false);
-        let grace = config.server.shutdown_grace;
-        let fronts = Fronts::start(fronts, front_connections, &vend, &metrics, &stopping, grace)?;
-        let limits = Limits {
-            connections: Arc::new(Semaphore::new(max_connections)),
-            open: metrics.connections("credentials", max_connections),
-        };
-        let serving =
-            server::serve_on_own_thread(credentials, vend.clone(), limits, stopping, grace)?;
-        let (stop_admin, stopping) = watch::channel(false);
-        let desk = Arc::new(Admin {
-            slots: slots.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            queue,
-            skew: skew.clone(),
-            sources: sources.clone(),
-            kernel: kernel.clone(),
-            serves_others: !config.admin.listen.iter().all(|address| address.ip().is_loopback()),
-            readiness: readiness.clone(),
-        });
-        let limits = Limits {
-            connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
-            open: metrics.connections("admin", ADMIN_CONNECTIONS),
-        };
-        let administrating = tokio::spawn(serve(
-            admin.into_tokio()?,
-            desk,
-            limits,
-            stopping,
-            Duration::from_millis(200),
-        ));
-        let serving = Some(serving);
-        if orphans::fall_to_us() {
-            tokio::spawn(orphans::bury());
+        // The table has to be there before anybody is served from it.
+        fleet.apply(config, &tokens, None);
+        let inherited = callers::inherited_listeners(&endpoints);
+        callers::log_unknown_callers(&shared.peers, config, &inherited);
+        let endpoints = Endpoints::start(endpoints, &shared, config, audit.clone())?;
+        let admin = AdminEndpoint::start(prepared.admin, &shared, config)?;
+        if reaper::is_init() {
+            tokio::spawn(reaper::reap_zombies());
         }
-        filing::start(slots.clone(), clock.clone(), progress.news());
-        let keeping = store.map(|store| {
-            let (slots, tokens) = (slots.clone(), tokens.clone());
-            Keeping::start(store, slots, tokens, skew.clone(), &progress)
-        });
+        let changes = shared.heartbeat.changes();
+        credentials_files::start(shared.slots.clone(), shared.clock.clone(), changes);
+        let store = prepared.store;
+        let snapshotter = store.map(|store| Snapshotter::start(store, &shared, tokens.clone()));
         Ok(Self {
+            path: prepared.path,
             loaded,
-            path,
             tokens,
-            local,
-            clock,
-            slots,
-            metrics,
-            sources,
-            skew,
-            readiness,
-            ready: false,
-            vend,
-            fronts,
-            kernel,
-            entrances,
             audit,
+            shared,
+            inherited,
             fleet,
-            keeping,
+            endpoints,
+            admin,
+            snapshotter,
             reading: reload::Reading::default(),
-            serving,
-            administrating,
-            stop_serving,
-            stop_admin,
+            ready: false,
         })
     }
 
     /// Takes events until one of them is [`Event::Shutdown`].
     pub async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) -> Drained {
-        let watchdog = systemd::watchdog().map(|timeout| timeout / 3);
-        let rest = watchdog.unwrap_or(STATUS_EVERY).min(STATUS_EVERY);
-        let mut vigil = Vigil { turns: 0, since: Instant::now() };
-        let mut told: Option<Instant> = None;
-        // Moved only when it has come: events, however many, must not put it off.
-        let mut next_tick = Some(Instant::now());
+        let mut status = StatusReporter::new();
         loop {
-            let tick = async {
-                match next_tick {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Reload) => self.reload(),
@@ -268,58 +161,40 @@ impl Daemon {
                     Some(Event::Shutdown) | None => return self.shut_down().await,
                 },
                 outcome = self.reading.ended() => self.reloaded(outcome),
-                () = self.fleet.mend() => {}
-                () = tick => {
-                    if !self.ready && self.readiness.is_ready(&self.slots) {
-                        self.ready = true;
-                        let summary = self.summary();
-                        tracing::info!(summary, "ready");
-                        systemd::ready(&summary);
-                    }
-                    if told.is_none_or(|at| at.elapsed() >= rest) {
-                        told = Some(Instant::now());
-                        let progress = self.fleet.surroundings().progress.turns();
-                        if watchdog.is_some() && vigil.is_moving(progress) {
-                            systemd::feed_watchdog();
-                        }
-                        systemd::status(&self.summary());
-                    }
-                    let pause = if self.ready {
-                        systemd::is_there().then_some(rest)
-                    } else {
-                        Some(READINESS_TICK)
-                    };
-                    next_tick = pause.map(|pause| Instant::now() + pause);
+                () = self.fleet.supervise() => {}
+                () = status.due() => {
+                    self.look_at_readiness();
+                    status.report(self.ready, self.shared.heartbeat.ticks(), || self.summary());
                 }
             }
         }
     }
 
-    fn refresh_all(&self) {
-        let table = self.slots.load();
-        tracing::info!(roles = table.slots.len(), "refreshing all roles, within the budget");
-        table.slots.values().for_each(|slot| slot.hurry());
+    fn look_at_readiness(&mut self) {
+        if !self.ready && self.admin.readiness.is_ready(&self.shared.slots) {
+            self.ready = true;
+            let summary = self.summary();
+            tracing::info!(summary, "ready");
+            systemd::ready(&summary);
+        }
     }
 
-    async fn shut_down(mut self) -> Drained {
-        systemd::stopping(self.loaded.config.server.shutdown_grace + LAST_STEPS);
-        self.readiness.stop();
+    fn refresh_all(&self) {
+        let table = self.shared.slots.load();
+        tracing::info!(roles = table.slots.len(), "refreshing all roles, within the budget");
+        table.slots.values().for_each(|slot| slot.request_refresh());
+    }
+
+    async fn shut_down(self) -> Drained {
+        systemd::stopping(self.loaded.config.server.shutdown_grace + SHUTDOWN_MARGIN);
+        self.admin.readiness.stop();
         tracing::info!("stopping: no new connections, open ones are drained");
-        self.stop_serving.send_replace(true);
-        let serving = self.serving.take();
-        let fronts = std::mem::take(&mut self.fronts);
-        let drained = tokio::task::spawn_blocking(move || {
-            let drained = serving.and_then(|serving| serving.join().ok());
-            let cut = drained.map_or(0, |drained| drained.cut) + fronts.join();
-            Drained { cut }
-        })
-        .await;
-        self.stop_admin.send_replace(true);
-        if let Some(keeping) = self.keeping.take() {
-            keeping.finish().await;
+        let drained = self.endpoints.drain().await;
+        self.admin.stop();
+        if let Some(snapshotter) = self.snapshotter {
+            snapshotter.finish().await;
         }
-        let _ = self.administrating.await;
-        let drained = drained.unwrap_or(Drained { cut: 0 });
+        self.admin.drained().await;
         match drained.cut {
             0 => tracing::info!("drained"),
             cut => tracing::warn!(cut, "the deadline has passed, and connections were cut"),
@@ -327,10 +202,10 @@ impl Daemon {
         drained
     }
 
-    /// One line for `systemctl status`.
+    /// Returns the line for `systemctl status`.
     fn summary(&self) -> String {
-        let now = self.clock.now();
-        let table = self.slots.load();
+        let now = self.shared.clock.now();
+        let table = self.shared.slots.load();
         let count =
             |phase| table.slots.values().filter(|slot| slot.state().phase(now) == phase).count();
         let phases: Vec<String> = Phase::ALL
@@ -343,50 +218,55 @@ impl Daemon {
     }
 }
 
-/// Whether scheduling makes progress.
-struct Vigil {
-    turns: u64,
-    since: Instant,
-}
+impl Shared {
+    fn new(
+        sts: &Sts,
+        local: SharedTimeSource,
+    ) -> Result<(Self, RefreshContext<StsIssuer>), Box<dyn std::error::Error + Send + Sync>> {
+        let metrics = Arc::new(Metrics::new()?);
+        metrics.config_loaded(local.now());
+        let skew = Arc::new(Skew::new());
+        let slots = Arc::new(Slots::default());
+        let client = Client::new(sts, local.clone(), skew.clone(), metrics.clone());
+        let on_recovery = Arc::new(retry_roles_of_source(slots.clone()));
+        let shared = Self {
+            clock: ServerTime::shared(local.clone(), skew.clone()),
+            sources: Arc::new(Sources::new(local.clone(), client.clone(), on_recovery)),
+            queue: Queue::new(limits(sts)),
+            heartbeat: Arc::default(),
+            peers: Arc::default(),
+            local,
+            skew,
+            metrics,
+            slots,
+        };
+        let ctx = shared.refresh_context(sts, client);
+        Ok((shared, ctx))
+    }
 
-impl Vigil {
-    fn is_moving(&mut self, turns: u64) -> bool {
-        if turns != self.turns {
-            *self = Self { turns, since: Instant::now() };
+    /// Changes to other settings of `[sts]`. The context is for the refreshers of the next
+    /// configuration.
+    fn change_sts(&self, sts: &Sts) -> RefreshContext<StsIssuer> {
+        self.queue.limit(limits(sts));
+        let (skew, metrics) = (self.skew.clone(), self.metrics.clone());
+        let client = Client::new(sts, self.local.clone(), skew, metrics);
+        self.sources.use_client(client.clone());
+        self.refresh_context(sts, client)
+    }
+
+    fn refresh_context(&self, sts: &Sts, client: Arc<Client>) -> RefreshContext<StsIssuer> {
+        RefreshContext {
+            issuer: StsIssuer::new(client, self.sources.clone(), self.slots.clone()),
+            attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
+            queue: self.queue.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            heartbeat: self.heartbeat.clone(),
         }
-        self.since.elapsed() < STUCK_AFTER
     }
 }
 
-/// What outlives every issuer.
-struct Shared {
-    sources: Arc<Sources>,
-    slots: Arc<Slots>,
-    local: SharedTimeSource,
-    skew: Arc<Skew>,
-    metrics: Arc<Metrics>,
-}
-
-/// What refreshers share, for these settings of `[sts]`.
-fn surroundings(
-    sts: &Sts,
-    client: Arc<Client>,
-    shared: Shared,
-    queue: Queue,
-    progress: Arc<Progress>,
-) -> Surroundings<StsIssuer> {
-    let Shared { sources, slots, local, skew, metrics } = shared;
-    Surroundings {
-        issuer: StsIssuer::new(client, sources, slots),
-        attempt_deadline: LOAD_TIMEOUT + sts.attempt_timeout + Duration::from_secs(1),
-        queue,
-        clock: ServerTime::shared(local, skew),
-        metrics,
-        progress,
-    }
-}
-
-/// The sources that a role is signed with, by itself or at the end of a chain.
+/// Returns the sources that roles are signed with, directly or at the end of a chain.
 fn used_sources(config: &Config) -> impl Iterator<Item = Arc<Source>> {
     let roles = config.roles.values();
     roles.filter_map(|role| role.request.base.source().cloned())
@@ -396,22 +276,5 @@ fn limits(sts: &Sts) -> budget::Limits {
     budget::Limits {
         max_in_flight: sts.max_in_flight.max(1),
         max_requests_per_second: sts.max_requests_per_second.max(1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_watchdog_starves_when_scheduling_makes_no_progress() {
-        let mut vigil = Vigil { turns: 0, since: Instant::now() };
-        for turns in 1..10 {
-            tokio::time::advance(STUCK_AFTER - Duration::from_secs(1)).await;
-            assert!(vigil.is_moving(turns));
-        }
-        tokio::time::advance(STUCK_AFTER).await;
-        assert!(!vigil.is_moving(9));
-        assert!(vigil.is_moving(10), "what moves again is fed again");
     }
 }

@@ -1,196 +1,184 @@
 //! The running refreshers, one per role.
 //!
-//! A refresher that ends or is stuck is a bug, and an outage in forty minutes: it is noticed, logged, counted and
-//! replaced, with its slot as it was.
+//! A refresher that returns, panics or is stuck is a bug, and an outage in forty minutes. The fleet
+//! notices, logs and counts it, and starts another on the same slot.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
+use crate::config::Config;
 use crate::issuer::Issuer;
 use crate::keep::Inherited;
 use crate::lifecycle::RoleState;
 use crate::metrics::Ledger;
-use crate::refresher::{Surroundings, refresh};
-use crate::reload::{self, Plan};
+use crate::refresher::{RefreshContext, refresh};
+use crate::reload::{self, Change, Summary};
 use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
 use crate::tokens::Tokens;
 
-/// How long a refresher that ended stays down, so that one that always ends does not spin.
+/// A refresher that always ends is restarted no more often than this.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
-
-/// How often the fleet looks at its refreshers.
-const INSPECT_EVERY: Duration = Duration::from_secs(30);
-/// A refresher turns at least every nap of 30 s, and an attempt ends within 71 s (the longest `attempt_timeout`, and a
-/// source that is slow to load): one that has not turned for this long is stuck.
+const INSPECTION_INTERVAL: Duration = Duration::from_secs(30);
+/// A refresher ticks at least every nap of 30 s, and an attempt ends within 71 s (the longest
+/// `attempt_timeout`, and a source that is slow to load). One that has not ticked for this long is
+/// stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 
-/// Starts, stops and restarts refreshers.
+/// Starts, stops and supervises refreshers.
 #[derive(Debug)]
 pub struct Fleet<I> {
-    around: Arc<Surroundings<I>>,
+    ctx: Arc<RefreshContext<I>>,
     slots: Arc<Slots>,
     ledger: Ledger,
     tasks: JoinSet<()>,
     running: HashMap<RoleName, AbortHandle>,
     names: HashMap<Id, RoleName>,
     inspect_at: Instant,
-    /// What an earlier process left, until it is taken.
+    /// State of an earlier process, until the first [`Fleet::apply`].
     inherited: BTreeMap<RoleName, Inherited>,
-    /// What roles had in hand when a reload removed them, until it ends: a file that was read half written comes back whole.
-    departed: BTreeMap<RoleName, (Arc<Role>, Inherited)>,
+    /// State of roles that a reload removed, until it expires: a file that was read half written
+    /// comes back whole.
+    recently_removed: BTreeMap<RoleName, (Arc<Role>, Inherited)>,
 }
 
 impl<I: Issuer> Fleet<I> {
-    /// No refreshers yet; the queue begins to give turns. The fleet is what publishes into `slots`.
-    pub fn new(around: Surroundings<I>, slots: Arc<Slots>) -> Self {
+    /// Makes a fleet without refreshers that publishes into `slots`, and starts the queue to STS.
+    pub fn new(ctx: RefreshContext<I>, slots: Arc<Slots>) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(around.queue.clone().run());
+        tasks.spawn(ctx.queue.clone().run());
         Self {
-            around: Arc::new(around),
+            ctx: Arc::new(ctx),
             slots,
             ledger: Ledger::default(),
             tasks,
             running: HashMap::new(),
             names: HashMap::new(),
-            inspect_at: Instant::now() + INSPECT_EVERY,
+            inspect_at: Instant::now() + INSPECTION_INTERVAL,
             inherited: BTreeMap::new(),
-            departed: BTreeMap::new(),
+            recently_removed: BTreeMap::new(),
         }
     }
 
-    /// Roles that begin next go on from here.
+    /// Has the roles of the first configuration go on from the state of an earlier process.
     pub fn inherit(&mut self, inherited: BTreeMap<RoleName, Inherited>) {
         self.inherited = inherited;
     }
 
-    /// What the refreshers share.
-    pub fn surroundings(&self) -> &Arc<Surroundings<I>> {
-        &self.around
+    /// Returns what the refreshers share.
+    pub fn context(&self) -> &Arc<RefreshContext<I>> {
+        &self.ctx
     }
 
-    /// Goes over to these roles and tokens, in one swap. Roles that ask for the same keep their credentials and their
-    /// schedule; `around`, if given, replaces what all refreshers share.
-    pub fn reshape(
+    /// Changes to this configuration, in one store of the table. Roles with the same request to STS
+    /// keep their credentials and their schedule. A new `ctx` replaces what all refreshers share.
+    pub fn apply(
         &mut self,
-        roles: &BTreeMap<RoleName, Arc<Role>>,
+        config: &Config,
         tokens: &Tokens,
-        around: Option<Surroundings<I>>,
-    ) -> Plan {
-        let everyone = around.is_some();
-        if let Some(around) = around {
-            self.around = Arc::new(around);
+        ctx: Option<RefreshContext<I>>,
+    ) -> Summary {
+        let new_context = ctx.is_some();
+        if let Some(ctx) = ctx {
+            self.ctx = Arc::new(ctx);
         }
-        let now = self.around.clock.now();
-        self.departed.retain(|_, (_, left)| left.state.vend(now).is_ok());
+        let now = self.ctx.clock.now();
+        self.recently_removed.retain(|_, (_, removed)| removed.state.vend(now).is_ok());
         let old = self.slots.load();
-        let plan = reload::plan(
-            |name| old.slots.get(name).map(|slot| slot.role.as_ref()),
-            old.slots.keys(),
-            roles,
-        );
-        let mut table = Table::default();
+        let plan = reload::plan(&old.slots, |slot| &slot.role, &config.roles);
+        let mut slots = BTreeMap::new();
         let mut writers = Vec::new();
-        for (name, role) in roles {
-            let before = old.slots.get(name);
-            let (slot, writer) = match before.filter(|slot| slot.role.same_request(role)) {
-                Some(slot) if slot.role == *role && !everyone => (slot.clone(), None),
-                Some(slot) => some_writer(successor(slot, role)),
-                None => {
-                    let counts = self.ledger.of(name.as_str());
-                    let departed = self.departed.remove(name);
-                    let departed = departed.filter(|(before, _)| before.same_request(role));
-                    let back = departed.map(|(_, inherited)| inherited);
-                    let (state, asked) = match self.inherited.remove(name).or(back) {
-                        Some(Inherited { state, asked }) => (state.presented_for(role), asked),
-                        None => (RoleState::Pending, false),
-                    };
-                    some_writer(Slot::new(role.clone(), state, counts, asked))
-                }
+        for (role, change) in &plan.changes {
+            let (slot, writer) = match change {
+                Change::Keep(slot) if !new_context => (Arc::clone(slot), None),
+                Change::Keep(slot) | Change::Amend(slot) => with_writer(successor(slot, role)),
+                Change::Restart | Change::Start => with_writer(self.first_slot(role)),
             };
-            table.slots.insert(name.clone(), slot);
+            if tries_at_once(&slot, change) {
+                slot.request_refresh();
+            }
+            slots.insert(role.name.clone(), slot);
             writers.extend(writer);
         }
-        self.departed.extend(plan.stop.iter().filter_map(|name| left(old.slots.get(name)?)));
-        drop(old);
-        table.open_with(tokens);
-        table.tie_chains();
-        self.slots.publish(table);
-        for name in &plan.stop {
-            self.stop(name);
+        self.inherited.clear();
+        self.recently_removed.extend(plan.stop.iter().filter_map(|slot| capture(slot)));
+        self.slots.publish(Table::new(slots, config, tokens));
+        for slot in &plan.stop {
+            self.stop(&slot.role.name);
         }
-        // In random order: hosts with the same file must not ask for the same roles at the same instant.
+        // In random order: hosts with the same file must not ask for the same roles at the same
+        // instant.
         fastrand::shuffle(&mut writers);
         for writer in writers {
             self.start_after(writer, Duration::ZERO);
         }
-        self.inherited.clear();
-        // Somebody has just mended something: roles that fail try again at once. After a restart only those that waited
-        // for a person, since the rest may have failed for all of a fleet that is upgraded.
-        let began: HashSet<&RoleName> = plan.start.iter().collect();
-        for (name, slot) in &self.slots.load().slots {
-            let mended = slot.state().failures().is_some_and(|failures| {
-                !began.contains(name) || failures.error.class.needs_a_person()
-            });
-            if mended {
-                slot.hurry();
-            }
-        }
-        plan
+        plan.summary()
     }
 
-    /// Waits until a refresher ends by itself or is stuck, and restarts it; for ever. Cancel-safe.
-    pub async fn mend(&mut self) {
+    /// Makes the slot of a role that does not run. It goes on from what an earlier process, or an
+    /// earlier configuration, had in hand for the same request.
+    fn first_slot(&mut self, role: &Arc<Role>) -> (Arc<Slot>, Writer) {
+        let removed = self.recently_removed.remove(&role.name);
+        let removed = removed.filter(|(before, _)| before.same_request(role));
+        let back = removed.map(|(_, inherited)| inherited);
+        let (state, used) = match self.inherited.remove(&role.name).or(back) {
+            Some(Inherited { state, asked }) => (state.presented_for(role), asked),
+            None => (RoleState::Pending, false),
+        };
+        Slot::new(role.clone(), state, self.ledger.of(role.name.as_str()), used)
+    }
+
+    /// Restarts refreshers that end by themselves or are stuck, for ever. Cancel-safe.
+    pub async fn supervise(&mut self) {
         loop {
             tokio::select! {
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
-                    Ok((id, ())) => self.replace(id, "it returned"),
-                    Err(error) if error.is_panic() => self.replace(error.id(), "it panicked"),
+                    Ok((id, ())) => self.task_ended(id, "it returned"),
+                    Err(error) if error.is_panic() => self.task_ended(error.id(), "it panicked"),
                     // Stopped on purpose.
                     Err(_) => {}
                 },
                 () = tokio::time::sleep_until(self.inspect_at) => {
-                    self.inspect_at = Instant::now() + INSPECT_EVERY;
-                    self.inspect();
+                    self.inspect_at = Instant::now() + INSPECTION_INTERVAL;
+                    self.restart_stuck();
                 }
             }
         }
     }
 
-    fn replace(&mut self, id: Id, why: &str) {
-        self.around.metrics.refresher_restarted();
+    fn task_ended(&mut self, id: Id, why: &str) {
         match self.names.remove(&id) {
-            Some(name) => self.revive(&name, why),
+            Some(name) => self.restart(&name, why),
             None => {
+                self.ctx.metrics.refresher_restarted();
                 tracing::error!(why, "the queue to STS ended; starting it again");
-                self.tasks.spawn(self.around.queue.clone().run());
+                self.tasks.spawn(self.ctx.queue.clone().run());
             }
         }
     }
 
-    fn inspect(&mut self) {
-        let now = self.around.progress.now();
+    fn restart_stuck(&mut self) {
+        let now = self.ctx.heartbeat.now();
         let table = self.slots.load();
-        let is_stuck = |slot: &&Arc<Slot>| now.saturating_sub(slot.last_turn()) > STUCK_AFTER;
+        let is_stuck = |slot: &&Arc<Slot>| now.saturating_sub(slot.last_tick()) > STUCK_AFTER;
         for slot in table.slots.values().filter(is_stuck) {
-            self.around.metrics.refresher_restarted();
-            self.revive(&slot.role.name, "it was stuck");
+            self.restart(&slot.role.name, "it was stuck");
         }
     }
 
-    fn revive(&mut self, name: &RoleName, why: &str) {
+    fn restart(&mut self, name: &RoleName, why: &str) {
+        self.ctx.metrics.refresher_restarted();
         tracing::error!(
             role = name.as_str(),
             why,
-            "a refresher had to be replaced; its credentials are as they were"
+            "a refresher had to be restarted; the role keeps its credentials"
         );
         if let Some(slot) = self.slots.find(name.as_str()) {
-            slot.turn(self.around.progress.now());
-            self.start_after(Slot::writer_after_death(&slot), RESTART_DELAY);
+            self.start_after(Slot::replace_writer(&slot), RESTART_DELAY);
         }
     }
 
@@ -205,49 +193,60 @@ impl<I: Issuer> Fleet<I> {
     fn start_after(&mut self, writer: Writer, delay: Duration) {
         let name = writer.slot().role.name.clone();
         self.stop(&name);
-        writer.slot().turn(self.around.progress.now());
-        let around = self.around.clone();
+        writer.slot().record_tick(self.ctx.heartbeat.now());
+        let ctx = self.ctx.clone();
         let task = self.tasks.spawn(async move {
             tokio::time::sleep(delay).await;
-            refresh(writer, around).await;
+            refresh(writer, ctx).await;
         });
         self.names.insert(task.id(), name.clone());
         self.running.insert(name, task);
     }
 }
 
-/// Has the roles that failed for want of a source try again at once, when that source gives credentials again.
+/// Makes a function that has the roles of a source retry at once, where they failed because of the
+/// source.
 pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
     move |source| {
         for slot in slots.load().slots.values() {
             let signs =
                 matches!(&slot.role.request.base, Base::Source(base) if base.name == *source);
-            if signs && slot.fails_for_want_of_a_source() {
-                slot.hurry();
+            if signs && slot.lacks_source() {
+                slot.request_refresh();
             }
         }
     }
 }
 
-/// What a role that is removed has in hand. What its owner wants dropped when in doubt is not kept.
-fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
-    let left = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_asked() };
-    let kept = slot.role.terms.on_denied == OnDenied::Keep;
-    kept.then(|| (slot.role.name.clone(), (slot.role.clone(), left)))
+/// Returns true for a failing role that a reload makes try again: somebody has just changed
+/// something. After a restart only those try that waited for a person, since the rest may fail for
+/// all of a fleet that is upgraded.
+fn tries_at_once<S>(slot: &Slot, change: &Change<'_, S>) -> bool {
+    slot.state().failures().is_some_and(|failures| match change {
+        Change::Start => failures.error.class.needs_a_person(),
+        Change::Keep(_) | Change::Amend(_) | Change::Restart => true,
+    })
 }
 
-/// A slot that goes on where `before` is, under other settings.
+/// Returns the state of a role that is removed, unless its owner wants credentials dropped when in
+/// doubt.
+fn capture(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
+    let state = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_used() };
+    let keeps = slot.role.terms.on_denied == OnDenied::Keep;
+    keeps.then(|| (slot.role.name.clone(), (slot.role.clone(), state)))
+}
+
+/// Makes a slot that goes on from the state of `before`, under other settings.
 fn successor(before: &Slot, role: &Arc<Role>) -> (Arc<Slot>, Writer) {
     let state = RoleState::clone(&before.state()).presented_for(role);
-    let (slot, writer) = Slot::new(role.clone(), state, before.counts.clone(), before.was_asked());
-    // What somebody asked for is not forgotten.
-    if before.is_hurried() {
-        slot.hurry();
+    let (slot, writer) = Slot::new(role.clone(), state, before.counts.clone(), before.was_used());
+    if before.refresh_requested() {
+        slot.request_refresh();
     }
     (slot, writer)
 }
 
-fn some_writer((slot, writer): (Arc<Slot>, Writer)) -> (Arc<Slot>, Option<Writer>) {
+fn with_writer((slot, writer): (Arc<Slot>, Writer)) -> (Arc<Slot>, Option<Writer>) {
     (slot, Some(writer))
 }
 
@@ -264,7 +263,7 @@ mod tests {
     use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
-    use crate::refresher::Progress;
+    use crate::refresher::Heartbeat;
     use crate::simulated::{Scripted, Wall, config, error};
 
     const HOUR: u64 = 3600;
@@ -288,48 +287,50 @@ mod tests {
             let wall = Wall::new();
             let clock = wall.shared();
             let issuer = Arc::new(Scripted::new(clock.clone(), Duration::from_millis(50), script));
-            let roles = config(names, duration, "").roles;
-            Self::with(wall, issuer, &roles, BTreeMap::new())
+            let config = config(names, duration, "");
+            Self::with(wall, issuer, &config, BTreeMap::new())
         }
 
         /// What a later process makes of what this one has in hand.
         fn restarted(self, names: &[&str], duration: u32) -> Self {
             let image = keep::image(&self.slots.load(), &Tokens::default(), None, 1);
             let kept = keep::Kept::read(&image).unwrap();
-            let roles = config(names, duration, "").roles;
+            let config = config(names, duration, "");
             let now = self.clock.now();
-            let inherited = roles
+            let inherited = config
+                .roles
                 .iter()
                 .filter_map(|(name, role)| Some((name.clone(), kept.inherit(role, now)?.ok()?)))
                 .collect();
-            Self::with(self.wall, self.issuer, &roles, inherited)
+            Self::with(self.wall, self.issuer, &config, inherited)
         }
 
         fn with(
             wall: Wall,
             issuer: Arc<Scripted>,
-            roles: &BTreeMap<RoleName, Arc<Role>>,
+            config: &Config,
             inherited: BTreeMap<RoleName, Inherited>,
         ) -> Self {
             let clock = wall.shared();
-            let around = Surroundings {
+            let ctx = RefreshContext {
                 issuer: issuer.clone(),
                 attempt_deadline: Duration::from_secs(16),
                 queue: Queue::new(LIMITS),
                 clock: clock.clone(),
                 metrics: Arc::new(Metrics::new().unwrap()),
-                progress: Arc::new(Progress::default()),
+                heartbeat: Arc::new(Heartbeat::default()),
             };
             let slots = Arc::new(Slots::default());
-            let mut fleet = Fleet::new(around, slots.clone());
+            let mut fleet = Fleet::new(ctx, slots.clone());
             fleet.inherit(inherited);
-            fleet.reshape(roles, &Tokens::default(), None);
+            fleet.apply(config, &Tokens::default(), None);
             Self { wall, clock, slots, issuer, fleet }
         }
 
         /// Lets simulated time pass, and mends what ends.
         async fn pass(&mut self, seconds: u64) {
-            let _ = tokio::time::timeout(Duration::from_secs(seconds), self.fleet.mend()).await;
+            let _ =
+                tokio::time::timeout(Duration::from_secs(seconds), self.fleet.supervise()).await;
         }
 
         fn phase(&self, role: &str) -> Phase {
@@ -372,8 +373,8 @@ mod tests {
         let mut world = World::new(&names, 3600, hourly);
         world.pass(5 * HOUR).await;
         let before = world.calls();
-        let roles = config(&names, 3600, "min_remaining = \"45m\"").roles;
-        world.fleet.reshape(&roles, &Tokens::default(), None);
+        let config = config(&names, 3600, "min_remaining = \"45m\"");
+        world.fleet.apply(&config, &Tokens::default(), None);
         assert_eq!(world.calls(), before, "nothing is dropped for it");
         world.pass(5).await;
         for _ in 0..24 * 60 {
@@ -483,7 +484,7 @@ mod tests {
         let mut world = World::new(&["a", "b"], 3600, |_, _| Err(error(Class::Network)));
         world.pass(600).await;
         let calls = world.calls();
-        world.slots.find("a").unwrap().hurry();
+        world.slots.find("a").unwrap().request_refresh();
         world.pass(0).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
         assert!(world.calls() > calls);
@@ -517,7 +518,7 @@ mod tests {
             assert!(matches!(world.phase("a"), Phase::Fresh | Phase::Stale));
         }
         assert_eq!(world.phase("a"), Phase::Fresh);
-        assert!(world.fleet.surroundings().metrics.refresher_restarts() > 0);
+        assert!(world.fleet.context().metrics.refresher_restarts() > 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -577,7 +578,7 @@ mod tests {
         let before = (count(&world, "waits"), count(&world, "denied"));
         let mut world = world.restarted(&["waits", "denied"], 3600);
         assert_eq!(due(&world, "waits"), waits);
-        let _ = tokio::time::timeout(Duration::from_millis(900), world.fleet.mend()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(900), world.fleet.supervise()).await;
         let after = (count(&world, "waits"), count(&world, "denied"));
         assert_eq!(after, (before.0, before.1 + 1));
     }
@@ -618,7 +619,7 @@ mod tests {
             world.pass(60).await;
             if fails_from < u64::MAX {
                 world.pass(fails_from - 50).await;
-                world.slots.find("a").unwrap().hurry();
+                world.slots.find("a").unwrap().request_refresh();
             }
             world.pass(age - 60).await;
             let calls = world.calls();
@@ -638,24 +639,24 @@ mod tests {
             state.credentials().map(|held| held.access_key_id().to_owned())
         };
         let (before, calls) = (key(&world), world.calls());
-        let reshape = |world: &mut World, names: &[&str], more: &str| {
-            let roles = config(names, 3600, more).roles;
-            world.fleet.reshape(&roles, &Tokens::default(), None);
+        let apply = |world: &mut World, names: &[&str], more: &str| {
+            let config = config(names, 3600, more);
+            world.fleet.apply(&config, &Tokens::default(), None);
         };
-        reshape(&mut world, &["a"], "");
+        apply(&mut world, &["a"], "");
         assert!(world.slots.find("b").is_none());
         world.pass(60).await;
-        reshape(&mut world, &["a", "b"], "");
+        apply(&mut world, &["a", "b"], "");
         assert_eq!(key(&world), before);
         assert_eq!(world.calls(), calls);
         // Not under another request, and not after its end.
-        reshape(&mut world, &["a"], "");
-        reshape(&mut world, &["a", "b"], "external_id = \"other\"");
+        apply(&mut world, &["a"], "");
+        apply(&mut world, &["a", "b"], "external_id = \"other\"");
         assert_eq!(key(&world), None);
         world.pass(60).await;
-        reshape(&mut world, &["a"], "external_id = \"other\"");
+        apply(&mut world, &["a"], "external_id = \"other\"");
         world.pass(2 * HOUR).await;
-        reshape(&mut world, &["a", "b"], "external_id = \"other\"");
+        apply(&mut world, &["a", "b"], "external_id = \"other\"");
         assert_eq!(key(&world), None);
     }
 
@@ -678,7 +679,7 @@ mod tests {
         let names: Vec<String> = (0..200).map(|number| format!("role-{number:04}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut world = World::new(&names, 3600, hourly);
-        world.slots.find("role-0199").unwrap().ask();
+        world.slots.find("role-0199").unwrap().mark_used();
         world.pass(3).await;
         assert_eq!(world.phase("role-0199"), Phase::Fresh);
         assert!(world.calls() < 60);

@@ -108,7 +108,7 @@ impl StsIssuer {
                         .is_some_and(|age| age > YOUNG)
                 };
                 if let Some(slot) = slot.filter(stale) {
-                    slot.hurry();
+                    slot.request_refresh();
                 }
             }
             (Base::Source(_) | Base::Token(_), _) => {}
@@ -147,7 +147,7 @@ impl Issuer for StsIssuer {
             }
             Base::Role(parent) => {
                 if let Some(slot) = self.slots.find(parent.name.as_str()) {
-                    let _ = tokio::time::timeout(patience, slot.left_pending()).await;
+                    let _ = tokio::time::timeout(patience, slot.first_attempt_concluded()).await;
                 }
                 self.signer(role).await.map(|_| ())
             }

@@ -36,7 +36,7 @@ const USUAL_RECORD: usize = 512;
 /// An image that was found whole.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Counts the images of one store: of two, the later is the truth.
+    /// RoleCounters the images of one store: of two, the later is the truth.
     pub serial: u64,
     /// How far the clock of STS was ahead of ours, milliseconds.
     pub skew_millis: Option<i64>,
@@ -106,7 +106,7 @@ pub enum Doubt {
 pub fn image(table: &Table, tokens: &Tokens, skew_millis: Option<i64>, serial: u64) -> Image {
     let held = |slot: &crate::slots::Slot| {
         let state = RoleState::clone(&slot.state());
-        Some((RequestIdentity::of(&slot.role.request), slot.was_asked())).zip(issued(state))
+        Some((RequestIdentity::of(&slot.role.request), slot.was_used())).zip(issued(state))
     };
     let roles: Vec<_> =
         table.slots.iter().filter_map(|(name, slot)| Some((name, held(slot)?))).collect();
@@ -353,12 +353,13 @@ mod tests {
     use crate::lifecycle::Jitter;
     use crate::role::{OnDenied, Terms};
     use crate::simulated::{at, config, credentials, error, role};
-    use crate::slots::{Counts, Slot};
+    use crate::slots::{RoleCounters, Slot};
 
     fn table(entries: Vec<(Arc<Role>, RoleState, bool)>) -> Table {
         let mut table = Table::default();
         for (role, state, asked) in entries {
-            let (slot, _) = Slot::new(role.clone(), state, Arc::new(Counts::default()), asked);
+            let (slot, _) =
+                Slot::new(role.clone(), state, Arc::new(RoleCounters::default()), asked);
             table.slots.insert(role.name.clone(), slot);
         }
         table

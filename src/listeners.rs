@@ -1,7 +1,8 @@
-//! Where an endpoint listens: on sockets that systemd holds open over restarts, and on those that we bind ourselves.
+//! The listening sockets of an endpoint: inherited from systemd, which holds them open over
+//! restarts, or bound by roletap.
 //!
-//! The configuration says where, whoever opens the socket: an address that it names is taken from systemd if systemd has
-//! it, and bound if not; an address that only a socket unit names is served by nobody, since nobody has checked it.
+//! The configuration names the addresses. An address that systemd holds is inherited, another is
+//! bound. An address that only a socket unit names is not served, since nobody has checked it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,66 +11,69 @@ use std::os::fd::OwnedFd;
 use nix::sys::socket::{SockType, getsockopt, setsockopt, sockopt};
 use tokio::net::TcpSocket;
 
-/// Connections that wait to be accepted. With 16, a burst of 500 costs its losers a second.
+/// Connections that wait to be accepted. With 16, a burst of 500 delays some of them by a second.
 const BACKLOG: u32 = 1024;
-/// A client that takes no answers while it goes on asking is cut off after this long, milliseconds. The kernel sees to it:
-/// a timer of ours would have to be set for every answer.
+/// Milliseconds until the kernel drops a client that reads no answers while it sends requests. A
+/// timer in roletap would have to be set for every answer.
 const WRITE_TIMEOUT: u32 = 5_000;
 
-/// How far answers may go.
+/// The hops that answers may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hops {
-    /// One on loopback, so that nothing can leave this host by a mistaken route; else as far as routes lead.
-    Usual,
-    /// So many, whatever the address.
+pub enum HopLimit {
+    /// One hop on loopback, so that nothing leaves this host by a mistaken route; elsewhere as many
+    /// as the kernel sets.
+    ByAddress,
+    /// This many hops, whatever the address.
     AtMost(u8),
 }
 
-/// Who may open a socket that is missing.
+/// The policy for an address that systemd does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    /// We do.
-    IsBound,
-    /// Nobody: it may be meant for another network namespace than ours.
-    IsAnError,
+pub enum BindPolicy {
+    /// roletap binds it.
+    BindIfMissing,
+    /// roletap must not bind it: it may be meant for another network namespace.
+    InheritedOnly,
 }
 
-/// Why an endpoint cannot be opened.
+/// The reason why an endpoint cannot be opened.
 #[derive(Debug)]
 pub enum CannotOpen {
-    /// The kernel does not let us.
+    /// The kernel refuses the address.
     Bind(SocketAddr, io::Error),
-    /// systemd holds none there, and we are not to.
+    /// systemd holds no socket for the address, and roletap must not bind it.
     NotHeld(SocketAddr),
 }
 
-/// The sockets of one endpoint.
+/// The listening sockets of one endpoint.
 #[derive(Debug)]
 pub struct Listeners<L = TcpListener> {
-    /// Bound by us; closed when we end.
-    pub own: Vec<L>,
-    /// Held by systemd too: whoever connects while we are away waits there for the next process.
-    pub lasting: Vec<L>,
+    /// Bound by roletap, and closed when it ends.
+    pub bound: Vec<L>,
+    /// Held by systemd too: connections that come while roletap is away wait there for the next
+    /// process.
+    pub inherited: Vec<L>,
 }
 
 impl Listeners {
-    /// Opens every one of `addresses`, so that a taken port is found before anything is issued. What was handed over for
-    /// this endpoint is in `handed`; `key` names the setting in what is said about it.
+    /// Opens every one of `addresses`, so that a taken port is found before anything is issued.
+    /// `inherited` are the sockets of this endpoint that systemd holds; messages name the setting
+    /// by `key`.
     pub fn open(
         key: &str,
         addresses: &[SocketAddr],
         handed: Vec<TcpListener>,
-        hops: Hops,
-        if_missing: Missing,
+        hops: HopLimit,
+        if_missing: BindPolicy,
     ) -> Result<Self, CannotOpen> {
-        let mut lasting = Vec::new();
+        let mut inherited = Vec::new();
         for listener in handed {
             match listener.local_addr() {
                 Ok(address) if addresses.contains(&address) => {
                     tune(&listener, hops)
                         .and_then(|()| listener.set_nonblocking(true))
                         .map_err(|error| CannotOpen::Bind(address, error))?;
-                    lasting.push(listener);
+                    inherited.push(listener);
                 }
                 Ok(address) => tracing::warn!(
                     %address,
@@ -82,13 +86,13 @@ impl Listeners {
             }
         }
         let held: Vec<SocketAddr> =
-            lasting.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+            inherited.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let missing: Vec<SocketAddr> =
             addresses.iter().copied().filter(|address| !held.contains(address)).collect();
-        if let (Missing::IsAnError, Some(address)) = (if_missing, missing.first()) {
+        if let (BindPolicy::InheritedOnly, Some(address)) = (if_missing, missing.first()) {
             return Err(CannotOpen::NotHeld(*address));
         }
-        let own = bind_all(&missing, !held.is_empty(), hops)
+        let bound = bind_all(&missing, !held.is_empty(), hops)
             .map_err(|(address, error)| CannotOpen::Bind(address, error))?;
         if !held.is_empty() {
             for address in missing {
@@ -99,26 +103,26 @@ impl Listeners {
                 );
             }
         }
-        Ok(Self { own, lasting })
+        Ok(Self { bound, inherited })
     }
 
-    /// The same for the runtime that this is called in.
+    /// Registers the sockets with the current tokio runtime.
     pub fn into_tokio(self) -> io::Result<Listeners<tokio::net::TcpListener>> {
         let all = |listeners: Vec<TcpListener>| {
             let each = listeners.into_iter();
             each.map(tokio::net::TcpListener::from_std).collect::<io::Result<Vec<_>>>()
         };
-        Ok(Listeners { own: all(self.own)?, lasting: all(self.lasting)? })
+        Ok(Listeners { bound: all(self.bound)?, inherited: all(self.inherited)? })
     }
 
-    /// All of them, and whether each is held by systemd too.
+    /// Returns all sockets, and whether each is inherited.
     pub fn iter(&self) -> impl Iterator<Item = (&TcpListener, bool)> {
-        let own = self.own.iter().map(|listener| (listener, false));
-        own.chain(self.lasting.iter().map(|listener| (listener, true)))
+        let bound = self.bound.iter().map(|listener| (listener, false));
+        bound.chain(self.inherited.iter().map(|listener| (listener, true)))
     }
 }
 
-/// Those of what systemd handed over that bear this name, if they are what we can accept connections on.
+/// Takes the listening TCP sockets with this name out of what systemd handed over.
 pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener> {
     let (ours, others) = std::mem::take(handed).into_iter().partition(|(known, _)| known == name);
     *handed = others;
@@ -137,11 +141,11 @@ pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener
     ours.into_iter().filter_map(listening).collect()
 }
 
-/// Binds every address. IPv6 may be absent from a host: that is a warning as long as another address remains.
+/// Binds every address. A host without IPv6 is a warning as long as another address remains.
 fn bind_all(
     addresses: &[SocketAddr],
     others_remain: bool,
-    hops: Hops,
+    hops: HopLimit,
 ) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners = Vec::new();
     let mut absent = None;
@@ -161,7 +165,7 @@ fn bind_all(
     }
 }
 
-fn bind(address: SocketAddr, hops: Hops) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, hops: HopLimit) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -170,14 +174,15 @@ fn bind(address: SocketAddr, hops: Hops) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// What accepted sockets inherit: no delay, the write timeout, and how many hops their packets may make.
-fn tune(listener: &TcpListener, hops: Hops) -> io::Result<()> {
+/// Sets options that accepted sockets inherit: no delay, the write timeout, and the hops of their
+/// packets.
+fn tune(listener: &TcpListener, hops: HopLimit) -> io::Result<()> {
     setsockopt(listener, sockopt::TcpNoDelay, &true)?;
     setsockopt(listener, sockopt::TcpUserTimeout, &WRITE_TIMEOUT)?;
     let address = listener.local_addr()?.ip();
     let most = match hops {
-        Hops::Usual => address.is_loopback().then_some(1),
-        Hops::AtMost(most) => Some(most),
+        HopLimit::ByAddress => address.is_loopback().then_some(1),
+        HopLimit::AtMost(most) => Some(most),
     };
     if let Some(most) = most {
         if address.is_ipv4() {
@@ -228,21 +233,21 @@ mod tests {
             "server.listen",
             &[address, free(Ipv4Addr::LOCALHOST)],
             vec![handed],
-            Hops::Usual,
-            Missing::IsBound,
+            HopLimit::ByAddress,
+            BindPolicy::BindIfMissing,
         )
         .unwrap();
-        assert_eq!((all.own.len(), all.lasting.len()), (1, 1));
+        assert_eq!((all.bound.len(), all.inherited.len()), (1, 1));
         for (listener, _) in all.iter() {
             assert_eq!(hops(listener), 1);
         }
         // Where there is IPv6.
-        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST), Hops::Usual) {
+        if let Ok(six) = bind(free(Ipv6Addr::LOCALHOST), HopLimit::ByAddress) {
             assert_eq!(hops(&six), 1);
         }
-        let three = bind(free(Ipv4Addr::LOCALHOST), Hops::AtMost(3)).unwrap();
+        let three = bind(free(Ipv4Addr::LOCALHOST), HopLimit::AtMost(3)).unwrap();
         assert_eq!(hops(&three), 3);
-        let wide = bind(free(Ipv4Addr::UNSPECIFIED), Hops::Usual).unwrap();
+        let wide = bind(free(Ipv4Addr::UNSPECIFIED), HopLimit::ByAddress).unwrap();
         let port = wide.local_addr().unwrap().port();
         let _client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         wide.set_nonblocking(false).unwrap();
@@ -271,9 +276,9 @@ mod tests {
         let open = |addresses: &[SocketAddr]| {
             let handed = vec![handed.try_clone().unwrap()];
             let key = "imds.files.listen";
-            Listeners::open(key, addresses, handed, Hops::Usual, Missing::IsAnError)
+            Listeners::open(key, addresses, handed, HopLimit::ByAddress, BindPolicy::InheritedOnly)
         };
-        assert_eq!(open(&[held]).unwrap().lasting.len(), 1);
+        assert_eq!(open(&[held]).unwrap().inherited.len(), 1);
         for addresses in [&[other][..], &[held, other]] {
             let refused = open(addresses).unwrap_err();
             assert!(matches!(refused, CannotOpen::NotHeld(address) if address == other));

@@ -19,7 +19,7 @@ use prometheus::{
 
 use crate::failure::Class;
 use crate::lifecycle::Phase;
-use crate::slots::{Counts, Table, VendResult};
+use crate::slots::{RoleCounters, Table, VendResult};
 
 /// The registry and its handles.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Metrics {
     connections_limit: IntGaugeVec,
     regions: Mutex<Regions>,
     /// Requests that belong to no role.
-    unknown: Counts,
+    unknown: RoleCounters,
 }
 
 /// Where STS may be asked, and where it is.
@@ -130,7 +130,7 @@ impl Metrics {
                 &["listener"],
             )?,
             regions: Mutex::default(),
-            unknown: Counts::default(),
+            unknown: RoleCounters::default(),
         };
         let build = IntGaugeVec::new(
             Opts::new("roletap_build_info", "Always 1."),
@@ -168,7 +168,7 @@ impl Metrics {
     }
 
     /// An attempt for a role has ended.
-    pub fn attempt_concluded(&self, counts: &Counts, class: Option<Class>, took: Duration) {
+    pub fn attempt_concluded(&self, counts: &RoleCounters, class: Option<Class>, took: Duration) {
         counts.attempt(class);
         self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
     }
@@ -215,8 +215,8 @@ impl Metrics {
     }
 
     /// A workload was answered.
-    pub fn answered(&self, counts: &Counts, result: VendResult, took: Duration) {
-        counts.tally(result).count.fetch_add(1, Ordering::Relaxed);
+    pub fn answered(&self, counts: &RoleCounters, result: VendResult, took: Duration) {
+        counts.answers(result).count.fetch_add(1, Ordering::Relaxed);
         self.vend_duration.observe(took.as_secs_f64());
     }
 
@@ -250,7 +250,7 @@ impl Metrics {
     }
 
     /// Where requests are counted that belong to no role.
-    pub fn unknown_role(&self) -> &Counts {
+    pub fn unknown_role(&self) -> &RoleCounters {
         &self.unknown
     }
 
@@ -366,13 +366,13 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Counts by role name, for as long as the process lives: a reload takes nothing back.
+/// RoleCounters by role name, for as long as the process lives: a reload takes nothing back.
 #[derive(Debug, Default)]
-pub struct Ledger(RwLock<std::collections::BTreeMap<String, Arc<Counts>>>);
+pub struct Ledger(RwLock<std::collections::BTreeMap<String, Arc<RoleCounters>>>);
 
 impl Ledger {
     /// The counts of a role.
-    pub fn of(&self, role: &str) -> Arc<Counts> {
+    pub fn of(&self, role: &str) -> Arc<RoleCounters> {
         let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         counts.entry(role.to_owned()).or_default().clone()
     }

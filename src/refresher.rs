@@ -1,4 +1,4 @@
-//! One role's refresher: wait, attempt, conclude; for ever.
+//! The refresher of one role: wait, attempt, conclude, for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,74 +19,75 @@ use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::slots::{Slot, Writer};
 
-/// The longest nap. Expiry is wall time and sleeping is monotonic: a suspended host, a stepped clock and a restored
-/// snapshot all cost one nap at most.
+/// The longest nap. Expiry is wall time and sleeping is monotonic, so a suspended host, a stepped
+/// clock and a restored snapshot cost one nap at most.
 const NAP: Duration = Duration::from_secs(30);
 
-/// By how much a wall clock may fall behind during a nap without having been set back.
+/// A wall clock that falls behind by more than this during a nap was set back.
 const STEP_TOLERANCE: Duration = Duration::from_secs(10);
 
-/// What all refreshers of a host share.
+/// Shared by all refreshers of a host.
 #[derive(Debug)]
-pub struct Surroundings<I> {
-    /// Who issues.
+pub struct RefreshContext<I> {
+    /// The issuer of credentials.
     pub issuer: I,
-    /// An attempt that takes longer has failed, whatever the issuer promised.
+    /// An attempt that takes longer fails, whatever the issuer promises.
     pub attempt_deadline: Duration,
-    /// The host's budget.
+    /// The queue to STS, with the budget of the host.
     pub queue: Queue,
-    /// The one clock.
+    /// The clock of STS.
     pub clock: SharedTimeSource,
-    /// Where attempts are counted.
+    /// The metrics that count attempts.
     pub metrics: Arc<Metrics>,
-    /// Counts every turn of every refresher: the watchdog is fed only while it moves.
-    pub progress: Arc<Progress>,
+    /// The heartbeat of all refreshers: the watchdog is fed only while it ticks.
+    pub heartbeat: Arc<Heartbeat>,
 }
 
-/// A sign of life that only the loops themselves can give, and the beat to which they nap.
+/// Counts the ticks of all refreshers, and times their naps.
 #[derive(Debug)]
-pub struct Progress {
-    turns: AtomicU64,
+pub struct Heartbeat {
+    ticks: AtomicU64,
     began: Instant,
-    news: watch::Sender<()>,
+    changes: watch::Sender<()>,
 }
 
-/// Tells one listener that something has been published.
+/// A subscription to changes of what is published.
 #[derive(Debug, Clone)]
-pub struct News(watch::Receiver<()>);
+pub struct Changes(watch::Receiver<()>);
 
-impl Progress {
-    /// No turns yet; the beat begins.
+impl Heartbeat {
+    /// Makes a heartbeat without ticks, whose clock starts now.
     pub fn new() -> Self {
-        Self { turns: AtomicU64::new(0), began: Instant::now(), news: watch::Sender::new(()) }
+        Self { ticks: AtomicU64::new(0), began: Instant::now(), changes: watch::Sender::new(()) }
     }
 
-    /// How many turns have been made.
-    pub fn turns(&self) -> u64 {
-        self.turns.load(Ordering::Relaxed)
+    /// Returns the number of ticks of all refreshers.
+    pub fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
-    /// The beat: how long ago it began.
+    /// Returns the time on the heartbeat's clock.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Something has been published.
-    pub fn concluded(&self) {
-        self.news.send_replace(());
+    /// Notifies all subscribers that something was published.
+    pub fn record_change(&self) {
+        self.changes.send_replace(());
     }
 
-    /// To hear of that.
-    pub fn news(&self) -> News {
-        News(self.news.subscribe())
+    /// Subscribes to changes.
+    pub fn changes(&self) -> Changes {
+        Changes(self.changes.subscribe())
     }
 
-    fn turn(&self, slot: &Slot) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
-        slot.turn(self.now());
+    fn record_tick(&self, slot: &Slot) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        slot.record_tick(self.now());
     }
 
-    /// Until the beat: all naps end together, so that a thousand roles wake an idle host once and not a thousand times.
+    /// Returns the time until all refreshers wake together, so that a thousand roles wake an idle
+    /// host once.
     fn nap(&self) -> Duration {
         let nap = NAP.as_millis();
         let into = self.began.elapsed().as_millis() % nap;
@@ -94,116 +95,118 @@ impl Progress {
     }
 }
 
-impl News {
-    /// Waits until something has been published since this was last asked. Cancel-safe.
-    pub async fn more(&mut self) {
+impl Changes {
+    /// Waits for a change since the last call. Cancel-safe.
+    pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            // Whoever published is gone.
+            // The heartbeat is gone.
             std::future::pending().await
         }
     }
 }
 
-impl Default for Progress {
+impl Default for Heartbeat {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// Keeps one slot's credentials fresh, for ever. Dropping the future at any point loses nothing that was published.
-pub async fn refresh<I: Issuer>(mut writer: Writer, around: Arc<Surroundings<I>>) {
+/// Keeps one slot's credentials fresh, for ever. Dropping the future loses nothing that was
+/// published.
+pub async fn refresh<I: Issuer>(mut writer: Writer, ctx: Arc<RefreshContext<I>>) {
     loop {
-        wait_until_due(&mut writer, &around).await;
+        wait_until_due(&mut writer, &ctx).await;
         let jitter = Jitter::new(fastrand::f64());
-        let (outcome, started) = attempt_in_turn(&mut writer, &around, jitter).await;
+        let (outcome, started) = attempt_in_turn(&mut writer, &ctx, jitter).await;
         let class = outcome.as_ref().err().map(|error| error.class);
-        around.metrics.attempt_concluded(&writer.slot().counts, class, started.elapsed());
-        conclude(&mut writer, outcome, around.clock.now(), jitter);
-        around.progress.concluded();
+        ctx.metrics.attempt_concluded(&writer.slot().counts, class, started.elapsed());
+        conclude(&mut writer, outcome, ctx.clock.now(), jitter);
+        ctx.heartbeat.record_change();
     }
 }
 
-async fn wait_until_due<I>(writer: &mut Writer, around: &Surroundings<I>) {
+async fn wait_until_due<I>(writer: &mut Writer, ctx: &RefreshContext<I>) {
     loop {
-        around.progress.turn(writer.slot());
-        let now = around.clock.now();
+        ctx.heartbeat.record_tick(writer.slot());
+        let now = ctx.clock.now();
         let due = writer.slot().state().next_attempt(now);
         let slept_at = Instant::now();
         match due.duration_since(now) {
             Ok(wait) if !wait.is_zero() => {
-                let _ =
-                    tokio::time::timeout(wait.min(around.progress.nap()), writer.hurried()).await;
+                let _ = tokio::time::timeout(wait.min(ctx.heartbeat.nap()), writer.woken()).await;
             }
             _ => return,
         }
-        // A clock that was set back makes every plan late, by as much: one attempt now makes new ones.
-        let set_back = around.clock.now() + STEP_TOLERANCE < now + slept_at.elapsed();
-        if set_back || writer.is_hurried() {
+        // A clock that was set back makes every plan late by as much; one attempt now makes new
+        // plans.
+        let set_back = ctx.clock.now() + STEP_TOLERANCE < now + slept_at.elapsed();
+        if set_back || writer.slot().refresh_requested() {
             return;
         }
     }
 }
 
-/// One attempt, and since when it has been one: waiting for a turn is not part of it.
+/// Makes one attempt, and returns when it began. Waiting for a permit is not part of it.
 async fn attempt_in_turn<I: Issuer>(
     writer: &mut Writer,
-    around: &Surroundings<I>,
+    ctx: &RefreshContext<I>,
     jitter: Jitter,
 ) -> (Result<Credentials, IssueError>, Instant) {
     let began = Instant::now();
-    // Both on the heap: a refresher naps and queues nearly all its life, and what they hold are 6 kB.
-    if let Err(error) = Box::pin(prepared(writer, around)).await {
+    // On the heap: the futures are 6 kB, and a refresher naps nearly all its life.
+    if let Err(error) = Box::pin(prepared(writer, ctx)).await {
         return (Err(error), began);
     }
-    let permit = turn_of(writer, around).await;
-    writer.take_hurry();
-    around.progress.turn(writer.slot());
+    let permit = turn_of(writer, ctx).await;
+    writer.take_refresh_request();
+    ctx.heartbeat.record_tick(writer.slot());
     let began = Instant::now();
     let role = writer.slot().role.clone();
-    let outcome = Box::pin(attempt(&role, around)).await;
+    let outcome = Box::pin(attempt(&role, ctx)).await;
     permit.conclude(&outcome, jitter);
     (outcome, began)
 }
 
-/// Waits for what signs. Whoever hurries this role meanwhile knows of something new, so that is not forgotten.
+/// Prepares the base credentials. A refresh that is requested meanwhile is not forgotten: whoever
+/// requests it knows of something new.
 async fn prepared<I: Issuer>(
     writer: &mut Writer,
-    around: &Surroundings<I>,
+    ctx: &RefreshContext<I>,
 ) -> Result<(), IssueError> {
-    let hurried = writer.is_hurried();
-    writer.take_hurry();
+    let hurried = writer.slot().refresh_requested();
+    writer.take_refresh_request();
     let role = writer.slot().role.clone();
-    let prepared = around.issuer.prepare(&role).await;
-    around.progress.turn(writer.slot());
+    let prepared = ctx.issuer.prepare(&role).await;
+    ctx.heartbeat.record_tick(writer.slot());
     if hurried && prepared.is_ok() {
-        writer.slot().hurry();
+        writer.slot().request_refresh();
     }
     prepared
 }
 
-/// Waits for the right to call STS. A role that has to wait is not stuck, and may become urgent meanwhile.
-async fn turn_of<I>(writer: &Writer, around: &Surroundings<I>) -> Permit {
-    let (slot, clock) = (writer.slot().clone(), around.clock.clone());
-    let mut turn = std::pin::pin!(around.queue.permit(move || slot.need(clock.now())));
+/// Waits for a permit to call STS. A role that waits is not stuck, and may become urgent meanwhile.
+async fn turn_of<I>(writer: &Writer, ctx: &RefreshContext<I>) -> Permit {
+    let (slot, clock) = (writer.slot().clone(), ctx.clock.clone());
+    let mut turn = std::pin::pin!(ctx.queue.permit(move || slot.need(clock.now())));
     loop {
         tokio::select! {
             permit = turn.as_mut() => return permit,
-            () = writer.hurried() => around.queue.look_again(),
+            () = writer.woken() => ctx.queue.look_again(),
             () = tokio::time::sleep(NAP) => {}
         }
-        around.progress.turn(writer.slot());
+        ctx.heartbeat.record_tick(writer.slot());
     }
 }
 
 async fn attempt<I: Issuer>(
     role: &Role,
-    around: &Surroundings<I>,
+    ctx: &RefreshContext<I>,
 ) -> Result<Credentials, IssueError> {
-    match tokio::time::timeout(around.attempt_deadline, around.issuer.issue(role)).await {
+    match tokio::time::timeout(ctx.attempt_deadline, ctx.issuer.issue(role)).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let message =
-                format!("the attempt did not end within {} s", around.attempt_deadline.as_secs());
+                format!("the attempt did not end within {} s", ctx.attempt_deadline.as_secs());
             Err(IssueError {
                 cause: Some(TransportError::ResponseTimeout),
                 ..IssueError::new(Class::Network, message)
@@ -225,7 +228,7 @@ fn conclude(
     writer.publish(after);
 }
 
-/// Changes are logged, not states: an hour of failures is one error, and one line when it is over.
+/// Logs changes of state: an hour of failures is one error, and one line when it is over.
 fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
     let (settings, role) = (role, role.name.as_str());
     match (before.failures(), after.failures()) {
@@ -257,11 +260,11 @@ fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
         (before, Some(failures)) => {
             let error = &failures.error;
             let (class, code) = (error.class.as_str(), error.code.as_deref().unwrap_or("-"));
-            let news = before.is_none_or(|before| {
+            let is_new = before.is_none_or(|before| {
                 before.error.class != error.class || before.error.code != error.code
             });
             let in_hand = after.vend(now).ok().map(|credentials| rfc3339(credentials.expires_at()));
-            if news {
+            if is_new {
                 tracing::error!(
                     role,
                     class,
@@ -306,17 +309,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_refresher_that_naps_holds_no_room_for_an_attempt() {
-        let around = Surroundings {
+        let ctx = RefreshContext {
             issuer: Large,
             attempt_deadline: Duration::from_secs(1),
             queue: Queue::new(Limits { max_in_flight: 1, max_requests_per_second: 1 }),
             clock: Wall::new().shared(),
             metrics: Arc::new(Metrics::new().unwrap()),
-            progress: Arc::default(),
+            heartbeat: Arc::default(),
         };
         let role = role("orders", 3600);
         let (_, writer) = Slot::new(role, RoleState::Pending, Arc::default(), false);
-        let bytes = size_of_val(&refresh(writer, Arc::new(around)));
+        let bytes = size_of_val(&refresh(writer, Arc::new(ctx)));
         assert!(bytes < 1024, "{bytes}");
     }
 }

@@ -1,6 +1,7 @@
-//! The plan between two configurations. Pure.
+//! The plan from one configuration to the next. Pure.
 //!
-//! A reload is whole or nothing, and the same file twice changes nothing.
+//! A reload applies the whole file or nothing of it, and the same file twice changes nothing. The
+//! plan is carried out as it is: nobody decides again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,22 +9,40 @@ use std::sync::Arc;
 use crate::config::{Config, Imds};
 use crate::role::{Role, RoleName};
 
-/// What a reload does to each role.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
-    /// As before in every respect: slot, credentials, schedule and refresher go on.
-    pub keep: Vec<RoleName>,
-    /// The same request to STS under other settings: credentials and schedule go on in a new slot.
-    pub amend: Vec<RoleName>,
-    /// Another request to STS: what was issued for the old one must not be vended under the new.
-    pub restart: Vec<RoleName>,
-    /// New.
-    pub start: Vec<RoleName>,
-    /// Gone.
-    pub stop: Vec<RoleName>,
+/// The change that a reload makes to each role. `S` is what runs for a role.
+#[derive(Debug)]
+pub struct Plan<'p, S> {
+    /// The change of every role of the new configuration.
+    pub changes: Vec<(&'p Arc<Role>, Change<'p, S>)>,
+    /// Roles that the new configuration lacks.
+    pub stop: Vec<&'p S>,
 }
 
-/// What cannot change while the process runs.
+/// The change that a reload makes to one role.
+#[derive(Debug)]
+pub enum Change<'p, S> {
+    /// The role is the same: slot, credentials, schedule and refresher go on.
+    Keep(&'p S),
+    /// The request to STS is the same, other settings differ: credentials and schedule go on in a
+    /// new slot.
+    Amend(&'p S),
+    /// The request to STS differs: credentials of the old one must not be vended under the new one.
+    Restart,
+    /// The role is new.
+    Start,
+}
+
+/// The number of roles with each change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    pub(crate) kept: usize,
+    pub(crate) amended: usize,
+    pub(crate) restarted: usize,
+    pub(crate) started: usize,
+    pub(crate) stopped: usize,
+}
+
+/// Returns the keys that differ and cannot change while the process runs.
 pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     let mut differs = |key: &str, differs: bool| keys.extend(differs.then(|| key.to_owned()));
@@ -49,24 +68,39 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
     keys
 }
 
-/// What has to be done to get from `old` to `new`.
-pub fn plan<'r>(
-    old: impl Fn(&RoleName) -> Option<&'r Role>,
-    old_names: impl Iterator<Item = &'r RoleName>,
-    new: &BTreeMap<RoleName, Arc<Role>>,
-) -> Plan {
-    let mut plan = Plan::default();
-    for (name, role) in new {
-        let list = match old(name) {
-            None => &mut plan.start,
-            Some(before) if before == role.as_ref() => &mut plan.keep,
-            Some(before) if before.same_request(role) => &mut plan.amend,
-            Some(_) => &mut plan.restart,
+/// Plans the way from what runs to `new`.
+pub fn plan<'p, S>(
+    running: &'p BTreeMap<RoleName, S>,
+    role_of: impl Fn(&S) -> &Role,
+    new: &'p BTreeMap<RoleName, Arc<Role>>,
+) -> Plan<'p, S> {
+    let change = |(name, role): (_, &'p Arc<Role>)| {
+        let change = match running.get(name) {
+            None => Change::Start,
+            Some(old) if role_of(old) == role.as_ref() => Change::Keep(old),
+            Some(old) if role_of(old).same_request(role) => Change::Amend(old),
+            Some(_) => Change::Restart,
         };
-        list.push(name.clone());
+        (role, change)
+    };
+    let gone = running.iter().filter(|(name, _)| !new.contains_key(*name));
+    Plan { changes: new.iter().map(change).collect(), stop: gone.map(|(_, old)| old).collect() }
+}
+
+impl<S> Plan<'_, S> {
+    /// Counts the changes.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary { stopped: self.stop.len(), ..Summary::default() };
+        for (_, change) in &self.changes {
+            *match change {
+                Change::Keep(_) => &mut summary.kept,
+                Change::Amend(_) => &mut summary.amended,
+                Change::Restart => &mut summary.restarted,
+                Change::Start => &mut summary.started,
+            } += 1;
+        }
+        summary
     }
-    plan.stop = old_names.filter(|name| !new.contains_key(*name)).cloned().collect();
-    plan
 }
 
 #[cfg(test)]
@@ -74,30 +108,44 @@ mod tests {
     use super::*;
     use crate::simulated::config;
 
-    fn plan(old: &Config, new: &Config) -> Plan {
-        super::plan(|name| old.roles.get(name).map(AsRef::as_ref), old.roles.keys(), &new.roles)
-    }
-
-    fn names(list: &[RoleName]) -> Vec<&str> {
-        list.iter().map(RoleName::as_str).collect()
+    /// The roles that are kept, amended, restarted, started and stopped.
+    fn plan(old: &Config, new: &Config) -> [Vec<String>; 5] {
+        let plan = super::plan(&old.roles, AsRef::as_ref, &new.roles);
+        let mut lists: [Vec<String>; 5] = Default::default();
+        for (role, change) in &plan.changes {
+            let list = match change {
+                Change::Keep(_) => 0,
+                Change::Amend(_) => 1,
+                Change::Restart => 2,
+                Change::Start => 3,
+            };
+            lists[list].push(role.name.to_string());
+        }
+        lists[4] = plan.stop.iter().map(|role| role.name.to_string()).collect();
+        let Summary { kept, amended, restarted, started, stopped } = plan.summary();
+        let counts = [kept, amended, restarted, started, stopped];
+        assert_eq!(lists.each_ref().map(Vec::len), counts);
+        lists
     }
 
     #[test]
     fn the_same_file_twice_changes_nothing() {
         let same = config(&["a", "b"], 3600, "");
-        let plan = plan(&same, &same);
-        assert_eq!(names(&plan.keep), ["a", "b"]);
-        assert_eq!(plan, Plan { keep: plan.keep.clone(), ..Plan::default() });
+        let [kept, others @ ..] = plan(&same, &same);
+        assert_eq!(kept, ["a", "b"]);
+        assert!(others.iter().all(Vec::is_empty), "{others:?}");
     }
 
     #[test]
     fn every_role_has_one_fate() {
         let old = config(&["a", "b", "c"], 3600, "");
         let new = config(&["b", "c", "d"], 3600, "");
-        let plan = plan(&old, &new);
-        assert_eq!(names(&plan.keep), ["b", "c"]);
-        assert_eq!(names(&plan.start), ["d"]);
-        assert_eq!(names(&plan.stop), ["a"]);
+        let [kept, amended, restarted, started, stopped] = plan(&old, &new);
+        assert_eq!(
+            (kept, started, stopped),
+            (vec!["b".into(), "c".into()], vec!["d".into()], vec!["a".into()])
+        );
+        assert!(amended.is_empty() && restarted.is_empty());
     }
 
     #[test]
@@ -119,10 +167,12 @@ mod tests {
             ("token_group = \"x\"", false),
             ("credentials_file = \"/run/roletap/files/a\"", false),
         ] {
-            let plan = plan(&old, &config(&["a"], 3600, more));
-            assert_eq!(names(&plan.restart), if restarts { vec!["a"] } else { vec![] }, "{more}");
-            assert_eq!(names(&plan.amend), if restarts { vec![] } else { vec!["a"] }, "{more}");
+            let [_, amended, restarted, ..] = plan(&old, &config(&["a"], 3600, more));
+            let (is_one, is_none) =
+                if restarts { (restarted, amended) } else { (amended, restarted) };
+            assert_eq!(is_one, ["a"], "{more}");
+            assert!(is_none.is_empty(), "{more}");
         }
-        assert_eq!(names(&plan(&old, &config(&["a"], 7200, "")).amend), ["a"]);
+        assert_eq!(plan(&old, &config(&["a"], 7200, ""))[1], ["a"]);
     }
 }

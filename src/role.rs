@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use arn::RoleArn;
 pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
-pub use callers::{Callers, OVERFLOW_UID, UnitName, User};
+pub use callers::{CallerPolicy, OVERFLOW_UID, UnitName, User};
 pub use credentials_file::{CredentialsFile, CredentialsFileGroup, ProfileName};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
@@ -44,7 +44,7 @@ pub struct Role {
     /// How a caller proves that it may have this role.
     pub token: TokenSource,
     /// What the kernel has to say of it, too.
-    pub callers: Callers,
+    pub callers: CallerPolicy,
     /// Where it is written to, for clients that can only read a file.
     pub credentials_file: Option<CredentialsFile>,
 }

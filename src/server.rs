@@ -1,11 +1,12 @@
-//! Connections: accepted under a limit, given so much time and so much room, drained at the end.
+//! Connections: accepted under a limit, bounded in time and size, drained at shutdown.
 //!
-//! hyper's `http1` builder directly: the frameworks around it set no timer, and without one a client that sends a byte a
-//! second stays for ever. One knob bounds the head and idle keep-alive alike; SDKs do not mind.
+//! hyper's `http1` builder directly: the frameworks around it set no timer, and without one a
+//! client that sends a byte a second stays for ever. One timeout bounds the request head and idle
+//! keep-alive alike; SDKs do not mind.
 //!
-//! Invariants: never more than `max_connections` at once, the rest wait in the backlog (a 429 is fatal to many clients);
-//! a connection that was accepted before shutdown began is answered; who sends nothing, or takes no answers, keeps its place
-//! for seconds and not for ever.
+//! Invariants: there are never more than `max_connections` at once, and the rest wait in the
+//! backlog (a 429 is fatal to many clients). A connection that was accepted before the shutdown is
+//! answered. A client that sends nothing, or reads no answers, keeps its place for seconds.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -24,12 +25,14 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::reply::Reply;
-use crate::caller::kernel::Handed;
-use crate::caller::{Caller, Unseen};
+use crate::caller::peer::InheritedSocket;
+use crate::caller::{Caller, PeerError};
 use crate::listeners::Listeners;
 use crate::metrics::Connections;
 
@@ -39,153 +42,161 @@ pub mod imds;
 pub mod reply;
 pub mod vend;
 
-/// A head has this long to arrive, from the connection's start or the last answer.
+/// The time for a request head to arrive, from the start of the connection or the last answer.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// A head is at most this large.
+/// The largest request head, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
-/// And has at most this many fields.
-const FIELDS_LIMIT: usize = 64;
-/// After a shutdown began, connections that were accepted and have sent nothing yet may still speak for this long.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// While a listener that outlives us is drained, whoever connects is answered; then this long is left for the last of them.
-const HANDOVER: Duration = Duration::from_millis(500);
-/// After an accept that failed for want of file descriptors.
-const BREATHER: Duration = Duration::from_millis(50);
-/// That it failed is said this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+const HEADER_FIELDS_LIMIT: usize = 64;
+/// After the shutdown began, a connection that was accepted and has sent nothing may still send its
+/// request for this long.
+const SHUTDOWN_READ_GRACE: Duration = Duration::from_millis(100);
+/// Inherited sockets accept while the connections of before the shutdown are drained; the last
+/// accepted are drained this long.
+const HANDOVER_GRACE: Duration = Duration::from_millis(500);
+/// The pause after an accept that failed for want of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The accept queue of the kernel is empty once it yields nothing for this long.
+const ACCEPT_QUEUE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// What answers requests on a listener.
+/// A service that answers the requests of a listener.
 pub trait Endpoint: Clone + Send + Sync + Unpin + 'static {
-    /// The answer, now or later.
-    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering;
+    /// Answers a request, now or later.
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> ReplyFuture;
 }
 
-/// One connection, as far as an answer may depend on it.
+/// An accepted connection, as far as an answer may depend on it.
 #[derive(Debug)]
 pub struct Connection {
-    /// The address at the other end.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// Ours.
     local: Option<SocketAddr>,
-    /// What it was accepted from, if that was handed to us.
-    handed: Option<Handed>,
-    /// Who opened it, as far as somebody has wanted to know.
-    caller: Mutex<Option<Result<Caller, Unseen>>>,
+    /// The listening socket, if roletap inherited it.
+    inherited: Option<InheritedSocket>,
+    /// The last answer of the kernel about who opened the connection.
+    caller: Mutex<Option<Result<Caller, PeerError>>>,
 }
 
-/// An answer on its way. Named, so that answering from memory costs no allocation.
-pub enum Answering {
-    /// It is here.
+/// A reply that is there or waits for a pending role. Named, so that answering from memory
+/// allocates nothing.
+pub enum ReplyFuture {
+    /// The reply is there, until it is taken.
     Now(Option<Reply>),
-    /// It waits for a pending role.
+    /// The reply waits for a pending role.
     Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
 }
 
 impl Connection {
-    fn of(stream: &TcpStream, peer: SocketAddr, handed: Option<Handed>) -> Arc<Self> {
+    fn new(stream: &TcpStream, peer: SocketAddr, inherited: Option<InheritedSocket>) -> Arc<Self> {
         Arc::new(Self {
             peer,
-            // A system call of a quarter of a microsecond, since a stream that hyper has taken cannot be asked later.
+            // A system call of a quarter of a microsecond: a stream that hyper has taken cannot be
+            // asked later.
             local: stream.local_addr().ok(),
-            handed,
+            inherited,
             caller: Mutex::new(None),
         })
     }
 
-    /// Who opened it: asked at the first request for which it matters, and again until the kernel has answered.
+    /// Returns who opened the connection. `ask` is called for the first request that needs to know,
+    /// and again until the kernel has answered.
     pub fn caller(
         &self,
-        ask: impl FnOnce(SocketAddr, SocketAddr, Option<Handed>) -> Result<Caller, Unseen>,
-    ) -> Result<Caller, Unseen> {
+        ask: impl FnOnce(SocketAddr, SocketAddr, Option<InheritedSocket>) -> Result<Caller, PeerError>,
+    ) -> Result<Caller, PeerError> {
         let mut known = self.lock_caller();
         match *known {
-            Some(answer) if is_answer(answer) => answer,
+            Some(answer) if is_final(answer) => answer,
             Some(_) | None => *known.insert(match self.local {
-                Some(local) => ask(self.peer, local, self.handed),
-                None => Err(Unseen::Gone),
+                Some(local) => ask(self.peer, local, self.inherited),
+                None => Err(PeerError::Closed),
             }),
         }
     }
 
-    /// What was last known of who opened it, if somebody has wanted to know.
-    pub fn known_caller(&self) -> Option<Result<Caller, Unseen>> {
+    /// Returns the last answer of the kernel about who opened the connection, without asking.
+    pub fn known_caller(&self) -> Option<Result<Caller, PeerError>> {
         *self.lock_caller()
     }
 
-    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, Unseen>>> {
+    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, PeerError>>> {
         self.caller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether it says something of the caller, which no later question would change.
-fn is_answer(known: Result<Caller, Unseen>) -> bool {
-    match known {
-        Ok(_) | Err(Unseen::Elsewhere | Unseen::Abroad | Unseen::Gone) => true,
-        Err(Unseen::Blind | Unseen::NoAnswer) => false,
+/// Returns true if asking the kernel again could not change the answer.
+fn is_final(answer: Result<Caller, PeerError>) -> bool {
+    match answer {
+        Ok(_) | Err(PeerError::NotFound | PeerError::ForeignNamespace | PeerError::Closed) => true,
+        Err(PeerError::Unavailable | PeerError::NoReply) => false,
     }
 }
 
-/// A listener's limits.
+/// The limits of one endpoint.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once.
-    pub connections: Arc<Semaphore>,
-    /// How many there are.
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// The gauge of open connections.
     pub open: Connections,
 }
 
-/// How a drain ended.
+/// The result of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that the deadline cut.
+    /// Connections that were still open at the deadline.
     pub cut: usize,
 }
 
-/// Serves until `stopping` turns true, then drains for at most `grace`. What is open then is cut when the runtime ends.
+/// Serves until `shutdown`, then drains for at most `grace`. Connections that are open then are cut
+/// when the runtime ends.
 ///
-/// Listeners that outlive us accept until the connections of before have ended: who connects meanwhile need not wait for
-/// the next process, and who connects after that is answered by it.
+/// Inherited sockets accept until the connections of before the shutdown have ended. A client that
+/// connects meanwhile need not wait for the next process; a client that connects later is answered
+/// by it.
 pub async fn serve(
     listeners: Listeners<TcpListener>,
     endpoint: impl Endpoint,
     limits: Limits,
-    mut stopping: watch::Receiver<bool>,
+    shutdown: CancellationToken,
     grace: Duration,
 ) -> Drained {
-    let places = limits.connections.available_permits();
-    let (leave, leaving) = watch::channel(false);
-    let (present, mut ended) = mpsc::channel(1);
+    let leave = CancellationToken::new();
+    let (connections, before_shutdown) = (TaskTracker::new(), TaskTracker::new());
     let acceptor = Acceptor {
         endpoint,
-        limits: limits.clone(),
-        stopping: stopping.clone(),
-        present: present.downgrade(),
+        places: Arc::new(Semaphore::new(limits.max_connections)),
+        open: limits.open,
+        shutdown: shutdown.clone(),
+        connections: connections.clone(),
+        before_shutdown: before_shutdown.clone(),
+        first: 0,
+        log: AcceptLog::default(),
     };
-    let outlived = !listeners.lasting.is_empty();
-    let mut accepting = tokio::spawn(acceptor.accept(listeners, leaving));
-    let _ = stopping.wait_for(|stopping| *stopping).await;
+    let hands_over = !listeners.inherited.is_empty();
+    let mut accepting = tokio::spawn(acceptor.run(listeners, leave.clone()));
+    shutdown.cancelled().await;
     let mut deadline = Instant::now() + grace;
-    drop(present);
-    if outlived {
-        let _ = tokio::time::timeout_at(deadline, ended.recv()).await;
-        deadline = Instant::now() + HANDOVER;
+    if hands_over {
+        before_shutdown.close();
+        let _ = timeout_at(deadline, before_shutdown.wait()).await;
+        deadline = Instant::now() + HANDOVER_GRACE;
     }
-    leave.send_replace(true);
-    if tokio::time::timeout_at(deadline, &mut accepting).await.is_err() {
+    leave.cancel();
+    if timeout_at(deadline, &mut accepting).await.is_err() {
         accepting.abort();
     }
-    // Whoever holds every place is alone.
-    let every = u32::try_from(places).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout_at(deadline, limits.connections.acquire_many(every)).await;
-    Drained { cut: places - limits.connections.available_permits() }
+    connections.close();
+    let _ = timeout_at(deadline, connections.wait()).await;
+    Drained { cut: connections.len() }
 }
 
-/// As [`serve`], on a thread and a runtime that do nothing else.
+/// Serves as [`serve`] does, on a thread and a runtime that do nothing else.
 pub fn serve_on_own_thread(
     listeners: Listeners,
     endpoint: impl Endpoint,
     limits: Limits,
-    stopping: watch::Receiver<bool>,
+    shutdown: CancellationToken,
     grace: Duration,
 ) -> io::Result<JoinHandle<Drained>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -195,137 +206,127 @@ pub fn serve_on_own_thread(
     };
     std::thread::Builder::new()
         .name("serve".to_owned())
-        .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, stopping, grace)))
+        .spawn(move || runtime.block_on(serve(listeners, endpoint, limits, shutdown, grace)))
 }
 
-/// Accepts, on all listeners in one loop: a place is taken before a connection is, and two loops would keep two.
+/// The accept loop of all listeners of an endpoint. A place is taken before a connection is
+/// accepted, and two loops would keep two places.
 struct Acceptor<E> {
     endpoint: E,
-    limits: Limits,
-    stopping: watch::Receiver<bool>,
-    /// Held by the connections of before the shutdown.
-    present: mpsc::WeakSender<Infallible>,
+    places: Arc<Semaphore>,
+    open: Connections,
+    shutdown: CancellationToken,
+    connections: TaskTracker,
+    /// Those of `connections` that were accepted before the shutdown.
+    before_shutdown: TaskTracker,
+    /// The listener that is asked first, so that a busy one starves no other.
+    first: usize,
+    log: AcceptLog,
 }
+
+/// A listener, and how the kernel knows it if roletap inherited it.
+#[derive(Clone, Copy)]
+struct ListenSocket<'l> {
+    listener: &'l TcpListener,
+    inherited: Option<InheritedSocket>,
+}
+
+type Accepted = (TcpStream, SocketAddr, Option<InheritedSocket>);
 
 impl<E: Endpoint> Acceptor<E> {
-    /// Accepts until the shutdown, on listeners that outlive us until `leaving`.
-    async fn accept(self, listeners: Listeners<TcpListener>, leaving: watch::Receiver<bool>) {
-        let Listeners { own, lasting } = listeners;
-        let mut first = 0;
-        let mut complaints = Complaints::default();
-        let ours: Vec<Entrance<'_>> = own.iter().map(Entrance::ours).collect();
-        let theirs: Vec<Entrance<'_>> = lasting.iter().map(Entrance::handed).collect();
-        let all = [&ours[..], &theirs].concat();
-        self.accept_until(
-            self.stopping.clone(),
-            &all,
-            Some(&self.present),
-            &mut first,
-            &mut complaints,
-        )
-        .await;
-        // What the kernel has completed is ours to answer; the queue is empty once nothing comes at once.
-        while let Ok((permit, accepted)) =
-            tokio::time::timeout(Duration::from_millis(1), self.accepted(&ours, &mut first)).await
-        {
-            self.begin(permit, accepted, None, &mut complaints).await;
+    /// Accepts on bound sockets until the shutdown, and on inherited ones until `leave`.
+    async fn run(mut self, listeners: Listeners<TcpListener>, leave: CancellationToken) {
+        let Listeners { bound: owned, inherited } = listeners;
+        let bound: Vec<_> =
+            owned.iter().map(|listener| ListenSocket { listener, inherited: None }).collect();
+        let inherited: Vec<_> = inherited
+            .iter()
+            .map(|listener| ListenSocket {
+                listener,
+                inherited: Some(InheritedSocket::of(listener)),
+            })
+            .collect();
+        let all = [&bound[..], &inherited].concat();
+        let shutdown = self.shutdown.clone();
+        self.accept_until(&shutdown, &all).await;
+        // Connections that the kernel has completed on sockets that are about to be closed.
+        while let Ok((place, accepted)) = timeout(ACCEPT_QUEUE_TIMEOUT, self.accept(&bound)).await {
+            self.begin(place, accepted).await;
         }
-        // Closed now: a refusal is tried again at once, and a connection that nobody accepts is waited for.
-        drop((all, ours));
-        drop(own);
-        // And of these it is the next process's.
-        self.accept_until(leaving, &theirs, None, &mut first, &mut complaints).await;
+        // A refusal is tried again at once; a connection that nobody accepts would be waited for.
+        drop((all, bound));
+        drop(owned);
+        self.accept_until(&leave, &inherited).await;
     }
 
-    async fn accept_until(
-        &self,
-        mut over: watch::Receiver<bool>,
-        entrances: &[Entrance<'_>],
-        present: Option<&mpsc::WeakSender<Infallible>>,
-        first: &mut usize,
-        complaints: &mut Complaints,
-    ) {
-        let mut over = std::pin::pin!(async { drop(over.wait_for(|over| *over).await) });
+    async fn accept_until(&mut self, end: &CancellationToken, sockets: &[ListenSocket<'_>]) {
         loop {
             tokio::select! {
-                (permit, accepted) = self.accepted(entrances, first) => {
-                    self.begin(permit, accepted, present, complaints).await;
-                }
-                () = &mut over => return,
+                (place, accepted) = self.accept(sockets) => self.begin(place, accepted).await,
+                () = end.cancelled() => return,
             }
         }
     }
 
-    async fn accepted(&self, entrances: &[Entrance<'_>], first: &mut usize) -> Accepted {
+    /// Waits for a place, and then for a connection on any of `sockets`.
+    async fn accept(
+        &mut self,
+        sockets: &[ListenSocket<'_>],
+    ) -> (Option<OwnedSemaphorePermit>, io::Result<Accepted>) {
         // A closed semaphore does not happen: nobody closes it.
-        let permit = self.limits.connections.clone().acquire_owned().await.ok();
-        (permit, next(entrances, first).await)
+        let place = self.places.clone().acquire_owned().await.ok();
+        let accepted = poll_fn(|context| {
+            let in_turn = sockets.iter().enumerate().cycle().skip(self.first);
+            for (index, socket) in in_turn.take(sockets.len()) {
+                if let Poll::Ready(accepted) = socket.listener.poll_accept(context) {
+                    self.first = (index + 1) % sockets.len();
+                    return Poll::Ready(
+                        accepted.map(|(stream, peer)| (stream, peer, socket.inherited)),
+                    );
+                }
+            }
+            Poll::Pending
+        });
+        (place, accepted.await)
     }
 
-    /// Connections are tasks of their own, and each holds a place until it is closed.
-    async fn begin(
-        &self,
-        permit: Option<OwnedSemaphorePermit>,
-        accepted: io::Result<(TcpStream, SocketAddr, Option<Handed>)>,
-        present: Option<&mpsc::WeakSender<Infallible>>,
-        complaints: &mut Complaints,
-    ) {
-        match accepted {
-            Ok((stream, peer, handed)) => {
-                let (endpoint, open) = (self.endpoint.clone(), self.limits.open.clone());
-                let connection = Connection::of(&stream, peer, handed);
-                let stopping = self.stopping.clone();
-                let present = present.and_then(mpsc::WeakSender::upgrade);
-                tokio::spawn(async move {
-                    let _counted = open.open();
-                    converse(stream, connection, endpoint, stopping).await;
-                    drop((permit, present));
-                });
-            }
+    /// Serves a connection in a task of its own, which keeps the place until the connection is
+    /// closed.
+    async fn begin(&mut self, place: Option<OwnedSemaphorePermit>, accepted: io::Result<Accepted>) {
+        let (stream, peer, inherited) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
-                complaints.add(&error);
-                tokio::time::sleep(BREATHER).await;
+                self.log.failed(&error);
+                return tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
-        }
+        };
+        let connection = Connection::new(&stream, peer, inherited);
+        let (endpoint, open) = (self.endpoint.clone(), self.open.clone());
+        let shutdown = self.shutdown.clone();
+        let early = (!shutdown.is_cancelled()).then(|| self.before_shutdown.token());
+        self.connections.spawn(async move {
+            let _counted = open.open();
+            serve_connection(stream, connection, endpoint, shutdown).await;
+            drop((place, early));
+        });
     }
 }
 
-type Accepted = (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr, Option<Handed>)>);
-
-/// Where connections come in.
-#[derive(Clone, Copy)]
-struct Entrance<'l> {
-    listener: &'l TcpListener,
-    handed: Option<Handed>,
-}
-
-impl<'l> Entrance<'l> {
-    /// By a socket that we bound: it is where we are.
-    fn ours(listener: &'l TcpListener) -> Self {
-        Self { listener, handed: None }
-    }
-
-    /// By one that was handed to us.
-    fn handed(listener: &'l TcpListener) -> Self {
-        Self { listener, handed: Some(Handed::of(listener)) }
-    }
-}
-
-/// Accepts that failed. Where descriptors have run out, they fail twenty times a second.
+/// Logs failed accepts in moderation: without free descriptors they fail twenty times a second.
 #[derive(Default)]
-struct Complaints {
-    unsaid: u64,
-    said_at: Option<Instant>,
+struct AcceptLog {
+    unlogged: u64,
+    logged_at: Option<Instant>,
 }
 
-impl Complaints {
-    fn add(&mut self, error: &io::Error) {
-        self.unsaid += 1;
-        if self.said_at.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+impl AcceptLog {
+    fn failed(&mut self, error: &io::Error) {
+        self.unlogged += 1;
+        if self.logged_at.is_some_and(|at| at.elapsed() < ACCEPT_LOG_INTERVAL) {
             return;
         }
-        self.said_at = Some(Instant::now());
-        let since_last_line = std::mem::take(&mut self.unsaid);
+        self.logged_at = Some(Instant::now());
+        let since_last_line = std::mem::take(&mut self.unlogged);
         tracing::warn!(
             %error,
             since_last_line,
@@ -334,29 +335,11 @@ impl Complaints {
     }
 }
 
-/// The next connection on any of them. They take turns, so that a busy one starves no other.
-async fn next(
-    entrances: &[Entrance<'_>],
-    first: &mut usize,
-) -> io::Result<(TcpStream, SocketAddr, Option<Handed>)> {
-    poll_fn(|context| {
-        let in_turn = entrances.iter().enumerate().cycle().skip(*first);
-        for (place, entrance) in in_turn.take(entrances.len()) {
-            if let Poll::Ready(accepted) = entrance.listener.poll_accept(context) {
-                *first = (place + 1) % entrances.len();
-                return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, entrance.handed)));
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-async fn converse(
+async fn serve_connection(
     stream: TcpStream,
     connection: Arc<Connection>,
     endpoint: impl Endpoint,
-    mut stopping: watch::Receiver<bool>,
+    shutdown: CancellationToken,
 ) {
     let mut builder = http1::Builder::new();
     builder
@@ -364,27 +347,18 @@ async fn converse(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT)
-        .max_headers(FIELDS_LIMIT);
+        .max_headers(HEADER_FIELDS_LIMIT);
     let per_connection = PerConnection { endpoint, connection };
     let mut connection = builder.serve_connection(TokioIo::new(stream), per_connection);
-    let spoken = tokio::select! {
+    let mut run = poll_fn(|context| connection.poll_without_shutdown(context));
+    let ended = tokio::select! {
         biased;
-        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
-        _ = stopping.wait_for(|stopping| *stopping) => None,
+        ended = &mut run => Some(ended),
+        () = shutdown.cancelled() => timeout(SHUTDOWN_READ_GRACE, run).await.ok(),
     };
-    let spoken = match spoken {
-        Some(ended) => Ok(ended),
+    let ended = match ended {
+        Some(ended) => ended,
         None => {
-            tokio::time::timeout(
-                LAST_WORDS,
-                poll_fn(|context| connection.poll_without_shutdown(context)),
-            )
-            .await
-        }
-    };
-    let ended = match spoken {
-        Ok(ended) => ended,
-        Err(_) => {
             Pin::new(&mut connection).graceful_shutdown();
             poll_fn(|context| connection.poll_without_shutdown(context)).await
         }
@@ -392,7 +366,8 @@ async fn converse(
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
     if ended.is_err_and(|error| error.is_timeout()) && !parts.read_buf.is_empty() {
-        // Half a head is a slow client; nothing at all is an idle one, which is closed without a word.
+        // Half a head is a slow client; nothing at all is an idle one, which is closed without a
+        // word.
         let _ = stream.write_all(&reply::too_slow()).await;
     }
     let _ = stream.shutdown().await;
@@ -406,14 +381,14 @@ struct PerConnection<E> {
 impl<E: Endpoint> Service<Request<Incoming>> for PerConnection<E> {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ReplyFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Answering {
+    fn call(&self, request: Request<Incoming>) -> ReplyFuture {
         self.endpoint.respond(request, &self.connection)
     }
 }
 
-impl Future for Answering {
+impl Future for ReplyFuture {
     type Output = Result<Reply, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -424,9 +399,9 @@ impl Future for Answering {
     }
 }
 
-impl std::fmt::Debug for Answering {
+impl std::fmt::Debug for ReplyFuture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Answering")
+        f.write_str("ReplyFuture")
     }
 }
 
@@ -441,18 +416,23 @@ mod tests {
         let connection = Connection {
             peer: (Ipv4Addr::LOCALHOST, 40_000).into(),
             local: Some((Ipv4Addr::LOCALHOST, 5169).into()),
-            handed: None,
+            inherited: None,
             caller: Mutex::default(),
         };
         assert_eq!(connection.known_caller(), None);
         let caller = Caller { uid: 5, group: None };
-        for said in [Err(Unseen::Blind), Err(Unseen::NoAnswer), Err(Unseen::NoAnswer), Ok(caller)] {
+        for said in [
+            Err(PeerError::Unavailable),
+            Err(PeerError::NoReply),
+            Err(PeerError::NoReply),
+            Ok(caller),
+        ] {
             assert_eq!(connection.caller(|_, _, _| said), said);
             assert_eq!(connection.known_caller(), Some(said));
         }
         let again = connection.caller(|_, _, _| panic!("it has answered"));
         assert_eq!(again, Ok(caller));
-        for said in [Unseen::Elsewhere, Unseen::Abroad, Unseen::Gone] {
+        for said in [PeerError::NotFound, PeerError::ForeignNamespace, PeerError::Closed] {
             *connection.lock_caller() = Some(Err(said));
             let again = connection.caller(|_, _, _| panic!("it has answered"));
             assert_eq!(again, Err(said));

@@ -1,4 +1,4 @@
-//! Signals, as events.
+//! Turns signals into events.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
-/// What a second SIGTERM or SIGINT exits with: it failed to end in order.
+/// The exit status after a second SIGTERM or SIGINT: the shutdown was not orderly.
 const HURRIED_EXIT: i32 = 1;
 
-/// Everything that can happen to the process from outside.
+/// An event from outside the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// SIGHUP: read the configuration again.
@@ -22,8 +22,8 @@ pub enum Event {
     Shutdown,
 }
 
-/// Begins to turn signals into events. A second SIGTERM or SIGINT exits from inside the handler, even if nothing reads
-/// events any more.
+/// Starts to turn signals into events. A second SIGTERM or SIGINT exits from inside the handler,
+/// even if nothing reads events any more.
 pub fn listen() -> io::Result<mpsc::UnboundedReceiver<Event>> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {

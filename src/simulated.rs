@@ -13,7 +13,7 @@ use crate::config::{Config, FixedHost, Source};
 use crate::credentials::{Credentials, Grant, Secret};
 use crate::failure::{Class, IssueError};
 use crate::issuer::Issuer;
-use crate::role::{Callers, Role, UnitName, User};
+use crate::role::{CallerPolicy, Role, UnitName, User};
 
 mod truth;
 mod weeks;
@@ -68,10 +68,10 @@ pub(crate) fn error(class: Class) -> IssueError {
 }
 
 /// What lets in these users of these units; where there are none, nothing is demanded of them.
-pub(crate) fn callers(users: &[u32], units: &[&str]) -> Callers {
+pub(crate) fn callers(users: &[u32], units: &[&str]) -> CallerPolicy {
     let user = |uid: &u32| User { name: uid.to_string(), uid: *uid };
     let unit = |name: &&str| UnitName::parse(name).unwrap();
-    Callers {
+    CallerPolicy {
         users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
         units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
     }

@@ -1,12 +1,12 @@
-//! Where each role's state is published: one writer per slot, readers that never wait.
+//! The published state of every role: one writer per slot, readers that never wait.
 //!
-//! Two levels: the [`Table`] changes on reload only, a [`Slot`] whenever an attempt concludes. A slot belongs to one role
-//! for ever: when a reload changes or removes a role, its slot leaves the table, and what a late refresh writes into it
-//! is read by nobody.
+//! There are two levels. The [`Table`] is replaced by a reload and by nothing else, in one store. A
+//! [`Slot`] changes whenever an attempt concludes. A slot belongs to one role for ever: when a
+//! reload changes or removes the role, its slot leaves the table, and nobody reads what a late
+//! refresh writes into it.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,194 +16,216 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 use crate::budget::Need;
+use crate::config::{Config, HttpTokens, Imds, ImdsName};
 use crate::consumers::Consumers;
 use crate::failure::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
 use crate::tokens::{ByDigest, Tokens};
 
-/// The published table.
+/// Holder of the current [`Table`].
 #[derive(Debug, Default)]
 pub struct Slots {
     table: ArcSwap<Table>,
 }
 
-/// Every configured role's slot, and the tokens that open them.
+/// Everything of the configuration that a request looks at. A request loads it once, so it sees one
+/// configuration whole.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// By name.
+    /// The slot of every configured role.
     pub slots: BTreeMap<RoleName, Arc<Slot>>,
-    /// By digest of the token.
+    /// The role that each valid token opens.
     pub keys: ByDigest<Key>,
+    /// The settings of every IMDS endpoint.
+    pub imds: BTreeMap<ImdsName, ImdsSettings>,
+    /// The longest time that a request waits for the first attempt of a pending role.
+    pub pending_wait: Duration,
 }
 
-/// What a token opens.
+/// The role that a token opens.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// The one role.
+    /// The slot of that role.
     pub slot: Arc<Slot>,
-    /// This token has been replaced and is in its overlap.
+    /// The end of the overlap, for a token that has been replaced.
     pub previous_until: Option<SystemTime>,
 }
 
-/// One role's published state.
+/// The settings of one `[imds.NAME]` that a reload may change.
+#[derive(Debug)]
+pub struct ImdsSettings {
+    /// The slot of the one role that it serves.
+    pub slot: Arc<Slot>,
+    /// True if requests of version 1, without a session token, are answered too.
+    pub allows_version_1: bool,
+    /// The region that clients are told they run in.
+    pub region: Option<String>,
+}
+
+/// The published state of one role.
 pub struct Slot {
-    /// As configured when the slot was made.
+    /// The role as it was configured when the slot was made.
     pub role: Arc<Role>,
-    /// Counted per role name, across slots.
-    pub counts: Arc<Counts>,
+    /// Counters of this role name, shared by its slots before and after reloads.
+    pub counts: Arc<RoleCounters>,
     state: ArcSwap<RoleState>,
-    /// A workload has asked for it.
-    asked: AtomicBool,
-    /// Somebody wants an attempt now, whatever the schedule says.
-    hurry: AtomicBool,
-    /// Of the refresher, milliseconds of its beat.
-    turned_at: AtomicU64,
+    used: AtomicBool,
+    refresh_requested: AtomicBool,
+    /// Milliseconds on the heartbeat's clock.
+    ticked_at: AtomicU64,
     wake: Notify,
     concluded: Notify,
-    /// Roles that are signed with what is in hand here.
+    /// Roles that are chained to this one.
     followers: ArcSwap<Vec<Weak<Self>>>,
 }
 
-/// The right to publish into one slot. There is one, and it cannot be cloned.
+/// The right to publish into one slot. It cannot be cloned, so a slot has one writer.
 #[derive(Debug)]
 pub struct Writer {
     slot: Arc<Slot>,
 }
 
-/// What is counted per role. Outlives slots, so that a reload takes nothing back.
+/// Counters of one role. They outlive its slots, so a reload resets none of them.
 #[derive(Debug, Default)]
-pub struct Counts {
-    /// Concluded attempts that issued.
+pub struct RoleCounters {
+    /// Attempts that issued credentials.
     pub issued: AtomicU64,
-    /// Concluded attempts that failed, in the order of [`Class::ALL`].
+    /// Attempts that failed, in the order of [`Class::ALL`].
     pub failed: [AtomicU64; Class::ALL.len()],
-    /// Answers, in the order of [`VendResult::ALL`].
-    pub vended: [Tally; VendResult::ALL.len()],
-    /// Requests that came with a token in its overlap.
+    /// Answers to requests, in the order of [`VendResult::ALL`].
+    pub vended: [AuditedCounter; VendResult::ALL.len()],
+    /// Requests with a token that has been replaced and is in its overlap.
     pub previous_token_uses: AtomicU64,
-    /// Who was given what.
+    /// Consumers, and the expiry of the credentials that each was given last.
     pub consumers: Consumers,
-    /// What became of its credentials file, in the order of [`Filed::ALL`].
-    pub filed: [AtomicU64; Filed::ALL.len()],
+    /// Writes of its credentials file, in the order of [`FileWriteResult::ALL`].
+    pub filed: [AtomicU64; FileWriteResult::ALL.len()],
 }
 
-/// One counter, and what the audit log needs to write about it in moderation.
+/// A counter of answers, with what the last audit line about them said.
 #[derive(Debug, Default)]
-pub struct Tally {
-    /// How many.
+pub struct AuditedCounter {
+    /// Answers in all.
     pub count: AtomicU64,
-    /// How many at the last audit line.
+    /// Answers in all at the time of the last audit line.
     pub audited: AtomicU64,
-    /// When that was, seconds since 1970.
+    /// Time of the last audit line, in seconds since 1970.
     pub audited_at: AtomicU64,
-    /// Which credentials it named: their expiry, seconds since 1970.
+    /// Expiry of the credentials that the last audit line named, in seconds since 1970.
     pub audited_credentials: AtomicU64,
 }
 
-/// How a request for a role ended.
+/// The outcome of a request for credentials, as metrics and the audit log name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VendResult {
-    /// 200.
+    /// 200: credentials were vended.
     Vended,
-    /// 503, no attempt has concluded.
+    /// 503: the first attempt has not concluded.
     Pending,
-    /// 503, nothing unexpired in hand and it may pass.
+    /// 503: no unexpired credentials are in hand, and roletap keeps trying.
     Unavailable,
-    /// 403, nothing unexpired in hand and a person is needed.
+    /// 403: no unexpired credentials are in hand, and somebody has to change a permission.
     AssumeRoleFailed,
-    /// 403, not who the role is for.
+    /// 403: `allow_users` or `allow_units` do not let the caller in.
     CallerNotAllowed,
-    /// 401.
+    /// 401: the token is missing or unknown.
     Unauthorized,
-    /// 404, a role that is not there or not this token's.
+    /// 404: the role does not exist, or the token opens another.
     RoleNotFound,
-    /// 403, a foreign `Host`, a forwarded request or a browser's.
+    /// 403: the request was forwarded, made by a browser, or names a foreign host.
     Forbidden,
-    /// 404 or 405, not a path or method of ours.
+    /// 400, 404 or 405: the path or method is not served.
     NotServed,
 }
 
-/// What became of an attempt to write or remove a credentials file.
+/// The outcome of an attempt to write or remove a credentials file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filed {
-    /// It is written.
+pub enum FileWriteResult {
+    /// The file was written.
     Written,
-    /// It could not be written, or not be removed.
+    /// The file could not be written or removed.
     Failed,
 }
 
 impl Slots {
-    /// The table now.
+    /// Returns the current table.
     pub fn load(&self) -> Guard<Arc<Table>> {
         self.table.load()
     }
 
-    /// Publishes a new table, whole.
+    /// Replaces the whole table.
     pub fn publish(&self, table: Table) {
         self.table.store(Arc::new(table));
     }
 
-    /// The slot of a role.
+    /// Returns the slot of a role.
     pub fn find(&self, role: &str) -> Option<Arc<Slot>> {
         self.load().slots.get(role).cloned()
     }
 }
 
 impl Table {
-    /// Lets each role that is chained to another hear of it.
-    pub fn tie_chains(&self) {
-        let mut followers: BTreeMap<&RoleName, Vec<Weak<Slot>>> = BTreeMap::new();
-        for slot in self.slots.values() {
-            if let Some(parent) = slot.role.request.base.parent() {
-                followers.entry(&parent.name).or_default().push(Arc::downgrade(slot));
-            }
-        }
-        for (name, slot) in &self.slots {
-            let followers = followers.remove(name).unwrap_or_default();
-            slot.followers.store(Arc::new(followers));
-        }
-    }
-
-    /// Lets `tokens` open their roles. A current token wins over a previous one.
-    pub fn open_with(&mut self, tokens: &Tokens) {
-        self.keys.clear();
-        for (name, tokens) in &tokens.roles {
-            let Some(slot) = self.slots.get(name) else {
-                continue;
+    /// Makes the table of this configuration. `slots` has one for each of its roles.
+    pub fn new(slots: BTreeMap<RoleName, Arc<Slot>>, config: &Config, tokens: &Tokens) -> Self {
+        link_chains(&slots);
+        let settings = |imds: &Imds| {
+            let settings = ImdsSettings {
+                slot: slots.get(&imds.role)?.clone(),
+                allows_version_1: imds.http_tokens == HttpTokens::Optional,
+                region: imds.region.clone(),
             };
-            let previous = tokens.previous.iter().map(|(digest, until)| (*digest, Some(*until)));
-            for (digest, previous_until) in previous.chain([(tokens.current, None)]) {
-                let key = Key { slot: slot.clone(), previous_until };
-                match self.keys.entry(digest) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(key);
-                    }
-                    Entry::Occupied(mut entry) if entry.get().previous_until.is_some() => {
-                        entry.insert(key);
-                    }
-                    Entry::Occupied(_) => {}
-                }
-            }
+            Some((imds.name.clone(), settings))
+        };
+        Self {
+            keys: keys(&slots, tokens),
+            imds: config.imds.values().filter_map(settings).collect(),
+            pending_wait: config.server.pending_wait,
+            slots,
         }
     }
 }
 
+/// Tells each slot which roles are chained to its own.
+fn link_chains(slots: &BTreeMap<RoleName, Arc<Slot>>) {
+    let mut followers: BTreeMap<&RoleName, Vec<Weak<Slot>>> = BTreeMap::new();
+    for slot in slots.values() {
+        if let Some(parent) = slot.role.request.base.parent() {
+            followers.entry(&parent.name).or_default().push(Arc::downgrade(slot));
+        }
+    }
+    for (name, slot) in slots {
+        slot.followers.store(Arc::new(followers.remove(name).unwrap_or_default()));
+    }
+}
+
+/// Indexes slots by token. Where two roles have the same token, a current one wins over a previous
+/// one.
+fn keys(slots: &BTreeMap<RoleName, Arc<Slot>>, tokens: &Tokens) -> ByDigest<Key> {
+    let key = |slot: &Arc<Slot>, previous_until| Key { slot: slot.clone(), previous_until };
+    let of_slots = || tokens.roles.iter().filter_map(|(name, own)| Some((slots.get(name)?, own)));
+    let previous = of_slots().flat_map(|(slot, own)| {
+        own.previous.iter().map(move |(digest, until)| (*digest, key(slot, Some(*until))))
+    });
+    let current = of_slots().rev().map(|(slot, own)| (own.current, key(slot, None)));
+    previous.chain(current).collect()
+}
+
 impl Slot {
-    /// A slot that begins with `state`, and the one right to write into it.
+    /// Makes a slot that begins with `state`, and the one right to publish into it.
     pub fn new(
         role: Arc<Role>,
         state: RoleState,
-        counts: Arc<Counts>,
-        asked: bool,
+        counts: Arc<RoleCounters>,
+        used: bool,
     ) -> (Arc<Self>, Writer) {
         let slot = Arc::new(Self {
             role,
             counts,
             state: ArcSwap::from_pointee(state),
-            asked: AtomicBool::new(asked),
-            hurry: AtomicBool::new(false),
-            turned_at: AtomicU64::new(0),
+            used: AtomicBool::new(used),
+            refresh_requested: AtomicBool::new(false),
+            ticked_at: AtomicU64::new(0),
             wake: Notify::new(),
             concluded: Notify::new(),
             followers: ArcSwap::default(),
@@ -211,79 +233,78 @@ impl Slot {
         (slot.clone(), Writer { slot })
     }
 
-    /// The right to write, after the refresher that had it has died with it.
-    pub fn writer_after_death(slot: &Arc<Self>) -> Writer {
+    /// Makes a writer in place of one that was lost with its refresher.
+    pub fn replace_writer(slot: &Arc<Self>) -> Writer {
         Writer { slot: slot.clone() }
     }
 
-    /// The state now.
+    /// Returns the current state.
     pub fn state(&self) -> Guard<Arc<RoleState>> {
         self.state.load()
     }
 
-    /// A workload asks: its role comes before those that nobody wants.
-    pub fn ask(&self) {
-        if !self.asked.load(Ordering::Relaxed) {
-            self.asked.store(true, Ordering::Relaxed);
+    /// Notes that a workload has asked for the role. Used roles come before unused ones in the
+    /// queue to STS.
+    pub fn mark_used(&self) {
+        if !self.was_used() {
+            self.used.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether a workload has ever asked.
-    pub fn was_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
+    /// Returns true if a workload has ever asked for the role.
+    pub fn was_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
     }
 
-    /// `unsafe_no_token = true`: whoever reaches the endpoint gets it.
+    /// Returns true if the role has `unsafe_no_token = true`.
     pub fn needs_no_token(&self) -> bool {
         self.role.token == TokenSource::None
     }
 
-    /// Asks for an attempt now, whatever the schedule says; the budget still holds.
-    pub fn hurry(&self) {
-        self.hurry.store(true, Ordering::Release);
+    /// Requests an attempt ahead of schedule. The budget still applies.
+    pub fn request_refresh(&self) {
+        self.refresh_requested.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
-    /// Whether somebody has asked for an attempt that has not begun.
-    pub fn is_hurried(&self) -> bool {
-        self.hurry.load(Ordering::Acquire)
+    /// Returns true if a requested attempt has not begun.
+    pub fn refresh_requested(&self) -> bool {
+        self.refresh_requested.load(Ordering::Acquire)
     }
 
-    /// Makes the refresher look at the clock, in case its nap has outlasted the credentials.
+    /// Wakes the refresher, so that it reads the clock again.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Those that wait for this role to be issued try again now.
-    fn hurry_followers(&self) {
+    fn refresh_followers(&self) {
         let followers = self.followers.load();
         for follower in followers.iter().filter_map(Weak::upgrade) {
-            if follower.fails_for_want_of_a_source() {
-                follower.hurry();
+            if follower.lacks_source() {
+                follower.request_refresh();
             }
         }
     }
 
-    /// Whether its last attempt had nothing to sign with, or nothing that STS took.
-    pub fn fails_for_want_of_a_source(&self) -> bool {
+    /// Returns true if the last attempt failed because of the base credentials.
+    pub fn lacks_source(&self) -> bool {
         let state = self.state();
-        let failures = state.failures();
-        failures.is_some_and(|failures| failures.error.class == Class::Source)
+        state.failures().is_some_and(|failures| failures.error.class == Class::Source)
     }
 
-    /// The refresher has made a turn, at `now` of its beat.
-    pub fn turn(&self, now: Duration) {
+    /// Notes that the refresher is alive at `now` on the heartbeat's clock.
+    pub fn record_tick(&self, now: Duration) {
         let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        self.turned_at.store(millis, Ordering::Relaxed);
+        self.ticked_at.store(millis, Ordering::Relaxed);
     }
 
-    /// When it made its last.
-    pub fn last_turn(&self) -> Duration {
-        Duration::from_millis(self.turned_at.load(Ordering::Relaxed))
+    /// Returns the time of the last tick, on the heartbeat's clock.
+    pub fn last_tick(&self) -> Duration {
+        Duration::from_millis(self.ticked_at.load(Ordering::Relaxed))
     }
 
     /// Waits until the first attempt has concluded.
-    pub async fn left_pending(&self) {
+    pub async fn first_attempt_concluded(&self) {
         loop {
             let concluded = self.concluded.notified();
             let mut concluded = std::pin::pin!(concluded);
@@ -296,46 +317,47 @@ impl Slot {
         }
     }
 
-    /// How much this role needs a call at `now`.
+    /// Returns how urgently this role needs a call to STS at `now`.
     pub fn need(&self, now: SystemTime) -> Need {
-        Need::of(&self.state(), self.was_asked(), self.is_hurried(), now)
+        Need::of(&self.state(), self.was_used(), self.refresh_requested(), now)
+    }
+}
+
+impl AsRef<Role> for Slot {
+    fn as_ref(&self) -> &Role {
+        &self.role
     }
 }
 
 impl Writer {
-    /// The slot it writes into.
+    /// Returns the slot that it publishes into.
     pub fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
 
-    /// Publishes what an attempt has come to.
+    /// Publishes the state after an attempt.
     pub fn publish(&mut self, state: RoleState) {
         let issued = matches!(state, RoleState::Issued { failures: None, .. });
         self.slot.state.store(Arc::new(state));
         self.slot.concluded.notify_waiters();
         if issued {
-            self.slot.hurry_followers();
+            self.slot.refresh_followers();
         }
     }
 
-    /// Whether somebody wants an attempt now.
-    pub fn is_hurried(&self) -> bool {
-        self.slot.is_hurried()
+    /// Marks the requested attempt as begun.
+    pub fn take_refresh_request(&mut self) {
+        self.slot.refresh_requested.store(false, Ordering::Release);
     }
 
-    /// The attempt that was wanted begins.
-    pub fn take_hurry(&mut self) {
-        self.slot.hurry.store(false, Ordering::Release);
-    }
-
-    /// Waits for [`Slot::hurry`].
-    pub async fn hurried(&self) {
+    /// Waits for [`Slot::request_refresh`] or [`Slot::wake`].
+    pub async fn woken(&self) {
         self.slot.wake.notified().await;
     }
 }
 
-impl Counts {
-    /// One concluded attempt.
+impl RoleCounters {
+    /// Counts an attempt that failed with `class`, or issued credentials.
     pub fn attempt(&self, class: Option<Class>) {
         let counter = match class {
             None => &self.issued,
@@ -344,27 +366,27 @@ impl Counts {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request came with a token in its overlap.
+    /// Counts a request with a token in its overlap.
     pub fn previous_token_used(&self) {
         self.previous_token_uses.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A credentials file was written, or not.
-    pub fn filed(&self, outcome: Filed) {
-        self.filed[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    /// Counts a write or removal of the credentials file.
+    pub fn filed(&self, result: FileWriteResult) {
+        self.filed[result as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The tally of one result.
-    pub fn tally(&self, result: VendResult) -> &Tally {
+    /// Returns the counter of the answers with this result.
+    pub fn answers(&self, result: VendResult) -> &AuditedCounter {
         &self.vended[result as usize]
     }
 }
 
-impl Filed {
-    /// Both, in the order of their declaration.
+impl FileWriteResult {
+    /// Every result, in the order of declaration.
     pub const ALL: [Self; 2] = [Self::Written, Self::Failed];
 
-    /// As it stands in metrics.
+    /// Returns the name that metrics use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Written => "written",
@@ -374,7 +396,7 @@ impl Filed {
 }
 
 impl VendResult {
-    /// Every result, in the order of their declaration.
+    /// Every result, in the order of declaration.
     pub const ALL: [Self; 9] = [
         Self::Vended,
         Self::Pending,
@@ -387,7 +409,7 @@ impl VendResult {
         Self::NotServed,
     ];
 
-    /// As it stands in metrics and the audit log.
+    /// Returns the name that metrics and the audit log use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Vended => "vended",
@@ -402,7 +424,7 @@ impl VendResult {
         }
     }
 
-    /// Whether it can be the fate of a request that was authorised for a role.
+    /// Returns true if a request that was authorised for a role can end so.
     pub fn is_about_a_role(self) -> bool {
         match self {
             Self::Vended

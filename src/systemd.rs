@@ -1,5 +1,5 @@
-//! What systemd is told, what it keeps for us, and what it hands over. Without `NOTIFY_SOCKET` and `LISTEN_FDS` all of it
-//! is silence.
+//! The conversation with systemd: notifications, its descriptor store, and the sockets that it
+//! hands over. Without `NOTIFY_SOCKET` and `LISTEN_FDS` nothing is said.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,15 +8,15 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sd_notify::NotifyState;
 
-/// How long systemd may take to have read everything that it was told.
+/// Milliseconds that systemd may take to read its messages.
 const BARRIER_TIMEOUT: u16 = 2_000;
 
-/// Required roles have left pending, or the start has lasted long enough.
+/// Says that the service is ready, with this status.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// A reload has begun; [`ready`] ends it.
+/// Says that a reload has begun; [`ready`] says that it is over.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -24,7 +24,7 @@ pub fn reloading() {
     }
 }
 
-/// The process is going to end, after at most `patience`.
+/// Says that the process stops within `patience`.
 pub fn stopping(patience: Duration) {
     tell(&[
         NotifyState::Stopping,
@@ -33,32 +33,33 @@ pub fn stopping(patience: Duration) {
     ]);
 }
 
-/// What `systemctl status` shows.
+/// Sets the line that `systemctl status` shows.
 pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// Scheduling makes progress.
+/// Resets the watchdog.
 pub fn feed_watchdog() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// How long systemd waits for [`feed_watchdog`], if it does.
+/// Returns the time that systemd waits for [`feed_watchdog`], if it does.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-/// Whether anything hears what is told.
+/// Returns true if systemd listens to notifications.
 pub fn is_there() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Whether it says that it keeps descriptors for us: from systemd 254 on, if `FileDescriptorStoreMax=` is set.
+/// Returns true if systemd says that it keeps descriptors: from 254 on, if
+/// `FileDescriptorStoreMax=` is set.
 pub fn has_store() -> bool {
     std::env::var("FDSTORE").is_ok_and(|most| most.parse().is_ok_and(|most: u64| most > 0))
 }
 
-/// Has systemd keep a descriptor until this unit stops, beside others of that name.
+/// Has systemd keep a descriptor until this unit stops, next to others of that name.
 pub fn store(name: &str, descriptor: &OwnedFd) -> io::Result<()> {
     sd_notify::notify_with_fds(
         &[
@@ -71,12 +72,12 @@ pub fn store(name: &str, descriptor: &OwnedFd) -> io::Result<()> {
     )
 }
 
-/// Has it let go of all descriptors of that name.
+/// Has systemd drop all descriptors of that name.
 pub fn forget(name: &str) {
     tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
 }
 
-/// Waits until systemd has read everything that it was told: it can no longer tell whose a message was once the process
+/// Waits until systemd has read its messages: it cannot tell whose a message was once the process
 /// has ended.
 pub fn wait_until_heard() {
     let heard = || -> io::Result<()> {
@@ -93,10 +94,10 @@ pub fn wait_until_heard() {
     }
 }
 
-/// What it hands over, by name: sockets that it holds open, descriptors that it has kept. To be asked once, first of all:
-/// children do not inherit them from then on.
+/// Returns the sockets and stored descriptors that systemd hands over, by name. Has to be called
+/// once, before anything is started: children do not inherit them from then on.
 pub fn handed_over() -> io::Result<Vec<(String, OwnedFd)>> {
-    // Looks whether they are open, and closes them to children.
+    // Checks that they are open, and closes them to children.
     if sd_notify::listen_fds_with_names()?.len() == 0 {
         return Ok(Vec::new());
     }

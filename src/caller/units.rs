@@ -1,10 +1,10 @@
-//! From a control group's number to the unit whose processes are in it.
+//! Finds the unit of a control group.
 //!
-//! systemd names a unit's group after it, below the groups of slices. What a unit makes of the inside of its own group is
-//! its business: the first name that is no slice's counts, so that nobody can call a group of theirs by another's name.
+//! systemd names the group of a unit after it, below the groups of slices. A unit may name groups
+//! inside its own as it likes, so the first name that is not a slice's counts.
 //!
-//! A number is a group's for as long as the host is up: kernfs makes it of a counter and of how often that has come round.
-//! A group of version 2 is neither renamed nor moved, so what was found once stays true.
+//! A number belongs to one group for as long as the host is up, and a group of version 2 is neither
+//! renamed nor moved. So an answer stays true.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{
@@ -21,28 +21,29 @@ use tokio::time::Instant;
 
 use crate::role::UnitName;
 
-/// Where version 2 of the hierarchy is: alone, or beside version 1.
+/// The mount points of version 2, alone or beside version 1.
 const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// Directories that one search may read. It takes some microseconds for each, and requests wait meanwhile.
+/// The most directories that one search reads. Each takes some microseconds, and requests wait
+/// meanwhile.
 const MOST: usize = 4096;
-/// What was found is remembered for this many groups; each restart of a unit makes a new one.
+/// The most groups that are remembered; each restart of a unit makes a new one.
 const REMEMBERED: usize = 1024;
-/// That a group is no unit's is believed for so long: a search that was cut short may have missed it.
+/// A group without a unit is looked up again after this time: the search may have been cut short.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// The units of this host.
+/// The units of this host, by control group.
 #[derive(Debug, Default)]
 pub(super) struct Units(Mutex<Memory>);
 
 #[derive(Debug, Default)]
 struct Memory {
     units: HashMap<u64, UnitName>,
-    /// Apart from the others, so that whoever comes from ever new groups drives no unit out.
+    /// Apart, so that callers from ever new groups drive no unit out.
     nobodys: HashMap<u64, Instant>,
 }
 
 impl Units {
-    /// The unit that this group belongs to, if there is one and we can see it.
+    /// Returns the unit that this group belongs to, if roletap can see it.
     pub(super) fn of(&self, group: u64) -> Option<UnitName> {
         self.recall_or(group, Instant::now(), || match root() {
             Some(root) => search(&root, group),
@@ -50,7 +51,7 @@ impl Units {
         })
     }
 
-    /// The same by memory, else by this search, during which nobody else has to wait.
+    /// Returns the remembered unit, or searches for it. Others do not wait for the search.
     fn recall_or(
         &self,
         group: u64,
@@ -66,7 +67,7 @@ impl Units {
             return None;
         }
         drop(memory);
-        // Without descriptors nothing was looked at, and that takes no time.
+        // Without descriptors nothing was looked at; that is not remembered.
         let found = search().ok()?;
         let mut memory = self.memory();
         match &found {
@@ -81,7 +82,7 @@ impl Units {
     }
 }
 
-/// What is full begins anew.
+/// Inserts into a map, which is emptied when it is full.
 fn keep<V>(known: &mut HashMap<u64, V>, group: u64, value: V) {
     if known.len() >= REMEMBERED {
         known.clear();
@@ -89,7 +90,7 @@ fn keep<V>(known: &mut HashMap<u64, V>, group: u64, value: V) {
     known.insert(group, value);
 }
 
-/// Where the groups are, with numbers that the kernel names callers by.
+/// Returns the root of the control groups of version 2, by whose numbers the kernel names callers.
 pub(super) fn root() -> Option<PathBuf> {
     let is_version_2 = |path: &&Path| {
         statfs(*path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
@@ -97,7 +98,8 @@ pub(super) fn root() -> Option<PathBuf> {
     PLACES.iter().map(Path::new).find(is_version_2).map(Path::to_owned)
 }
 
-/// Slices first, then the insides of units: what is near the root is found soon. An error says that it could not be looked.
+/// Searches slices first, then the insides of units: groups near the root are found soon. An error
+/// means that it could not be searched.
 fn search(root: &Path, group: u64) -> io::Result<Option<UnitName>> {
     let mut slices = VecDeque::from([root.to_owned()]);
     let mut insides: VecDeque<(PathBuf, UnitName)> = VecDeque::new();
@@ -111,7 +113,7 @@ fn search(root: &Path, group: u64) -> io::Result<Option<UnitName>> {
         };
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,
-            // A group that has ended meanwhile, or is closed to us, is not it.
+            // The group was removed meanwhile, or is closed to roletap.
             Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => continue,
             Err(error) => return Err(error),
         };
@@ -134,7 +136,7 @@ fn search(root: &Path, group: u64) -> io::Result<Option<UnitName>> {
     Ok(None)
 }
 
-/// systemd puts an underscore before what would look like a file of the kernel's.
+/// Removes the underscore that systemd puts before a name that looks like a file of the kernel.
 fn unit_name(directory: &str) -> Option<UnitName> {
     UnitName::parse(directory.strip_prefix('_').unwrap_or(directory)).ok()
 }

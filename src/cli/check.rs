@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::{CheckFormat, ExitStatus, Failure, load, print};
-use crate::caller::kernel::Kernel;
+use crate::caller::peer::PeerLookup;
 use crate::config::{Check, Config, refusal_json};
 
 /// Reports every problem, or what was understood.
@@ -38,8 +38,8 @@ pub(super) fn callers_unseen(config: &Config) -> Option<String> {
     let mut keys = config.roles.values().flat_map(|role| role.callers.keys());
     let key = keys.next()?;
     let units = key == "allow_units" || keys.any(|key| key == "allow_units");
-    let no_units = || Kernel::no_units().filter(|_| units).map(str::to_owned);
-    let why = Kernel::default().open().err().or_else(no_units)?;
+    let no_units = || PeerLookup::no_units().filter(|_| units).map(str::to_owned);
+    let why = PeerLookup::default().open().err().or_else(no_units)?;
     Some(format!(
         "roles with `allow_users` or `allow_units` would be refused to everybody here: {why}"
     ))

@@ -13,17 +13,17 @@ use super::limits::{Room, close_to_onlookers, room_for};
 use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::config::{Config, FrontSocket, Imds};
-use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
+use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedEndpoints, PreparedImds};
 use crate::keep::Kept;
-use crate::listeners::{self, CannotOpen, Hops, Listeners, Missing};
+use crate::listeners::{self, BindPolicy, CannotOpen, HopLimit, Listeners};
 use crate::server::imds::SessionKey;
 use crate::signals;
 use crate::store::Store;
 use crate::systemd;
 use crate::tokens::{TokenProblem, Tokens, imds_key};
 
-/// For threads that still read something when all else has ended: one on a hung mount never would.
-const LAST_READS: Duration = Duration::from_millis(500);
+/// The time for threads that still read a file at the end; one on a hung mount never finishes.
+const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -63,35 +63,37 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         Listeners::open(key, addresses, handed, hops, missing)
             .map_err(|error| cannot_open(name, key, error))
     };
-    let (usual, bound) = (Hops::Usual, Missing::IsBound);
+    let (usual, bound) = (HopLimit::ByAddress, BindPolicy::BindIfMissing);
     let listen = &config.server.listen;
     let credentials = open("credentials", "server.listen", listen, usual, bound)?;
     let admin = open("admin", "admin.listen", &config.admin.listen, usual, bound)?;
-    let fronts = fronts(config, open)?;
+    let imds = imds_endpoints(config, open)?;
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone());
     let tokens = Tokens::prepare(config, &before.unwrap_or_default(), clock.now())
         .map_err(|problems| no_tokens(&problems))?;
     let all = credentials.iter().map(|listener| (listener, "credentials"));
     let all = all.chain(admin.iter().map(|listener| (listener, "admin")));
-    let imds = fronts.iter().flat_map(|front| front.listeners.iter());
-    for ((listener, lasting), what) in all.chain(imds.map(|listener| (listener, "imds"))) {
+    let of_imds = imds.iter().flat_map(|endpoint| endpoint.listeners.iter());
+    for ((listener, inherited), what) in all.chain(of_imds.map(|listener| (listener, "imds"))) {
         let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address,
-            held_by_systemd = lasting,
+            held_by_systemd = inherited,
             "listening for {what}"
         );
     }
-    let asked = Room { credentials: config.server.max_connections, each_front: FRONT_CONNECTIONS };
-    let room = room_for(asked, fronts.len());
+    let asked = Room { credentials: config.server.max_connections, each_front: IMDS_CONNECTIONS };
+    let room = room_for(asked, imds.len());
     let prepared = Prepared {
-        max_connections: room.credentials,
-        front_connections: room.each_front,
-        fronts,
+        endpoints: PreparedEndpoints {
+            credentials,
+            max_connections: room.credentials,
+            imds,
+            max_imds_connections: room.each_front,
+        },
         path: path.to_owned(),
-        credentials,
         admin,
         tokens,
         audit,
@@ -107,7 +109,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         Ok(())
     });
     drop(inside);
-    runtime.shutdown_timeout(LAST_READS);
+    runtime.shutdown_timeout(READER_SHUTDOWN_TIMEOUT);
     ended
 }
 
@@ -128,7 +130,7 @@ fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
     }
 }
 
-/// What an operator does about an address that cannot be bound.
+/// Returns what an operator does about an address that cannot be bound.
 fn hint(address: SocketAddr, error: &io::Error) -> String {
     let ip = address.ip();
     let errno = error.raw_os_error().map(Errno::from_raw);
@@ -155,11 +157,11 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// The fronts of `[imds.*]`, listening.
-fn fronts(
+/// Opens the endpoints of `[imds.*]`.
+fn imds_endpoints(
     config: &Config,
-    mut open: impl FnMut(&str, &str, &[SocketAddr], Hops, Missing) -> Result<Listeners, Failure>,
-) -> Result<Vec<PreparedFront>, Failure> {
+    mut open: impl FnMut(&str, &str, &[SocketAddr], HopLimit, BindPolicy) -> Result<Listeners, Failure>,
+) -> Result<Vec<PreparedImds>, Failure> {
     if config.imds.is_empty() {
         return Ok(Vec::new());
     }
@@ -173,12 +175,12 @@ fn fronts(
     let one = |imds: &Imds| {
         let name = format!("imds.{}", imds.name);
         let key_of_listen = format!("{name}.listen");
-        let hops = Hops::AtMost(imds.hop_limit);
+        let hops = HopLimit::AtMost(imds.hop_limit);
         let missing = match imds.socket {
-            FrontSocket::Systemd => Missing::IsAnError,
-            FrontSocket::Whoever => Missing::IsBound,
+            FrontSocket::Systemd => BindPolicy::InheritedOnly,
+            FrontSocket::Whoever => BindPolicy::BindIfMissing,
         };
-        Ok(PreparedFront {
+        Ok(PreparedImds {
             listeners: open(&name, &key_of_listen, &imds.listen, hops, missing)?,
             session: SessionKey::of(&key, imds.name.as_str()),
             imds: imds.clone(),
@@ -187,7 +189,8 @@ fn fronts(
     config.imds.values().map(one).collect()
 }
 
-/// What the process before this one left, and where to leave it for the next. What else systemd hands over is not ours.
+/// Returns the state that the previous process left, and the place to leave it for the next. Closes
+/// everything else that systemd handed over.
 fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
     let (store, kept) = Store::open(handed);
     for (name, _) in handed.drain(..) {

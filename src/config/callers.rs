@@ -4,13 +4,13 @@ use super::problem::Problem;
 use super::reading::Reading;
 use super::section::Section;
 use super::value::At;
-use crate::role::{Callers, OVERFLOW_UID, Refused, UnitName, User};
+use crate::role::{CallerPolicy, OVERFLOW_UID, Refused, UnitName, User};
 
 /// Takes back what [defaults] demand.
 const ANYBODY: &str = "*";
 
-pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Callers {
-    Callers {
+pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> CallerPolicy {
+    CallerPolicy {
         users: demand(section, "allow_users", user, reading),
         units: demand(section, "allow_units", |text, _| UnitName::parse(text), reading),
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Forecast, FrontSocket, HttpTokens, Imds, Loaded, Report};
-use crate::role::{Base, Callers, Origin, Role, TokenSource, UnitName};
+use crate::role::{Base, CallerPolicy, Origin, Role, TokenSource, UnitName};
 
 /// A configuration without problems, seen by somebody who is about to start it.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ fn written_to(role: &Role) -> String {
 }
 
 /// What is demanded beside the token.
-fn only_for(callers: &Callers) -> String {
+fn only_for(callers: &CallerPolicy) -> String {
     let mut out = String::new();
     if let Some(users) = &callers.users {
         let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();

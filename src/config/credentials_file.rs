@@ -13,7 +13,7 @@ use super::roles::group_name;
 use super::section::Section;
 use super::{Config, Server, lint};
 use crate::role::{
-    Callers, CredentialsFile, CredentialsFileGroup, ProfileName, Role, RoleName, TokenSource,
+    CallerPolicy, CredentialsFile, CredentialsFileGroup, ProfileName, Role, RoleName, TokenSource,
 };
 
 const KEY: &str = "credentials_file";
@@ -24,7 +24,7 @@ const PROFILE: &str = "credentials_file_profile";
 pub(super) fn read(
     section: &mut Section<'_>,
     token: &TokenSource,
-    callers: &Callers,
+    callers: &CallerPolicy,
     reading: &mut Reading<'_>,
 ) -> Option<CredentialsFile> {
     let group = section.text(GROUP, reading, group_name);

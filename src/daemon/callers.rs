@@ -1,71 +1,67 @@
-//! Sees at start and at each reload whether the kernel tells who is calling, where a role demands to know.
+//! Checks, at start and at each reload, that the kernel tells who is calling, where a role asks for
+//! it.
 
-use super::PreparedFront;
-use crate::caller::kernel::{Handed, Kernel};
+use super::endpoints::PreparedEndpoints;
+use crate::caller::peer::{InheritedSocket, PeerLookup};
 use crate::config::{Config, ImdsName};
 use crate::listeners::Listeners;
+use crate::role::Role;
 
-/// A socket that was handed to us, and the front that it is of; else it is of the credentials endpoint.
+/// A socket that roletap inherited, and the IMDS endpoint that it is of; `None` is the credentials
+/// endpoint.
 #[derive(Debug, Clone)]
-pub(super) struct Entrance {
-    handed: Handed,
-    front: Option<ImdsName>,
+pub(super) struct InheritedListener {
+    socket: InheritedSocket,
+    imds: Option<ImdsName>,
 }
 
-/// Those by which credentials are had.
-pub(super) fn entrances(credentials: &Listeners, fronts: &[PreparedFront]) -> Vec<Entrance> {
-    let of_front =
-        |front: &PreparedFront| (Some(front.imds.name.clone()), handed(&front.listeners));
-    let fronts = fronts.iter().map(of_front);
-    let all = [(None, handed(credentials))].into_iter().chain(fronts);
-    all.flat_map(|(front, handed)| {
-        handed.into_iter().map(move |handed| Entrance { handed, front: front.clone() })
-    })
-    .collect()
-}
-
-fn handed(listeners: &Listeners) -> Vec<Handed> {
-    listeners.lasting.iter().map(Handed::of).collect()
-}
-
-/// Says so where it does not: what is refused to everybody must not look like a mistake of its callers.
-pub(super) fn look(kernel: &Kernel, config: &Config, entrances: &[Entrance]) {
-    let demanding = |key: &str| -> Vec<&str> {
-        let some = config
-            .roles
-            .values()
-            .filter(|role| role.callers.keys().any(|own| key.is_empty() || own == key));
-        some.map(|role| role.name.as_str()).collect()
+/// Returns the inherited sockets of all endpoints that vend credentials.
+pub(super) fn inherited_listeners(endpoints: &PreparedEndpoints) -> Vec<InheritedListener> {
+    let of = |listeners: &Listeners, imds: Option<&ImdsName>| -> Vec<InheritedListener> {
+        let sockets = listeners.inherited.iter().map(InheritedSocket::of);
+        sockets.map(|socket| InheritedListener { socket, imds: imds.cloned() }).collect()
     };
-    let names = demanding("");
-    if names.is_empty() {
+    let imds = endpoints.imds.iter();
+    let imds = imds.flat_map(|endpoint| of(&endpoint.listeners, Some(&endpoint.imds.name)));
+    of(&endpoints.credentials, None).into_iter().chain(imds).collect()
+}
+
+/// Logs which roles are refused to everybody because the kernel does not tell who is calling: it
+/// must not look like a mistake of the callers.
+pub(super) fn log_unknown_callers(
+    peers: &PeerLookup,
+    config: &Config,
+    inherited: &[InheritedListener],
+) {
+    let names = |of_role: &dyn Fn(&Role) -> bool| {
+        let roles = config.roles.values().filter(|role| of_role(role));
+        roles.map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let roles = names(&|role| !role.callers.is_empty());
+    if roles.is_empty() {
         return;
     }
-    if let Err(why) = kernel.open() {
+    if let Err(why) = peers.open() {
         tracing::error!(
-            roles = names.join(", "),
+            roles,
             "roles with `allow_users` or `allow_units` are refused to everybody, since roletap cannot see who is calling: \
              {why}; then reload"
         );
         return;
     }
-    let names = demanding("allow_units");
-    if let Some(why) = Kernel::no_units().filter(|_| !names.is_empty()) {
-        tracing::error!(
-            roles = names.join(", "),
-            "roles with `allow_units` are refused to everybody: {why}"
-        );
+    let roles = names(&|role| role.callers.units.is_some());
+    if let Some(why) = PeerLookup::no_units().filter(|_| !roles.is_empty()) {
+        tracing::error!(roles, "roles with `allow_units` are refused to everybody: {why}");
     }
-    for entrance in entrances {
-        let of_front = |front| config.imds.get(front).map(|front| front.role.as_str());
-        let mut names = demanding("");
-        if let Some(front) = &entrance.front {
-            names.retain(|name| of_front(front) == Some(*name));
-        }
-        if !names.is_empty() && kernel.is_abroad(entrance.handed) {
+    for InheritedListener { socket, imds } in inherited {
+        let served = imds.as_ref().map(|name| config.imds.get(name).map(|imds| &imds.role));
+        let roles = names(&|role| {
+            !role.callers.is_empty() && served.is_none_or(|served| served == Some(&role.name))
+        });
+        if !roles.is_empty() && peers.is_in_foreign_namespace(*socket) {
             tracing::warn!(
-                address = %entrance.handed.address(),
-                roles = names.join(", "),
+                address = %socket.address(),
+                roles,
                 "roles with `allow_users` or `allow_units` are refused to everybody who comes by this socket: systemd holds it in \
                  another network namespace, where the kernel does not show roletap who is calling"
             );

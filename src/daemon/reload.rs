@@ -1,33 +1,33 @@
-//! A reload, carried out: read, plan, swap once, start and stop.
+//! A reload: read the files, and apply them in one store of the table.
 //!
-//! Reading happens on a thread of its own. A file on a network mount may hang for hours, and meanwhile roles have to be
-//! refreshed, signals taken and Prometheus answered.
+//! Reading happens on a thread of its own. A file on a network mount may hang for hours, and
+//! meanwhile roles have to be refreshed, signals taken and Prometheus answered.
 
 use std::path::Path;
 
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::oneshot;
 
-use super::{Daemon, Shared, callers, limits, surroundings, used_sources};
+use super::{Daemon, callers, used_sources};
 use crate::config::{Config, Loaded};
 use crate::metrics::Reload;
-use crate::reload;
-use crate::sts::Client;
+use crate::reload::{self, Summary};
 use crate::systemd;
 use crate::tokens::Tokens;
 
-/// Said of every reload that comes to nothing.
+/// Ends the report of a reload that changed nothing.
 const UNCHANGED: &str = "everything goes on as it was";
 
-/// A reload that is reading, or none.
+/// The reload that is reading files, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     outcome: Option<oneshot::Receiver<Outcome>>,
-    /// Somebody asked again meanwhile: what was read may be older than what they mean.
+    /// True if another reload was asked for meanwhile: what is being read may be older than the
+    /// files.
     again: bool,
 }
 
-/// What a reload has read, or the report of what is wrong with it.
+/// The files of a reload, or the report of what is wrong with them.
 pub(super) type Outcome = Result<(Loaded, Tokens), String>;
 
 impl Reading {
@@ -43,12 +43,13 @@ impl Reading {
 }
 
 impl Daemon {
-    /// Begins to read the configuration again; [`Daemon::reloaded`] ends it.
+    /// Begins to read the configuration again; [`Daemon::reloaded`] applies it.
     pub(super) fn reload(&mut self) {
         self.audit.reopen();
         if self.reading.outcome.is_some() {
             tracing::warn!(
-                "the files of the last reload are still being read: is their file system well? This reload follows it"
+                "the files of the previous reload are still being read: check the file system of {}; this reload follows",
+                self.path.display()
             );
             self.reading.again = true;
             return;
@@ -59,14 +60,14 @@ impl Daemon {
         tracing::info!(path = %self.path.display(), "reading the configuration again");
         let (send, outcome) = oneshot::channel();
         let (path, config) = (self.path.clone(), self.loaded.config.clone());
-        let (tokens, clock) = (self.tokens.clone(), self.local.clone());
-        let (kernel, entrances) = (self.kernel.clone(), self.entrances.clone());
+        let (tokens, clock) = (self.tokens.clone(), self.shared.local.clone());
+        let (peers, inherited) = (self.shared.peers.clone(), self.inherited.clone());
         let reader = std::thread::Builder::new().name("reload".to_owned());
         // A thread that cannot be started drops its sender, which is an outcome, too.
         let _ = reader.spawn(move || {
             let outcome = read(&path, &config, &tokens, &clock);
             if let Ok((new, _)) = &outcome {
-                callers::look(&kernel, &new.config, &entrances);
+                callers::log_unknown_callers(&peers, &new.config, &inherited);
             }
             // Nobody listens to it any more when the daemon is on its way out.
             let _ = send.send(outcome);
@@ -74,29 +75,21 @@ impl Daemon {
         self.reading.outcome = Some(outcome);
     }
 
-    /// One swap, or nothing: whatever is wrong with the new file, what runs goes on as it was.
+    /// Applies what was read, whole. If anything is wrong with it, nothing changes.
     pub(super) fn reloaded(&mut self, outcome: Outcome) {
         match outcome {
             Ok((new, tokens)) => {
                 if !new.warnings.is_empty() {
                     tracing::warn!("{}", new.warnings.render("", false).trim_end());
                 }
-                let plan = self.apply(new, tokens);
-                self.metrics.reloaded(Reload::Applied);
-                self.metrics.config_loaded(self.local.now());
-                let (kept, amended, restarted) =
-                    (plan.keep.len(), plan.amend.len(), plan.restart.len());
-                tracing::info!(
-                    kept,
-                    amended,
-                    restarted,
-                    started = plan.start.len(),
-                    stopped = plan.stop.len(),
-                    "reloaded"
-                );
+                let Summary { kept, amended, restarted, started, stopped } =
+                    self.apply(new, tokens);
+                self.shared.metrics.reloaded(Reload::Applied);
+                self.shared.metrics.config_loaded(self.shared.local.now());
+                tracing::info!(kept, amended, restarted, started, stopped, "reloaded");
             }
             Err(report) => {
-                self.metrics.reloaded(Reload::Refused);
+                self.shared.metrics.reloaded(Reload::Refused);
                 tracing::error!("the configuration was not reloaded:\n{}", report.trim_end());
             }
         }
@@ -108,39 +101,24 @@ impl Daemon {
         }
     }
 
-    fn apply(&mut self, new: Loaded, tokens: Tokens) -> reload::Plan {
-        let around = (self.loaded.config.sts != new.config.sts).then(|| {
-            let running = self.fleet.surroundings();
-            let (queue, progress) = (running.queue.clone(), running.progress.clone());
-            queue.limit(limits(&new.config.sts));
-            let shared = Shared {
-                sources: self.sources.clone(),
-                slots: self.slots.clone(),
-                local: self.local.clone(),
-                skew: self.skew.clone(),
-                metrics: self.metrics.clone(),
-            };
-            let (sts, local) = (&new.config.sts, self.local.clone());
-            let client = Client::new(sts, local, self.skew.clone(), self.metrics.clone());
-            self.sources.use_client(client.clone());
-            surroundings(sts, client, shared, queue, progress)
-        });
-        // Before the roles: those that are new sign with what is new.
-        self.sources.apply(used_sources(&new.config));
-        self.fronts.reshape(&new.config);
-        let plan = self.fleet.reshape(&new.config.roles, &tokens, around);
-        self.vend.set_pending_wait(new.config.server.pending_wait);
-        if let Some(keeping) = &self.keeping {
-            keeping.retoken(tokens.clone());
+    fn apply(&mut self, new: Loaded, tokens: Tokens) -> Summary {
+        let config = &new.config;
+        let ctx =
+            (self.loaded.config.sts != config.sts).then(|| self.shared.change_sts(&config.sts));
+        // Before the roles: new ones sign with new sources.
+        self.shared.sources.apply(used_sources(config));
+        let summary = self.fleet.apply(config, &tokens, ctx);
+        if let Some(snapshotter) = &self.snapshotter {
+            snapshotter.set_tokens(tokens.clone());
         }
-        self.fleet.surroundings().progress.concluded();
+        self.shared.heartbeat.record_change();
         self.loaded = new;
         self.tokens = tokens;
-        plan
+        summary
     }
 }
 
-/// Everything of a reload that may wait for a file, and nothing that changes what runs.
+/// Reads all files of a reload. Changes nothing that runs.
 fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) -> Outcome {
     let new = Config::load(path).map_err(|report| report.render(UNCHANGED, false))?;
     let fixed = reload::not_reloadable(old, &new.config);

@@ -6,10 +6,10 @@ use std::time::UNIX_EPOCH;
 
 use super::{Scene, family, outcome, seconds};
 use crate::failure::Class;
-use crate::slots::{Counts, Filed, Slot, VendResult};
+use crate::slots::{FileWriteResult, RoleCounters, Slot, VendResult};
 
 /// Every family about roles; `unknown` counts the requests that belong to none.
-pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
+pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &RoleCounters) {
     let slots = || scene.table.slots.values();
     let gauge = |out: &mut String, name: &str, help: &str, value: &dyn Fn(&Slot) -> Option<f64>| {
         family(out, name, "gauge", help);
@@ -66,11 +66,11 @@ pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
         }
     }
     family(out, "roletap_vend_requests_total", "counter", "Requests for credentials by result.");
-    let mut tallies = |role: &str, counts: &Counts, about_a_role: bool| {
+    let mut tallies = |role: &str, counts: &RoleCounters, about_a_role: bool| {
         for result in
             VendResult::ALL.iter().filter(|result| result.is_about_a_role() == about_a_role)
         {
-            let count = counts.tally(*result).count.load(Ordering::Relaxed);
+            let count = counts.answers(*result).count.load(Ordering::Relaxed);
             let _ = writeln!(
                 out,
                 "roletap_vend_requests_total{{role=\"{role}\",result=\"{}\"}} {count}",
@@ -112,7 +112,7 @@ pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
         "Writes of the credentials file of roles that have one; a removal that failed counts, too, and each 30 s of one that does not end.",
     );
     for slot in slots().filter(|slot| slot.role.credentials_file.is_some()) {
-        for (outcome, count) in Filed::ALL.iter().zip(&slot.counts.filed) {
+        for (outcome, count) in FileWriteResult::ALL.iter().zip(&slot.counts.filed) {
             let _ = writeln!(
                 out,
                 "roletap_credentials_file_writes_total{{role=\"{}\",outcome=\"{}\"}} {}",

@@ -1,22 +1,22 @@
-//! Who may have a role, beside showing its token.
+//! The callers that a role lets in, beside showing its token.
 
 use super::Refused;
 
-/// What a role demands of its callers. The default demands nothing.
+/// The policy of a role about its callers. The default lets in everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Callers {
-    /// `allow_users`: to be one of these.
+pub struct CallerPolicy {
+    /// The users of `allow_users`.
     pub users: Option<Vec<User>>,
-    /// `allow_units`: to run in one of these.
+    /// The units of `allow_units`.
     pub units: Option<Vec<UnitName>>,
 }
 
 /// A user of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// As it was configured: a name, or the number.
+    /// The configured name or number.
     pub name: String,
-    /// Its number, when the configuration was read.
+    /// Its number at the time that the configuration was read.
     pub uid: u32,
 }
 
@@ -24,19 +24,19 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnitName(String);
 
-/// What the kernel says where it cannot name a user: `nobody`.
+/// The user id that the kernel uses for users that it cannot name: `nobody`.
 pub const OVERFLOW_UID: u32 = 65_534;
 
 /// The kinds of units that hold processes of their own.
 const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
-impl Callers {
-    /// Whether the token is all it takes.
-    pub fn demand_nothing(&self) -> bool {
+impl CallerPolicy {
+    /// Returns true if the token is enough.
+    pub fn is_empty(&self) -> bool {
         self.users.is_none() && self.units.is_none()
     }
 
-    /// The keys that demand something.
+    /// Returns the configured keys.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         let users = self.users.is_some().then_some("allow_users");
         users.into_iter().chain(self.units.is_some().then_some("allow_units"))
@@ -44,7 +44,7 @@ impl Callers {
 }
 
 impl UnitName {
-    /// A name as `systemctl` shows it, with its ending.
+    /// Parses a name as `systemctl` shows it, with its suffix.
     pub fn parse(text: &str) -> Result<Self, Refused> {
         let odd = |c: char| !(c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
         if let Some(odd) = text.chars().find(|c| odd(*c)) {
@@ -74,7 +74,7 @@ impl UnitName {
         Ok(Self(text.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

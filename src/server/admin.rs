@@ -1,4 +1,5 @@
-//! The admin endpoint: metrics, health, and what `roletap status` shows. No credentials here.
+//! The admin endpoint: metrics, health, and the state that `roletap status` shows. It shows no
+//! credentials.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use tokio::time::Instant;
 
 use super::guard;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Connection, Endpoint};
+use super::{Connection, Endpoint, ReplyFuture};
 use crate::budget::queue::Queue;
-use crate::caller::kernel::Kernel;
+use crate::caller::peer::PeerLookup;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
 use crate::failure::explain::{self, Advice};
@@ -24,34 +25,27 @@ use crate::role::{Role, RoleName, Source, SourceName};
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
 
-/// After this, readiness no longer waits for roles that stay pending: those that work must not wait for ever for one
-/// that does not.
+/// After this time, readiness no longer waits for pending roles: one that never works must not hold
+/// back the others.
 pub const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The admin endpoint.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// The roles.
-    pub slots: Arc<Slots>,
-    /// The one clock.
-    pub clock: SharedTimeSource,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// The queue to STS.
-    pub queue: Queue,
-    /// The measured skew.
-    pub skew: Arc<Skew>,
-    /// The base identities.
-    pub sources: Arc<Sources>,
-    /// Who says who is calling.
-    pub kernel: Arc<Kernel>,
-    /// Listens beyond loopback, where a Prometheus on another host names us as it likes.
-    pub serves_others: bool,
-    /// Whether to send workloads here.
-    pub readiness: Arc<Readiness>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) clock: SharedTimeSource,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) queue: Queue,
+    pub(crate) skew: Arc<Skew>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) peers: Arc<PeerLookup>,
+    /// True if it listens beyond loopback, where a Prometheus on another host may use any name for
+    /// this one.
+    pub(crate) serves_others: bool,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
-/// Whether the process is ready.
+/// The readiness of the process.
 #[derive(Debug)]
 pub struct Readiness {
     deadline: Instant,
@@ -59,22 +53,23 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready at [`START_DEADLINE`] from now at the latest.
+    /// Makes a readiness that comes after [`START_DEADLINE`] at the latest.
     pub fn new() -> Self {
         Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
     }
 
-    /// Not ready any more, for good.
+    /// Ends readiness for good.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Whether every required role has left pending, or the start has lasted long enough.
+    /// Returns true if every required role has left pending, or [`START_DEADLINE`] has passed.
     pub fn is_ready(&self, slots: &Slots) -> bool {
-        let left_pending =
+        let first_attempt_concluded =
             |slot: &Arc<Slot>| !slot.role.required || !matches!(**slot.state(), RoleState::Pending);
         !self.stopping.load(Ordering::Acquire)
-            && (Instant::now() >= self.deadline || slots.load().slots.values().all(left_pending))
+            && (Instant::now() >= self.deadline
+                || slots.load().slots.values().all(first_attempt_concluded))
     }
 }
 
@@ -84,7 +79,7 @@ impl Default for Readiness {
     }
 }
 
-/// What `/roles` answers, and `roletap status --json` prints.
+/// The document that `/roles` answers and `roletap status --json` prints.
 #[derive(Debug, Serialize)]
 struct Overview {
     version: &'static str,
@@ -95,9 +90,9 @@ struct Overview {
     sts_paused: bool,
     sts_queue_depth: usize,
     clock_skew_seconds: Option<f64>,
-    /// Whether the kernel tells who is calling; null where no role demands to know.
+    /// True if the kernel tells who is calling; null if no role asks for callers.
     callers_known: Option<bool>,
-    /// Why it does not.
+    /// The reason why the kernel does not tell.
     callers_error: Option<String>,
     sources: Vec<SourceView>,
     roles: Vec<RoleView>,
@@ -108,9 +103,8 @@ struct SourceView {
     name: String,
     up: bool,
     expires_at: Option<String>,
-    /// In words.
     origin: String,
-    /// Whose credentials are held, where it is known.
+    /// The identity of the credentials in hand, if it is known.
     identity: Option<String>,
     last_error: Option<String>,
 }
@@ -120,12 +114,12 @@ struct RoleView {
     name: String,
     role_arn: String,
     role_session_name: String,
-    /// `role.NAME` for one that is chained.
+    /// The name of the source, or `role.NAME` for a chained role.
     source: String,
     phase: &'static str,
     required: bool,
     asked_for: bool,
-    /// Consumers that were given credentials which have ended, and have not asked since.
+    /// Consumers whose credentials have expired and who have not asked since.
     stale_consumers: usize,
     access_key_id: Option<String>,
     issued_at: Option<String>,
@@ -141,7 +135,7 @@ struct ErrorView {
     http_status: Option<u16>,
     request_id: Option<Box<str>>,
     message: String,
-    /// The parts in one line.
+    /// The parts of the advice in one line.
     advice: String,
     #[serde(flatten)]
     parts: Advice,
@@ -197,11 +191,11 @@ impl Admin {
         reply::text(ready, body)
     }
 
-    /// Asks for an attempt now, after one that may be under way; the budget holds.
+    /// Requests an attempt now, after one that may be under way. The budget applies.
     fn refresh(&self, role: &str) -> Reply {
         match self.slots.find(role) {
             Some(slot) => {
-                slot.hurry();
+                slot.request_refresh();
                 reply::accepted("an attempt will be made as soon as the budget allows")
             }
             None => reply::refusal(&Refusal::RoleNotFound),
@@ -237,8 +231,8 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
-            callers_known: self.kernel.tells(),
-            callers_error: self.kernel.complaint(),
+            callers_known: self.peers.is_available(),
+            callers_error: self.peers.unavailable_reason(),
             sources: self
                 .sources
                 .statuses()
@@ -250,7 +244,7 @@ impl Admin {
     }
 }
 
-/// Each role that another is chained to, as the source that it is.
+/// Returns each role that another is chained to, as a source.
 fn parents(table: &Table, now: SystemTime) -> Vec<(String, bool, Option<SystemTime>)> {
     let names: BTreeSet<&RoleName> = table
         .slots
@@ -293,7 +287,7 @@ fn role_view(slot: &Slot, now: SystemTime) -> RoleView {
         source: slot.role.request.base.to_string(),
         phase: state.phase(now).as_str(),
         required: slot.role.required,
-        asked_for: slot.was_asked(),
+        asked_for: slot.was_used(),
         stale_consumers: slot.counts.consumers.stale(&slot.role.callers, now),
         access_key_id: in_hand.map(|credentials| credentials.access_key_id().to_owned()),
         issued_at: in_hand.map(|credentials| rfc3339(credentials.issued_at())),
@@ -323,7 +317,7 @@ fn error_view(role: &Role, failures: &Failures) -> ErrorView {
 }
 
 impl Endpoint for Arc<Admin> {
-    fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> Answering {
-        Answering::Now(Some(self.answer(&request.into_parts().0)))
+    fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> ReplyFuture {
+        ReplyFuture::Now(Some(self.answer(&request.into_parts().0)))
     }
 }

@@ -1,12 +1,14 @@
-//! Who is let near an endpoint: only requests that came straight from this host.
+//! Lets in only requests that come straight from this host.
 //!
-//! Together with loopback this keeps out DNS rebinding, and server-side request forgery through a proxy.
+//! Together with loopback this keeps out DNS rebinding, and server-side request forgery through a
+//! proxy.
 
 use std::net::IpAddr;
 
 use http::request;
 
-/// `None` if the request was forwarded, made by a browser, or names a foreign host; else its token, if it has one.
+/// Returns the token of a request, if it has one; `None` if the request was forwarded, made by a
+/// browser, or names a foreign host.
 pub fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&'a [u8]>> {
     if head.uri.authority().is_some_and(|authority| !is_ours(authority.host(), hosts)) {
         return None;
@@ -27,7 +29,7 @@ pub fn direct<'a>(head: &'a request::Parts, hosts: &[IpAddr]) -> Option<Option<&
 }
 
 fn is_ours(host: &str, hosts: &[IpAddr]) -> bool {
-    // What nearly every client sends, before anything is parsed.
+    // Nearly every client sends this.
     if host == "127.0.0.1" {
         return true;
     }
@@ -49,7 +51,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The token, raw or after `Bearer`: generations of clients differ.
+/// Returns the token, raw or after `Bearer`: generations of clients differ.
 fn bare(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
     match value.split_at_checked(6) {

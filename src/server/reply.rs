@@ -1,9 +1,10 @@
 //! Every status, header and body that leaves the process.
 //!
-//! A status is chosen by what its reader will do: SDKs retry 503 and most of them give up on 4xx, some fall through to
-//! the node's own role, some hang for minutes on a 5xx that never ends. The bodies carry both spellings of code and
-//! message, because clients read one or the other, and the message is for the person who finds it in the stack trace of
-//! their own program: it never quotes STS.
+//! A status is chosen by what its reader will do. SDKs retry 503, and most of them give up on 4xx;
+//! some fall through to the node's own role; some hang for minutes on a 5xx that never ends. The
+//! bodies carry both spellings of code and message, because clients read one or the other. The
+//! message is for the person who finds it in the stack trace of their own program: it never quotes
+//! STS.
 
 use std::time::Duration;
 
@@ -16,79 +17,81 @@ use super::imds::LIFETIME_HEADER;
 use crate::caller::Description;
 use crate::credentials::Credentials;
 use crate::role::{Role, RoleName};
+use crate::slots::VendResult;
 
-/// What both endpoints answer with.
+/// The reply of every endpoint.
 pub type Reply = Response<Full<Bytes>>;
 
-/// Why a request gets no credentials.
+/// The reason why a request gets no credentials.
 #[derive(Debug, Clone)]
 pub enum Refusal {
-    /// No attempt has concluded.
+    /// The first attempt for the role has not concluded.
     Pending(RoleName),
-    /// Nothing unexpired in hand, and it may pass.
+    /// No unexpired credentials are in hand, and roletap keeps trying.
     Unavailable {
-        /// Whose credentials.
+        /// The role that was asked for.
         role: RoleName,
-        /// When the next attempt is due.
+        /// The time until the next attempt.
         next_attempt_in: Duration,
     },
-    /// Nothing unexpired in hand, and a person is needed.
+    /// No unexpired credentials are in hand, and somebody has to change a permission.
     AssumeRoleFailed(RoleName),
     /// The token is missing or unknown.
     Unauthorized,
-    /// The role is not there, or not this token's. One body for both.
+    /// The role does not exist, or the token opens another. One body for both.
     RoleNotFound,
-    /// A foreign `Host`, a forwarded request, a browser's.
+    /// The request was forwarded, made by a browser, or names a foreign host.
     Forbidden,
-    /// The kernel's word on who is calling is not what the role demands.
+    /// The role does not let the caller in.
     CallerNotAllowed {
-        /// Whose credentials.
+        /// The role that was asked for.
         role: RoleName,
-        /// Who that is.
+        /// The caller, in words.
         caller: Description,
     },
-    /// Not a path of ours.
+    /// The path is not served.
     NotFound,
-    /// Not a method of ours.
+    /// The method is not served.
     MethodNotAllowed,
-    /// Instance metadata: a session token without the lifetime that it shall have, at most so many seconds.
+    /// Instance metadata: a session token needs a lifetime, in seconds, of at most this.
     NoSessionLifetime(u32),
     /// Instance metadata: a session token is made by PUT.
     PutOnly,
-    /// Instance metadata: no session token, or none that is alive.
+    /// Instance metadata: the session token is missing, unknown or expired.
     NoSession,
-    /// Instance metadata: not a path of this front, which serves this role.
+    /// Instance metadata: the path is not served by the endpoint of this role.
     NoSuchMetadata(RoleName),
 }
 
-/// 200: the document, rendered when the credentials arrived.
+/// 200: the credentials, rendered when they were issued.
 pub fn credentials(credentials: &Credentials) -> Reply {
     json(StatusCode::OK, credentials.document())
 }
 
-/// 200: the same as instance metadata shows it.
+/// 200: the credentials, as instance metadata shows them.
 pub fn imds_credentials(credentials: &Credentials, role: &Role) -> Reply {
     json(StatusCode::OK, credentials.imds_document(role))
 }
 
-/// 200: a session token of instance metadata. The SDK for Rust wants to read again how long it lives.
+/// 200: a session token of instance metadata. The SDK for Rust reads its lifetime, in seconds, from
+/// a header.
 pub fn session(token: &str, seconds: u32) -> Reply {
     let mut reply = metadata(token.to_owned());
     reply.headers_mut().insert(LIFETIME_HEADER, HeaderValue::from(seconds));
     reply
 }
 
-/// 200: a word of instance metadata, as it is.
+/// 200: a plain text of instance metadata, without a newline.
 pub fn metadata(word: String) -> Reply {
     with_type(StatusCode::OK, HeaderValue::from_static("text/plain"), Bytes::from(word))
 }
 
-/// 200: of the instance identity document, what clients read in it to learn where they are.
+/// 200: the instance identity document, with the region that clients look for.
 pub fn identity(region: &str) -> Reply {
     metadata(serde_json::json!({ "region": region }).to_string())
 }
 
-/// Everything that is not 200.
+/// Renders a refusal.
 pub fn refusal(refusal: &Refusal) -> Reply {
     let (status, code) = refusal.status();
     let mut reply = json(status, Bytes::from(body(code, &refusal.message())));
@@ -119,7 +122,7 @@ pub fn refusal(refusal: &Refusal) -> Reply {
     reply
 }
 
-/// The raw answer to a head that took too long; the connection is closed after it.
+/// Returns the raw answer to a head that took too long; the connection is closed after it.
 pub fn too_slow() -> Vec<u8> {
     let body = body("RequestTimeout", "the request did not arrive in time");
     format!(
@@ -130,13 +133,13 @@ pub fn too_slow() -> Vec<u8> {
     .into_bytes()
 }
 
-/// The admin endpoint's plain text.
+/// 200 or 503: plain text of the admin endpoint.
 pub fn text(well: bool, body: String) -> Reply {
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     with_type(status, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from(body))
 }
 
-/// The admin endpoint's metrics.
+/// 200: the metrics, as Prometheus reads them.
 pub fn metrics(body: String) -> Reply {
     with_type(
         StatusCode::OK,
@@ -145,22 +148,41 @@ pub fn metrics(body: String) -> Reply {
     )
 }
 
-/// The admin endpoint's JSON.
+/// 200: JSON of the admin endpoint.
 pub fn document(body: Vec<u8>) -> Reply {
     json(StatusCode::OK, Bytes::from(body))
 }
 
-/// 202: an attempt has been asked for.
+/// 202: an attempt was requested.
 pub fn accepted(message: &str) -> Reply {
     json(StatusCode::ACCEPTED, Bytes::from(body("Accepted", message)))
 }
 
 impl Refusal {
+    /// Returns the result that metrics and the audit log name.
+    pub fn result(&self) -> VendResult {
+        match self {
+            Self::Pending(_) => VendResult::Pending,
+            Self::Unavailable { .. } => VendResult::Unavailable,
+            Self::AssumeRoleFailed(_) => VendResult::AssumeRoleFailed,
+            Self::Unauthorized | Self::NoSession => VendResult::Unauthorized,
+            Self::RoleNotFound => VendResult::RoleNotFound,
+            Self::Forbidden => VendResult::Forbidden,
+            Self::CallerNotAllowed { .. } => VendResult::CallerNotAllowed,
+            Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::NoSessionLifetime(_)
+            | Self::PutOnly
+            | Self::NoSuchMetadata(_) => VendResult::NotServed,
+        }
+    }
+
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Pending(_) => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsPending"),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsUnavailable"),
-            // A 503 would hang object_store and rclone for minutes over something that only a person can mend.
+            // A 503 would hang object_store and rclone for minutes over something that only a
+            // person can fix.
             Self::AssumeRoleFailed(_) => (StatusCode::FORBIDDEN, "AssumeRoleFailed"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::RoleNotFound => (StatusCode::NOT_FOUND, "RoleNotFound"),

@@ -1,313 +1,244 @@
-//! `GET /v1/credentials/{role}`: who asks, for what, and what is in hand. Synchronous, from memory.
+//! Requests for credentials: who asks, for which role, and what is in hand. Synchronous, from
+//! memory.
 //!
-//! There are two doors, and behind both is the same: by a role's token, and in the manner of instance metadata
-//! ([`imds`](super::imds)).
+//! Two protocols lead to the same decision: `GET /v1/credentials/{role}` with the role's token, and
+//! instance metadata ([`imds`](super::imds)).
 
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_smithy_async::time::SharedTimeSource;
 use http::{Method, Request, request};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::guard::direct;
-use super::imds::Front;
+use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
-use super::{Answering, Connection, Endpoint};
-use crate::audit::Audit;
-use crate::caller::kernel::Kernel;
+use super::{Connection, Endpoint, ReplyFuture};
+use crate::audit::{Audit, AuditEvent};
+use crate::caller::peer::PeerLookup;
 use crate::caller::{self, Consumer, Description};
 use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
-use crate::role::Role;
-use crate::slots::{Counts, Slot, Slots, VendResult};
+use crate::slots::{RoleCounters, Slot, Slots, Table, VendResult};
 use crate::tokens::Digest;
 
-/// Where credentials are.
+/// The path of credentials, before the name of the role.
 pub const PATH: &str = "/v1/credentials/";
 
-/// The credentials endpoint, or one front of it.
+/// An endpoint that vends credentials.
 #[derive(Debug)]
 pub struct Vend {
-    slots: Arc<Slots>,
-    clock: SharedTimeSource,
-    metrics: Arc<Metrics>,
-    audit: Audit,
-    kernel: Arc<Kernel>,
-    door: Door,
-    /// Milliseconds; a reload may change it.
-    pending_wait: AtomicU64,
+    ctx: Arc<VendContext>,
+    protocol: Protocol,
     /// Requests that wait must not take the places of those that can be answered.
-    may_wait: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
-/// How requests come in.
+/// Shared by all endpoints that vend credentials.
 #[derive(Debug)]
-enum Door {
-    /// With a role's token, under one of these names.
+pub struct VendContext {
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) clock: SharedTimeSource,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Audit,
+    pub(crate) peers: Arc<PeerLookup>,
+}
+
+/// The protocol of an endpoint.
+#[derive(Debug)]
+pub enum Protocol {
+    /// Requests carry a role's token. They name one of these addresses, loopback, or an address
+    /// that SDKs know as a container endpoint.
     Token(Vec<IpAddr>),
-    /// As to instance metadata.
-    Imds(Arc<Front>),
+    /// Requests are those to instance metadata.
+    Imds(ImdsEndpoint),
 }
 
-/// What becomes of a request, before the role's state is looked at.
+/// The right of a request, before the state of the role is looked at.
 #[derive(Debug)]
-pub(super) enum Ruling {
-    /// It has nothing to do with credentials.
-    Aside(Reply),
-    /// It gets none.
-    Refused(VendResult, Refusal),
-    /// It may have what this role has.
+pub(super) enum Access {
+    /// The request is not about credentials, and this answers it.
+    Answered(Reply),
+    /// The request may have the credentials of this role.
     Role(Arc<Slot>),
 }
 
-/// What is said about a request.
-enum Answer {
-    /// Nothing that is counted.
-    Aside(Reply),
-    /// The rest.
-    Verdict(Verdict),
+/// The decision about a request.
+enum Decision {
+    /// The request is not about credentials: nothing is counted or audited.
+    Answered(Reply),
+    /// Credentials are refused. The slot is there if the request was authorised for a role.
+    Refused(Option<Arc<Slot>>, Refusal),
+    /// Credentials of this role are vended.
+    Vended(Arc<Slot>, Arc<Credentials>),
 }
 
-/// What is said about a request, and of which role.
-struct Verdict {
-    /// `None` where the request was not authorised for a role.
-    slot: Option<Arc<Slot>>,
-    result: VendResult,
-    reply: Reply,
-    credentials: Option<Arc<Credentials>>,
+/// A request, with all that a decision about it depends on beside the table.
+#[derive(Clone, Copy)]
+struct Incoming<'r> {
+    head: &'r request::Parts,
+    connection: &'r Connection,
+    started: Instant,
+    now: SystemTime,
 }
 
 impl Vend {
-    /// Answers for `slots`; requests must name one of `listen`, a loopback name or address, or an address that SDKs
-    /// know as a container endpoint. At most `waiters` requests wait, each `pending_wait` at most.
-    #[expect(clippy::too_many_arguments, reason = "it stands between that many")]
-    pub fn new(
-        slots: Arc<Slots>,
-        clock: SharedTimeSource,
-        metrics: Arc<Metrics>,
-        audit: Audit,
-        kernel: Arc<Kernel>,
-        listen: &[SocketAddr],
-        pending_wait: Duration,
-        waiters: usize,
-    ) -> Self {
-        let hosts = listen.iter().map(SocketAddr::ip).collect();
-        let vend = Self {
-            slots,
-            clock,
-            metrics,
-            audit,
-            kernel,
-            door: Door::Token(hosts),
-            pending_wait: AtomicU64::new(0),
-            may_wait: Arc::new(Semaphore::new(waiters)),
-        };
-        vend.set_pending_wait(pending_wait);
-        vend
+    /// Makes an endpoint at which at most `max_waiting` requests wait for pending roles.
+    pub fn new(ctx: Arc<VendContext>, protocol: Protocol, max_waiting: usize) -> Self {
+        Self { ctx, protocol, waiting: Arc::new(Semaphore::new(max_waiting)) }
     }
 
-    /// The same behind another door.
-    pub fn behind(&self, front: Arc<Front>, waiters: usize) -> Self {
-        Self {
-            slots: self.slots.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            audit: self.audit.clone(),
-            kernel: self.kernel.clone(),
-            door: Door::Imds(front),
-            pending_wait: AtomicU64::new(self.pending_wait.load(Ordering::Relaxed)),
-            may_wait: Arc::new(Semaphore::new(waiters)),
+    fn decide(&self, table: &Table, incoming: Incoming<'_>) -> Decision {
+        let Incoming { head, now, .. } = incoming;
+        let access = match &self.protocol {
+            Protocol::Token(hosts) => by_token(table, hosts, head, now),
+            Protocol::Imds(endpoint) => endpoint.access(table, head, now),
+        };
+        let slot = match access {
+            Ok(Access::Role(slot)) => slot,
+            Ok(Access::Answered(reply)) => return Decision::Answered(reply),
+            Err(refusal) => return Decision::Refused(None, refusal),
+        };
+        match self.vend(&slot, incoming) {
+            Ok(credentials) => Decision::Vended(slot, credentials),
+            Err(refusal) => Decision::Refused(Some(slot), refusal),
         }
     }
 
-    /// How long a request may wait for a pending role, from now on.
-    pub fn set_pending_wait(&self, wait: Duration) {
-        self.pending_wait
-            .store(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// The answer, now.
-    fn answer(&self, head: &request::Parts, connection: &Connection, now: SystemTime) -> Answer {
-        let (ruling, show): (_, Show) = match &self.door {
-            Door::Token(hosts) => {
-                (self.by_token(hosts, head, now), |credentials, _| reply::credentials(credentials))
-            }
-            Door::Imds(front) => (front.rule(&self.slots, head, now), reply::imds_credentials),
-        };
-        Answer::Verdict(match ruling {
-            Ruling::Aside(reply) => return Answer::Aside(reply),
-            Ruling::Refused(result, refusal) => {
-                Verdict { slot: None, result, reply: reply::refusal(&refusal), credentials: None }
-            }
-            Ruling::Role(slot) => {
-                let (result, reply, credentials) = match self.admit(&slot, connection) {
-                    Ok(consumer) => {
-                        slot.ask();
-                        let answer = of_state(&slot, now, show);
-                        if head.method == Method::GET {
-                            let given = answer.2.as_deref().map(Credentials::expires_at);
-                            slot.counts.consumers.asked(consumer, given);
-                        }
-                        answer
-                    }
-                    Err(caller) => {
-                        let role = slot.role.name.clone();
-                        let refusal = Refusal::CallerNotAllowed { role, caller };
-                        (VendResult::CallerNotAllowed, reply::refusal(&refusal), None)
-                    }
-                };
-                Verdict { slot: Some(slot), result, reply, credentials }
-            }
-        })
-    }
-
-    /// Which role the token opens.
-    fn by_token(&self, hosts: &[IpAddr], head: &request::Parts, now: SystemTime) -> Ruling {
-        let Some(token) = direct(head, hosts) else {
-            return Ruling::Refused(VendResult::Forbidden, Refusal::Forbidden);
-        };
-        let Some(name) = head.uri.path().strip_prefix(PATH) else {
-            return Ruling::Refused(VendResult::NotServed, Refusal::NotFound);
-        };
-        if head.method != Method::GET && head.method != Method::HEAD {
-            return Ruling::Refused(VendResult::NotServed, Refusal::MethodNotAllowed);
+    fn vend(&self, slot: &Slot, incoming: Incoming<'_>) -> Result<Arc<Credentials>, Refusal> {
+        let consumer = self
+            .admit(slot, incoming.connection)
+            .map_err(|caller| Refusal::CallerNotAllowed { role: slot.role.name.clone(), caller })?;
+        slot.mark_used();
+        let vended = in_hand(slot, incoming.now);
+        if incoming.head.method == Method::GET {
+            let expires_at = vended.as_deref().ok().map(Credentials::expires_at);
+            slot.counts.consumers.asked(consumer, expires_at);
         }
-        let table = self.slots.load();
-        let key = token.and_then(|token| table.keys.get(&Digest::of(token)));
-        let slot = match key.filter(|key| key.previous_until.is_none_or(|until| now < until)) {
-            Some(key) if key.slot.role.name.as_str() == name => {
-                if key.previous_until.is_some() {
-                    key.slot.counts.previous_token_used();
-                }
-                &key.slot
-            }
-            known => match table.slots.get(name) {
-                Some(slot) if slot.needs_no_token() => slot,
-                _ if known.is_some() => {
-                    return Ruling::Refused(VendResult::RoleNotFound, Refusal::RoleNotFound);
-                }
-                _ => return Ruling::Refused(VendResult::Unauthorized, Refusal::Unauthorized),
-            },
-        };
-        Ruling::Role(slot.clone())
+        vended
     }
 
-    /// Whether the role is for whoever opened this connection, and as which of its consumers.
+    /// Returns the consumer of the role that opened this connection, if the role lets it in.
     fn admit(&self, slot: &Slot, connection: &Connection) -> Result<Consumer, Description> {
         let callers = &slot.role.callers;
-        if callers.demand_nothing() {
+        if callers.is_empty() {
             return Ok(Consumer::default());
         }
-        let seen =
-            connection.caller(|client, server, handed| self.kernel.caller(client, server, handed));
-        caller::admit(callers, seen, |group| self.kernel.unit_of(group))
+        let peers = &self.ctx.peers;
+        let seen = connection.caller(|client, server, socket| peers.caller(client, server, socket));
+        caller::admit(callers, seen, |group| peers.unit_of(group))
     }
 
-    fn conclude(
-        &self,
-        verdict: Verdict,
-        head: &request::Parts,
-        connection: &Connection,
-        started: Instant,
-        now: SystemTime,
-    ) -> Reply {
-        let unknown = self.metrics.unknown_role();
-        let counts: &Counts = verdict.slot.as_ref().map_or(unknown, |slot| &slot.counts);
-        let role = verdict.slot.as_ref().map(|slot| &slot.role.name);
-        self.metrics.answered(counts, verdict.result, started.elapsed());
-        let credentials =
-            verdict.credentials.as_deref().map(|held| (held.access_key_id(), held.expires_at()));
-        self.audit.decided(
-            counts.tally(verdict.result),
-            role,
-            verdict.result,
-            credentials,
+    /// Counts and audits a decision, and renders it.
+    fn conclude(&self, decision: Decision, incoming: Incoming<'_>) -> Reply {
+        let Incoming { head, connection, started, now } = incoming;
+        let (slot, result, credentials, reply) = match decision {
+            Decision::Answered(reply) => return reply,
+            Decision::Refused(slot, refusal) => {
+                (slot, refusal.result(), None, reply::refusal(&refusal))
+            }
+            Decision::Vended(slot, credentials) => {
+                let reply = match self.protocol {
+                    Protocol::Token(_) => reply::credentials(&credentials),
+                    Protocol::Imds(_) => reply::imds_credentials(&credentials, &slot.role),
+                };
+                (Some(slot), VendResult::Vended, Some(credentials), reply)
+            }
+        };
+        let metrics = &self.ctx.metrics;
+        let counts: &RoleCounters =
+            slot.as_ref().map_or(metrics.unknown_role(), |slot| &slot.counts);
+        metrics.answered(counts, result, started.elapsed());
+        let event = AuditEvent {
+            counter: counts.answers(result),
+            role: slot.as_ref().map(|slot| &slot.role.name),
+            result,
+            credentials: credentials.as_deref(),
             head,
-            connection.peer,
-            || self.describe(connection),
+            peer: connection.peer,
             now,
-        );
-        verdict.reply
+        };
+        self.ctx.audit.record(event, || self.describe(connection));
+        reply
     }
 
-    /// Who is calling, where somebody has wanted to know.
+    /// Describes the caller, if an `allow_users` or `allow_units` has made roletap look it up.
     fn describe(&self, connection: &Connection) -> Option<String> {
         let caller = connection.known_caller()?;
         let group = caller.ok().and_then(|caller| caller.group);
-        let unit = group.and_then(|group| self.kernel.unit_of(group));
+        let unit = group.and_then(|group| self.ctx.peers.unit_of(group));
         Some(Description::of(caller, unit).to_string())
     }
 }
 
-/// Handed out as an `Arc` so that a request may outlive the accept loop that took it.
+/// An `Arc`, so that a request may outlive the accept loop that took it.
 impl Endpoint for Arc<Vend> {
-    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> Answering {
+    fn respond<B>(&self, request: Request<B>, connection: &Arc<Connection>) -> ReplyFuture {
         let started = Instant::now();
         let (head, _) = request.into_parts();
-        let now = self.clock.now();
-        let verdict = match self.answer(&head, connection, now) {
-            Answer::Aside(reply) => return Answering::Now(Some(reply)),
-            Answer::Verdict(verdict) => verdict,
-        };
-        let waiting = (verdict.result == VendResult::Pending)
-            .then(|| self.may_wait.clone().try_acquire_owned().ok())
-            .flatten()
-            .zip(verdict.slot.clone());
-        match waiting {
-            None => Answering::Now(Some(self.conclude(verdict, &head, connection, started, now))),
-            Some((permit, slot)) => {
-                Answering::Later(self.clone().wait(slot, permit, head, connection.clone(), started))
-            }
+        let now = self.ctx.clock.now();
+        let incoming = Incoming { head: &head, connection, started, now };
+        let table = self.ctx.slots.load();
+        let decision = self.decide(&table, incoming);
+        if let Decision::Refused(Some(slot), Refusal::Pending(_)) = &decision
+            && let Ok(permit) = self.waiting.clone().try_acquire_owned()
+        {
+            let (vend, connection) = (self.clone(), connection.clone());
+            let (slot, patience) = (slot.clone(), table.pending_wait);
+            return ReplyFuture::Later(Box::pin(async move {
+                let _ = tokio::time::timeout(patience, slot.first_attempt_concluded()).await;
+                drop(permit);
+                // A reload may have come meanwhile: decide anew, under the table of now.
+                let now = vend.ctx.clock.now();
+                let incoming = Incoming { head: &head, connection: &connection, started, now };
+                let decision = vend.decide(&vend.ctx.slots.load(), incoming);
+                vend.conclude(decision, incoming)
+            }));
         }
+        ReplyFuture::Now(Some(self.conclude(decision, incoming)))
     }
 }
 
-impl Vend {
-    fn wait(
-        self: Arc<Self>,
-        slot: Arc<Slot>,
-        permit: OwnedSemaphorePermit,
-        head: request::Parts,
-        connection: Arc<Connection>,
-        started: Instant,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
-        Box::pin(async move {
-            let patience = Duration::from_millis(self.pending_wait.load(Ordering::Relaxed));
-            let _ = tokio::time::timeout(patience, slot.left_pending()).await;
-            drop(permit);
-            // The world may have changed: ask anew, under the table that is now in force.
-            let now = self.clock.now();
-            let verdict = match self.answer(&head, &connection, now) {
-                Answer::Aside(reply) => return reply,
-                Answer::Verdict(verdict) => verdict,
-            };
-            self.conclude(verdict, &head, &connection, started, now)
-        })
-    }
-}
-
-/// How credentials look behind a door.
-type Show = fn(&Credentials, &Role) -> Reply;
-
-/// What a role's state means to a caller who may have it.
-fn of_state(
-    slot: &Slot,
+/// Returns the role of the path, if the token opens it.
+fn by_token(
+    table: &Table,
+    hosts: &[IpAddr],
+    head: &request::Parts,
     now: SystemTime,
-    show: Show,
-) -> (VendResult, Reply, Option<Arc<Credentials>>) {
-    let state = slot.state();
-    let name = || slot.role.name.clone();
-    let (result, refusal) = match state.vend(now) {
-        Ok(credentials) => {
-            return (VendResult::Vended, show(credentials, &slot.role), Some(credentials.clone()));
+) -> Result<Access, Refusal> {
+    let token = direct(head, hosts).ok_or(Refusal::Forbidden)?;
+    let name = head.uri.path().strip_prefix(PATH).ok_or(Refusal::NotFound)?;
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    let key = token.and_then(|token| table.keys.get(&Digest::of(token)));
+    let slot = match key.filter(|key| key.previous_until.is_none_or(|until| now < until)) {
+        Some(key) if key.slot.role.name.as_str() == name => {
+            if key.previous_until.is_some() {
+                key.slot.counts.previous_token_used();
+            }
+            &key.slot
         }
-        Err(Phase::Pending) => (VendResult::Pending, Refusal::Pending(name())),
+        known => match table.slots.get(name) {
+            Some(slot) if slot.needs_no_token() => slot,
+            _ if known.is_some() => return Err(Refusal::RoleNotFound),
+            _ => return Err(Refusal::Unauthorized),
+        },
+    };
+    Ok(Access::Role(slot.clone()))
+}
+
+/// Returns the unexpired credentials of a role.
+fn in_hand(slot: &Slot, now: SystemTime) -> Result<Arc<Credentials>, Refusal> {
+    let state = slot.state();
+    let role = || slot.role.name.clone();
+    match state.vend(now) {
+        Ok(credentials) => Ok(credentials.clone()),
+        Err(Phase::Pending) => Err(Refusal::Pending(role())),
         Err(phase @ (Phase::Expired | Phase::Failed | Phase::Fresh | Phase::Stale)) => {
             if phase == Phase::Expired {
                 // After a suspend or a step of the clock the refresher may still be napping.
@@ -315,13 +246,127 @@ fn of_state(
             }
             let failures = RoleState::failures(&state);
             if failures.is_some_and(|failures| failures.error.class.needs_a_person()) {
-                (VendResult::AssumeRoleFailed, Refusal::AssumeRoleFailed(name()))
-            } else {
-                let next_attempt_in =
-                    state.next_attempt(now).duration_since(now).unwrap_or_default();
-                (VendResult::Unavailable, Refusal::Unavailable { role: name(), next_attempt_in })
+                return Err(Refusal::AssumeRoleFailed(role()));
             }
+            let next_attempt_in = state.next_attempt(now).duration_since(now).unwrap_or_default();
+            Err(Refusal::Unavailable { role: role(), next_attempt_in })
         }
-    };
-    (result, reply::refusal(&refusal), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::budget::Limits;
+    use crate::budget::queue::Queue;
+    use crate::config::{Config, FixedHost, Source};
+    use crate::fleet::Fleet;
+    use crate::refresher::RefreshContext;
+    use crate::server::imds::SessionKey;
+    use crate::simulated::{Scripted, Wall, at};
+    use crate::tokens::Tokens;
+
+    /// A configuration whose one role and region are called after `version`. Only version 1 needs no session token.
+    fn config(version: u8) -> Config {
+        let http_tokens = if version == 1 { "optional" } else { "required" };
+        let text = format!(
+            "[sts]\nregion = \"eu-central-1\"\n\
+             [imds.sink]\nlisten = [\"127.0.0.1:8080\"]\nrole = \"role-{version}\"\nregion = \"eu-west-{version}\"\n\
+             http_tokens = \"{http_tokens}\"\n\
+             [role.role-{version}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\n"
+        );
+        Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
+            .unwrap_or_else(|report| panic!("{}", report.render("", false)))
+            .config
+    }
+
+    /// The status and the body of what is answered at once to a request of instance metadata.
+    async fn get(vend: &Arc<Vend>, path: &str, session: Option<&str>) -> (u16, String) {
+        let mut request = Request::get(format!("/latest/meta-data/{path}"));
+        if let Some(session) = session {
+            request = request.header("x-aws-ec2-metadata-token", session);
+        }
+        let connection = Connection {
+            peer: ([127, 0, 0, 1], 40_000).into(),
+            local: None,
+            inherited: None,
+            caller: std::sync::Mutex::default(),
+        };
+        let request = request.body(()).unwrap();
+        let reply = vend.respond(request, &Arc::new(connection)).await.unwrap();
+        let status = reply.status().as_u16();
+        let body = reply.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Two configurations take turns, and every answer is one that a single one of them gives.
+    #[tokio::test]
+    async fn a_request_during_a_reload_sees_the_old_configuration_or_the_new_one_whole() {
+        let (wall, slots) = (Wall::new(), Arc::new(Slots::default()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let issuer =
+            Scripted::new(wall.shared(), Duration::ZERO, |_, _| Ok(Duration::from_secs(3600)));
+        let ctx = RefreshContext {
+            issuer: Arc::new(issuer),
+            attempt_deadline: Duration::from_secs(1),
+            queue: Queue::new(Limits { max_in_flight: 1, max_requests_per_second: 1 }),
+            clock: wall.shared(),
+            metrics: metrics.clone(),
+            heartbeat: Arc::default(),
+        };
+        let mut fleet = Fleet::new(ctx, slots.clone());
+        let both = [config(1), config(2)];
+        fleet.apply(&both[0], &Tokens::default(), None);
+        let key = SessionKey::of(&[7; 32], "sink");
+        let session = key.issue(at(0), 3600);
+        let imds = both[0].imds.values().next().unwrap();
+        let protocol = Protocol::Imds(ImdsEndpoint::new(imds, key));
+        let clock = wall.shared();
+        let ctx = VendContext { slots, clock, metrics, audit: Audit::off(), peers: Arc::default() };
+        let vend = Arc::new(Vend::new(Arc::new(ctx), protocol, 1));
+
+        let reloading = Arc::new(AtomicBool::new(true));
+        let client = std::thread::spawn({
+            let reloading = reloading.clone();
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    let mut seen = [0; 4];
+                    while reloading.load(Ordering::Relaxed) {
+                        let credentials = "iam/security-credentials/";
+                        let answers = [
+                            get(&vend, credentials, None).await,
+                            get(&vend, "placement/region", None).await,
+                            get(&vend, credentials, Some(&session)).await,
+                            get(&vend, "placement/region", Some(&session)).await,
+                        ];
+                        for (number, (status, body)) in answers.iter().enumerate() {
+                            match (number, *status, body.as_str()) {
+                                // The first configuration, to all.
+                                (0 | 2, 200, "role-1") | (1 | 3, 200, "eu-west-1") => seen[0] += 1,
+                                // The second, to who has a session token and who has none.
+                                (0 | 1, 401, _) => seen[1] += 1,
+                                (2, 200, "role-2") | (3, 200, "eu-west-2") => seen[2] += 1,
+                                _ => seen[3] += 1,
+                            }
+                        }
+                    }
+                    seen
+                })
+            }
+        });
+        for turn in 0..20_000 {
+            fleet.apply(&both[(turn + 1) % 2], &Tokens::default(), None);
+            tokio::task::yield_now().await;
+        }
+        reloading.store(false, Ordering::Relaxed);
+        let [first, refused, second, mixed] = client.join().unwrap();
+        assert_eq!(mixed, 0, "answers of two configurations at once");
+        assert!(first > 0 && refused > 0 && second > 0, "{first}, {refused}, {second}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
-use crate::refresher::{Progress, Surroundings};
+use crate::refresher::{Heartbeat, RefreshContext};
 use crate::slots::Slots;
 use crate::tokens::Tokens;
 
@@ -75,20 +75,20 @@ async fn live(plan: Plan) -> Tally {
         began: Instant::now(),
     });
     let slots = Arc::new(Slots::default());
-    let around = Surroundings {
+    let ctx = RefreshContext {
         issuer: Sts(truth.clone()),
         attempt_deadline: Duration::from_secs(16),
         queue: Queue::new(LIMITS),
         clock: server_time.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),
-        progress: Arc::new(Progress::new()),
+        heartbeat: Arc::new(Heartbeat::new()),
     };
-    let mut fleet = Fleet::new(around, slots.clone());
+    let mut fleet = Fleet::new(ctx, slots.clone());
     let mut versions: BTreeMap<usize, u32> = (0..plan.roles).map(|number| (number, 0)).collect();
     let mut remaining = Duration::ZERO;
     let mut tightened = Instant::now();
     let mut current = written(&versions, remaining);
-    fleet.reshape(&current.roles, &Tokens::default(), None);
+    fleet.apply(&current, &Tokens::default(), None);
 
     let mut tally = Tally { faults: truth.faults.len(), ..Tally::default() };
     let mut disturbed: Option<Instant> = None;
@@ -96,7 +96,7 @@ async fn live(plan: Plan) -> Tally {
     let mut changed: BTreeMap<usize, Instant> = BTreeMap::new();
     let end = Instant::now() + Duration::from_secs(plan.days * DAY);
     while Instant::now() < end {
-        let _ = tokio::time::timeout(STEP, fleet.mend()).await;
+        let _ = tokio::time::timeout(STEP, fleet.supervise()).await;
         let told = || format!("seed {}, {} s into it", plan.seed, truth.began.elapsed().as_secs());
         if plan.faults && random.u32(..700) == 0 {
             disturb(&mut random, &local, &clock);
@@ -114,7 +114,7 @@ async fn live(plan: Plan) -> Tally {
             remaining = wanted;
             current = written(&versions, remaining);
             let calls = truth.calls.lock().unwrap().len();
-            fleet.reshape(&current.roles, &Tokens::default(), None);
+            fleet.apply(&current, &Tokens::default(), None);
             for (name, key) in keys(&slots) {
                 if !touched.contains(&number_of(&name)) {
                     assert_eq!(

@@ -1,7 +1,7 @@
-//! Session tokens that nobody has to remember: each carries its end, and a seal over it.
+//! Session tokens that need no memory: each carries its expiry, sealed.
 //!
-//! The key outlives the process (`tokens::imds_key`), because reqsign and the SDK for Rust keep a session token for
-//! six hours and do not ask for another when it is refused.
+//! The key outlives the process (`tokens::imds_key`), because reqsign and the SDK for Rust keep a
+//! session token for six hours and do not ask for another when it is refused.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,18 +12,18 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// As long as EC2 lets one live.
+/// The longest lifetime of a session token in EC2, in seconds.
 pub const LONGEST_SESSION: u32 = 21_600;
 
-/// What a token holds before its seal: its end, seconds since 1970.
+/// Bytes of a token before its seal: its expiry, in seconds since 1970.
 const END: usize = size_of::<u64>();
 
-/// What one front seals its session tokens with.
+/// The key with which one endpoint seals its session tokens.
 #[derive(Clone)]
 pub struct SessionKey(Hmac<Sha256>);
 
 impl SessionKey {
-    /// Of one front: a token of another does not open it.
+    /// Derives the key of one endpoint: it does not accept the tokens of another.
     pub fn of(host_key: &[u8; 32], front: &str) -> Self {
         // HMAC's own padding, written out: a key of the block's size cannot be refused.
         let mut block = Zeroizing::new([0; 64]);
@@ -35,14 +35,15 @@ impl SessionKey {
         Self(seal)
     }
 
-    /// A token that lives so long.
+    /// Makes a token that expires after this many seconds.
     pub fn issue(&self, now: SystemTime, seconds: u32) -> String {
         let end = since_1970(now + Duration::from_secs(seconds.into())).to_be_bytes();
         let seal = self.0.clone().chain_update(end).finalize().into_bytes();
         URL_SAFE_NO_PAD.encode([end.as_slice(), &seal].concat())
     }
 
-    /// Whether it is one of ours, and still alive. How long that takes says nothing about the seal.
+    /// Returns true for an unexpired token of this endpoint. The time that it takes says nothing
+    /// about the seal.
     pub fn opens(&self, token: &[u8], now: SystemTime) -> bool {
         let Ok(bytes) = URL_SAFE_NO_PAD.decode(token.trim_ascii()) else {
             return false;

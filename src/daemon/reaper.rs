@@ -1,4 +1,4 @@
-//! What falls to PID 1: to bury the children of those that ended before them.
+//! The duty of PID 1: to reap orphaned processes that have ended.
 
 use std::time::Duration;
 
@@ -6,34 +6,33 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// Whoever started a process looks after it within far less.
+/// Code that starts a process waits for its end within far less.
 const UNCLAIMED_AFTER: Duration = Duration::from_secs(5);
 
-/// Whether this process is a container's first.
-pub(super) fn fall_to_us() -> bool {
+/// Returns true if this process is the first of a container.
+pub(super) fn is_init() -> bool {
     std::process::id() == 1
 }
 
-/// Buries what nobody looks after, for ever. A `credential_process` that leaves something running would else leave a dead
-/// process behind each time.
-pub(super) async fn bury() {
+/// Reaps zombies that nothing waits for, for ever. Without it, a `credential_process` that leaves
+/// processes running would leave a zombie behind each time.
+pub(super) async fn reap_zombies() {
     let mut seen = None;
     loop {
         tokio::time::sleep(UNCLAIMED_AFTER).await;
-        let dead = first_dead();
-        seen = match dead {
-            // Dead then and now: those that start processes here are not waiting for it.
-            Some(pid) if seen == dead => {
+        let zombie = first_zombie();
+        seen = match zombie {
+            Some(pid) if seen == zombie => {
                 let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-                first_dead()
+                first_zombie()
             }
-            Some(_) | None => dead,
+            Some(_) | None => zombie,
         };
     }
 }
 
-/// A child that has ended, left as it is.
-fn first_dead() -> Option<Pid> {
+/// Returns a child that has ended, without reaping it.
+fn first_zombie() -> Option<Pid> {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     loop {
         return match waitid(Id::All, look) {

@@ -1,7 +1,9 @@
-//! Files of credentials, kept as the slots are: written when credentials come, removed when they have ended.
+//! Credentials files that follow the slots: written when credentials are issued, removed when they
+//! expire.
 //!
-//! A file system may hang for hours, so each write has a thread of its own, one at a time for a file, and whoever refreshes or
-//! answers waits for none of them. Files are left in place when the process ends: clients go on.
+//! A file system may hang for hours, so each write has a thread of its own, one at a time for a
+//! file. Refreshers and endpoints wait for none of them. Files stay when the process ends: their
+//! clients go on.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,99 +16,103 @@ use tokio::time::Instant;
 
 use crate::credentials_file::disk::{self, Job, What};
 use crate::credentials_file::{self, Known, Step, Wanted};
-use crate::refresher::News;
+use crate::refresher::Changes;
 use crate::role::Role;
-use crate::slots::{Counts, Filed, Slot, Slots, Table};
+use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
 
-/// Threads at once, beside those that hang.
-const AT_ONCE: usize = 16;
-/// With those that hang: a file system must leave some of the runtime's for names and tokens.
-const AT_MOST: usize = 128;
-/// A write that takes longer hangs: it makes room for other directories, and in its own no other begins.
+/// The most threads at once, beside those that hang.
+const MAX_RUNNING: usize = 16;
+/// The most threads at once with those that hang: names and tokens need some of the runtime's, too.
+const MAX_THREADS: usize = 128;
+/// A write that takes longer hangs. It no longer counts against [`MAX_RUNNING`], and no other
+/// begins in its directory.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
-/// Credentials end by the wall, and sleeping is monotonic: see `refresher.rs`.
+/// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
-/// Changes come in swarms, and each turn looks at all files: what comes within this time is one turn.
+/// Changes come in swarms: those within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
-/// A write that takes longer is told, and counts as one that failed each time.
+/// A write that takes longer is logged, and counts as failed once in every such time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
-/// After a failure, doubling with each.
+/// The pause after the first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long the clerk stays down when it has ended by a bug.
+/// The pause before the writer is started again after a panic.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Begins to follow the slots, for as long as the runtime lives.
-pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, news: News) {
+/// Starts to follow the slots, for as long as the runtime lives.
+pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: Changes) {
     tokio::spawn(async move {
         loop {
-            let clerk = Clerk::new(slots.clone(), clock.clone(), disk::carry_out);
-            // It never ends but by a panic, and knows nothing then: all files are written anew.
-            let _ = tokio::spawn(clerk.follow(news.clone())).await;
+            let writer = FileWriter::new(slots.clone(), clock.clone(), disk::carry_out);
+            // Ends by a panic only. The next one knows nothing of the files, and writes all of them
+            // anew.
+            let _ = tokio::spawn(writer.follow(changes.clone())).await;
             tracing::error!("writing credentials files ended by a bug; starting it again");
             tokio::time::sleep(RESTART_DELAY).await;
         }
     });
 }
 
-/// Who files; `work` does one job, and may block.
-struct Clerk<W> {
+/// Keeps all credentials files. `work` does one job, and may block.
+struct FileWriter<W> {
     slots: Arc<Slots>,
     clock: SharedTimeSource,
     work: W,
-    /// The one that `places` were made for.
+    /// The table that `tasks` were made for.
     table: Option<Arc<Table>>,
-    places: BTreeMap<PathBuf, Place>,
-    jobs: JoinSet<Done>,
+    tasks: BTreeMap<PathBuf, FileTask>,
+    jobs: JoinSet<Finished>,
 }
 
-/// One path that a role names, or has named until its file is removed.
-struct Place {
+/// One path that a role names, or has named and whose file is not yet removed.
+struct FileTask {
     role: Arc<Role>,
-    counts: Arc<Counts>,
-    /// Whose file it is to be; `None` when a reload has taken it away.
+    counts: Arc<RoleCounters>,
+    /// The slot whose credentials belong there; `None` after a reload has removed the role or its
+    /// file.
     wanted: Option<Arc<Slot>>,
     known: Known,
     outdated: bool,
     touched: bool,
-    at_work: Option<AtWork>,
-    trouble: Option<Trouble>,
+    in_flight: Option<InFlight>,
+    failing: Option<Failing>,
 }
 
-struct AtWork {
+struct InFlight {
     since: Instant,
-    /// How often it was counted as stuck.
+    /// The number of times that it was counted as stuck.
     stuck: u32,
-    /// A reload has come meanwhile, so what will be known is not enough.
+    /// True if a reload has come meanwhile: the outcome says nothing about the file that is wanted
+    /// now.
     again: bool,
 }
 
-struct Trouble {
+struct Failing {
     what: String,
     count: u32,
     since: Instant,
     retry_at: Instant,
 }
 
-/// A job that has ended.
-struct Done {
+/// The outcome of a job.
+struct Finished {
     path: PathBuf,
     looked: bool,
     outcome: Result<Known, String>,
 }
 
-impl<W> Clerk<W>
+impl<W> FileWriter<W>
 where
     W: Fn(&Job) -> Result<Known, String> + Clone + Send + 'static,
 {
     fn new(slots: Arc<Slots>, clock: SharedTimeSource, work: W) -> Self {
-        Self { slots, clock, work, table: None, places: BTreeMap::new(), jobs: JoinSet::new() }
+        Self { slots, clock, work, table: None, tasks: BTreeMap::new(), jobs: JoinSet::new() }
     }
 
-    async fn follow(mut self, mut news: News) {
+    async fn follow(mut self, mut changes: Changes) {
         loop {
-            self.reshape();
-            let nap = self.turn();
+            self.follow_table();
+            let nap = self.start_due();
             let rest = async {
                 match nap {
                     Some(nap) => tokio::time::sleep(nap).await,
@@ -115,7 +121,7 @@ where
                 }
             };
             tokio::select! {
-                () = news.more() => {}
+                () = changes.next() => {}
                 Some(Ok(done)) = self.jobs.join_next() => self.conclude(done),
                 () = rest => {}
             }
@@ -126,65 +132,66 @@ where
         }
     }
 
-    /// After a reload every file is written again: what somebody has done to one is mended by it.
-    fn reshape(&mut self) {
+    /// Follows a reload. Every file is written again, which repairs changes that somebody has made
+    /// to it.
+    fn follow_table(&mut self) {
         let table = self.slots.load().clone();
         if self.table.as_ref().is_some_and(|known| Arc::ptr_eq(known, &table)) {
             return;
         }
-        for place in self.places.values_mut() {
-            place.wanted = None;
-            place.known = Known::Unseen;
-            if let Some(at_work) = &mut place.at_work {
-                at_work.again = true;
+        for task in self.tasks.values_mut() {
+            task.wanted = None;
+            task.known = Known::Unseen;
+            if let Some(in_flight) = &mut task.in_flight {
+                in_flight.again = true;
             }
-            if let Some(trouble) = &mut place.trouble {
-                trouble.retry_at = Instant::now();
+            if let Some(failing) = &mut task.failing {
+                failing.retry_at = Instant::now();
             }
         }
         for slot in table.slots.values() {
             let Some(file) = &slot.role.credentials_file else {
                 continue;
             };
-            let place = self.places.entry(file.path.clone()).or_insert_with(|| Place::of(slot));
-            place.outdated |=
-                place.role.name != slot.role.name || !place.role.same_request(&slot.role);
-            place.role = slot.role.clone();
-            place.counts = slot.counts.clone();
-            place.wanted = Some(slot.clone());
+            let task = self.tasks.entry(file.path.clone()).or_insert_with(|| FileTask::of(slot));
+            task.outdated |=
+                task.role.name != slot.role.name || !task.role.same_request(&slot.role);
+            task.role = slot.role.clone();
+            task.counts = slot.counts.clone();
+            task.wanted = Some(slot.clone());
         }
         self.table = Some(table);
     }
 
-    /// Begins what is due, and says how long there is nothing to do; `None`, if for ever.
-    fn turn(&mut self) -> Option<Duration> {
+    /// Starts the jobs that are due, and returns the time until another is; `None` means never.
+    fn start_due(&mut self) -> Option<Duration> {
         let (now, clock) = (self.clock.now(), Instant::now());
-        self.places.retain(|_, place| !place.is_done_with());
+        self.tasks.retain(|_, task| !task.is_obsolete());
         let hanging = self.hanging(clock);
         let mut running = self.jobs.len().saturating_sub(hanging.len());
-        let mut nap = (!self.places.is_empty()).then_some(NAP);
+        let mut nap = (!self.tasks.is_empty()).then_some(NAP);
         let mut no_later_than = |wait: Duration| nap = nap.map(|nap| nap.min(wait));
-        for (path, place) in &mut self.places {
-            if let Some(at_work) = &mut place.at_work {
-                at_work.tell_if_stuck(&place.role, &place.counts, clock);
+        for (path, task) in &mut self.tasks {
+            if let Some(in_flight) = &mut task.in_flight {
+                in_flight.log_if_stuck(&task.role, &task.counts, clock);
                 continue;
             }
-            if let Some(wait) = place.pause(clock) {
+            if let Some(wait) = task.pause(clock) {
                 no_later_than(wait);
                 continue;
             }
-            let what = match place.step(now) {
+            let what = match task.step(now) {
                 Step::Rest(None) => continue,
                 Step::Rest(Some(until)) => {
                     no_later_than(until.duration_since(now).unwrap_or_default());
                     continue;
                 }
                 Step::Look => What::Look,
-                Step::Write(credentials) => What::Write(place.role.clone(), credentials),
+                Step::Write(credentials) => What::Write(task.role.clone(), credentials),
                 Step::Remove => What::Remove,
             };
-            // The rest begins when one of these ends, or turns out to hang.
-            if running >= AT_ONCE || self.jobs.len() >= AT_MOST {
+            // The others start when one of these ends, or turns out to hang.
+            if running >= MAX_RUNNING || self.jobs.len() >= MAX_THREADS {
                 no_later_than(HANGS_AFTER);
                 continue;
             }
@@ -192,10 +199,10 @@ where
                 continue;
             }
             running += 1;
-            place.at_work = Some(AtWork { since: clock, stuck: 0, again: false });
+            task.in_flight = Some(InFlight { since: clock, stuck: 0, again: false });
             let job = Job {
                 path: path.clone(),
-                first: !std::mem::replace(&mut place.touched, true),
+                first: !std::mem::replace(&mut task.touched, true),
                 at: now,
                 what,
             };
@@ -206,43 +213,43 @@ where
                 let outcome = outcome.unwrap_or_else(|_| {
                     Err(format!("cannot write {}: it ended by a bug", path.display()))
                 });
-                Done { path, looked, outcome }
+                Finished { path, looked, outcome }
             });
         }
         nap
     }
 
-    /// The directory of each job that hangs.
+    /// Returns the directories of jobs that hang.
     fn hanging(&self, now: Instant) -> Vec<Option<PathBuf>> {
-        let places = self.places.iter();
-        let hanging = places.filter(|(_, place)| {
-            let at_work = place.at_work.as_ref();
-            at_work.is_some_and(|work| now.saturating_duration_since(work.since) >= HANGS_AFTER)
+        let tasks = self.tasks.iter();
+        let hanging = tasks.filter(|(_, task)| {
+            let in_flight = task.in_flight.as_ref();
+            in_flight.is_some_and(|work| now.saturating_duration_since(work.since) >= HANGS_AFTER)
         });
         hanging.map(|(path, _)| path.parent().map(Path::to_owned)).collect()
     }
 
-    fn conclude(&mut self, done: Done) {
-        let Done { path, looked, outcome } = done;
-        let Some(place) = self.places.get_mut(&path) else {
+    fn conclude(&mut self, done: Finished) {
+        let Finished { path, looked, outcome } = done;
+        let Some(task) = self.tasks.get_mut(&path) else {
             return;
         };
-        let again = place.at_work.take().is_some_and(|at_work| at_work.again);
+        let again = task.in_flight.take().is_some_and(|in_flight| in_flight.again);
         match outcome {
             Ok(known) => {
                 if !looked {
-                    place.succeeded(matches!(known, Known::Lies(_)));
-                    // What a reload has outdated meanwhile still is.
-                    place.outdated &= again;
+                    task.succeeded(matches!(known, Known::Lies(_)));
+                    // A reload may have outdated the file meanwhile.
+                    task.outdated &= again;
                 }
-                place.known = if again { Known::Unseen } else { known };
+                task.known = if again { Known::Unseen } else { known };
             }
-            Err(what) => place.failed(what),
+            Err(what) => task.failed(what),
         }
     }
 }
 
-impl Place {
+impl FileTask {
     fn of(slot: &Arc<Slot>) -> Self {
         Self {
             role: slot.role.clone(),
@@ -251,8 +258,8 @@ impl Place {
             known: Known::Unseen,
             outdated: false,
             touched: false,
-            at_work: None,
-            trouble: None,
+            in_flight: None,
+            failing: None,
         }
     }
 
@@ -263,44 +270,44 @@ impl Place {
         credentials_file::step(wanted, &self.known, now)
     }
 
-    /// Nobody wants the file, and it is gone.
-    fn is_done_with(&self) -> bool {
-        self.wanted.is_none() && self.at_work.is_none() && self.known == Known::Nothing
+    /// Returns true once no role wants the file and it is removed.
+    fn is_obsolete(&self) -> bool {
+        self.wanted.is_none() && self.in_flight.is_none() && self.known == Known::Nothing
     }
 
-    /// How long a failure still keeps us away.
+    /// Returns the rest of the pause after a failure.
     fn pause(&self, now: Instant) -> Option<Duration> {
-        let wait = self.trouble.as_ref()?.retry_at.saturating_duration_since(now);
+        let wait = self.failing.as_ref()?.retry_at.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
     }
 
     fn succeeded(&mut self, written: bool) {
         let role = self.role.name.as_str();
         if written {
-            self.counts.filed(Filed::Written);
+            self.counts.filed(FileWriteResult::Written);
             tracing::debug!(role, "the credentials file is written");
         }
-        if let Some(trouble) = self.trouble.take() {
-            let failing_for = trouble.since.elapsed().as_secs();
+        if let Some(failing) = self.failing.take() {
+            let failing_for = failing.since.elapsed().as_secs();
             tracing::info!(
                 role,
-                failed_attempts = trouble.count,
+                failed_attempts = failing.count,
                 failing_for_seconds = failing_for,
                 "the credentials file is as it should be again"
             );
         }
     }
 
-    /// Changes are logged, not states: one error while it lasts, unless its reason changes.
+    /// Logs the first of equal failures in a row as an error.
     fn failed(&mut self, what: String) {
-        self.counts.filed(Filed::Failed);
+        self.counts.filed(FileWriteResult::Failed);
         let role = self.role.name.as_str();
         let (count, since) = self
-            .trouble
+            .failing
             .as_ref()
-            .map_or((0, Instant::now()), |trouble| (trouble.count, trouble.since));
+            .map_or((0, Instant::now()), |failing| (failing.count, failing.since));
         let pause = FIRST_PAUSE.saturating_mul(1 << count.min(6)).min(LONGEST_PAUSE);
-        if self.trouble.as_ref().is_some_and(|trouble| trouble.what == what) {
+        if self.failing.as_ref().is_some_and(|failing| failing.what == what) {
             tracing::debug!(role, failed_attempts = count + 1, "still: {what}");
         } else {
             tracing::error!(
@@ -308,7 +315,7 @@ impl Place {
                 "the credentials file is not as it should be, and the role is vended all the same: {what}"
             );
         }
-        self.trouble = Some(Trouble {
+        self.failing = Some(Failing {
             what,
             count: count.saturating_add(1),
             since,
@@ -317,19 +324,20 @@ impl Place {
     }
 }
 
-impl AtWork {
-    fn tell_if_stuck(&mut self, role: &Role, counts: &Counts, now: Instant) {
+impl InFlight {
+    fn log_if_stuck(&mut self, role: &Role, counts: &RoleCounters, now: Instant) {
         let lasts = now.saturating_duration_since(self.since);
         if lasts < STUCK_AFTER.saturating_mul(self.stuck + 1) {
             return;
         }
-        counts.filed(Filed::Failed);
+        counts.filed(FileWriteResult::Failed);
         if self.stuck == 0 {
             let path = role.credentials_file.as_ref().map(|file| file.path.display().to_string());
+            let path = path.unwrap_or_default();
             tracing::error!(
                 role = role.name.as_str(),
-                path = path.unwrap_or_default(),
-                "writing the credentials file does not end: is its file system well? The role is vended all the same"
+                path,
+                "the credentials file is still being written: check the file system of {path}; the role is vended all the same"
             );
         }
         self.stuck += 1;
@@ -345,7 +353,7 @@ mod tests {
     use super::*;
     use crate::credentials_file::Lying;
     use crate::lifecycle::{Jitter, RoleState};
-    use crate::refresher::Progress;
+    use crate::refresher::Heartbeat;
     use crate::simulated::{at, config, credentials};
     use crate::slots::Writer;
 
@@ -404,16 +412,16 @@ mod tests {
         }
     }
 
-    fn publish(writer: &mut Writer, serial: u64, progress: &Progress) {
+    fn publish(writer: &mut Writer, serial: u64, heartbeat: &Heartbeat) {
         let role = writer.slot().role.clone();
         let held = credentials(&role, at(0), Duration::from_secs(3600), serial);
         let state = RoleState::Pending.after(Ok(held), role.terms, at(0), Jitter::new(0.5));
         writer.publish(state);
-        progress.concluded();
+        heartbeat.record_change();
     }
 
-    /// A clerk and a role for each of the paths.
-    fn filing(paths: &[&str], hanging: &[&str]) -> (Vec<Writer>, Progress, Arc<Disk>) {
+    /// A writer and a role for each of the paths.
+    fn filing(paths: &[&str], hanging: &[&str]) -> (Vec<Writer>, Heartbeat, Arc<Disk>) {
         let mut table = Table::default();
         let mut writers = Vec::new();
         for (at, path) in paths.iter().enumerate() {
@@ -429,22 +437,22 @@ mod tests {
         let disk = Arc::new(Disk::default());
         let hang = hanging.iter().map(PathBuf::from);
         disk.hanging.lock().unwrap().extend(hang);
-        let progress = Progress::new();
+        let heartbeat = Heartbeat::new();
         let work = {
             let disk = disk.clone();
             move |job: &Job| disk.carry_out(job)
         };
         let clock = SharedTimeSource::new(Clock(at(60)));
-        tokio::spawn(Clerk::new(slots, clock, work).follow(progress.news()));
-        (writers, progress, disk)
+        tokio::spawn(FileWriter::new(slots, clock, work).follow(heartbeat.changes()));
+        (writers, heartbeat, disk)
     }
 
     #[tokio::test]
     async fn a_file_that_hangs_keeps_no_other_waiting_and_is_written_once_at_a_time() {
-        let (mut writers, progress, disk) = filing(&["/run/a", "/run/b"], &["/run/a"]);
+        let (mut writers, heartbeat, disk) = filing(&["/run/a", "/run/b"], &["/run/a"]);
         for serial in 1..4 {
-            publish(&mut writers[0], serial, &progress);
-            publish(&mut writers[1], 10 + serial, &progress);
+            publish(&mut writers[0], serial, &heartbeat);
+            publish(&mut writers[1], 10 + serial, &heartbeat);
             disk.has_done(&format!("/run/b ASIA{:016}", 10 + serial)).await;
         }
         assert!(!disk.done.lock().unwrap().iter().any(|done| done.starts_with("/run/a")));
@@ -456,15 +464,15 @@ mod tests {
     }
     #[tokio::test]
     async fn a_directory_that_hangs_keeps_no_other_waiting_with_however_many_files() {
-        let many: Vec<String> = (0..3 * AT_ONCE).map(|at| format!("/hung/{at}")).collect();
+        let many: Vec<String> = (0..3 * MAX_RUNNING).map(|at| format!("/hung/{at}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let (mut writers, progress, disk) = filing(&[&many[..], &["/run/b"]].concat(), &many);
+        let (mut writers, heartbeat, disk) = filing(&[&many[..], &["/run/b"]].concat(), &many);
         for writer in &mut writers {
-            publish(writer, 1, &progress);
+            publish(writer, 1, &heartbeat);
         }
         disk.has_done("/run/b ASIA0000000000000001").await;
         let begun = disk.begun.lock().unwrap().len();
-        assert_eq!(begun, AT_ONCE + 1, "no more of its files are tried");
+        assert_eq!(begun, MAX_RUNNING + 1, "no more of its files are tried");
         disk.free();
         for path in many {
             disk.has_done(&format!("{path} ASIA0000000000000001")).await;

@@ -1,16 +1,16 @@
-//! One question to the kernel's `sock_diag`, and its answer, as bytes. Pure.
+//! A question to the kernel's `sock_diag` and its answer, as bytes. Pure.
 //!
-//! The layouts are those of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`; numbers are in the order of the
-//! machine, ports and addresses in that of the network.
+//! The layouts are those of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`. Numbers
+//! are in host byte order, ports and addresses in network byte order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Caller, Unseen};
+use super::{Caller, PeerError};
 
 const HEADER: usize = 16;
-/// `struct inet_diag_req_v2`
+/// The header and a `struct inet_diag_req_v2`.
 const QUESTION: usize = HEADER + 56;
-/// `struct inet_diag_msg`, before its attributes.
+/// The header and a `struct inet_diag_msg`, before its attributes.
 const ANSWER: usize = HEADER + 72;
 
 const ERROR: u16 = 2;
@@ -19,20 +19,20 @@ const NLM_F_REQUEST: u16 = 1;
 const INET: u8 = 2;
 const INET6: u8 = 10;
 const TCP: u8 = 6;
-/// `INET_DIAG_CGROUP_ID`, which comes unasked.
+/// The attribute `INET_DIAG_CGROUP_ID`, which comes unasked.
 const GROUP: u16 = 21;
 const ENOENT: i32 = -2;
 
-/// States in which the other end of a connection of ours can be. A socket that *listens* on the caller's port is found too,
-/// when there is no connected one, and it may be anybody's.
+/// The states of a connected socket. The kernel also finds a socket that *listens* on the port of
+/// the caller, if none is connected; it may be anybody's.
 const CONNECTED: [u8; 4] = [1, 4, 5, 8];
 
-/// A socket that listens.
+/// The state of a socket that listens.
 const LISTENING: u8 = 10;
 
 /// A socket, as the kernel describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Socket {
+pub(super) struct SocketInfo {
     local: (IpAddr, u16),
     peer: (IpAddr, u16),
     state: u8,
@@ -41,11 +41,12 @@ pub(super) struct Socket {
     group: Option<u64>,
 }
 
-/// No interface in particular.
+/// The number that stands for every interface.
 pub(super) const ANY_INTERFACE: u32 = 0;
 
-/// Asks for the one socket at `local` that is connected to `peer`; else for one that listens at `local`. The kernel finds a
-/// socket that is bound to an interface only if that is named.
+/// Encodes the question for the socket at `local` that is connected to `peer`, else for one that
+/// listens at `local`. The kernel finds a socket that is bound to an interface only if the question
+/// names it.
 pub(super) fn ask(
     sequence: u32,
     local: SocketAddr,
@@ -61,20 +62,20 @@ pub(super) fn ask(
     write.put(&[0; 4]);
     let family = if local.is_ipv4() { INET } else { INET6 };
     write.put(&[family, TCP, 0, 0]);
-    // In whatever state: we want to see it.
+    // Sockets in every state.
     write.put(&u32::MAX.to_ne_bytes());
     write.put(&local.port().to_be_bytes());
     write.put(&peer.port().to_be_bytes());
     write.put(&octets(local.ip()));
     write.put(&octets(peer.ip()));
     write.put(&interface.to_ne_bytes());
-    // Whatever its cookie.
+    // Any cookie.
     write.put(&[0xff; 8]);
     bytes
 }
 
-/// What an answer says; `None` if it is one to another question.
-pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<Socket, Unseen>> {
+/// Decodes an answer; `None` if it belongs to another question.
+pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, PeerError>> {
     let length = u32::from_ne_bytes(at(bytes, 0)?) as usize;
     let kind = u16::from_ne_bytes(at(bytes, 4)?);
     if u32::from_ne_bytes(at(bytes, 8)?) != sequence {
@@ -83,35 +84,39 @@ pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<Socket, Unseen>
     let bytes = bytes.get(..length)?;
     match kind {
         ERROR => Some(Err(match at(bytes, HEADER).map(i32::from_ne_bytes) {
-            Some(ENOENT) => Unseen::Elsewhere,
-            Some(_) | None => Unseen::NoAnswer,
+            Some(ENOENT) => PeerError::NotFound,
+            Some(_) | None => PeerError::NoReply,
         })),
-        SOCK_DIAG_BY_FAMILY => Some(socket(bytes).ok_or(Unseen::NoAnswer)),
+        SOCK_DIAG_BY_FAMILY => Some(socket(bytes).ok_or(PeerError::NoReply)),
         _ => None,
     }
 }
 
-impl Socket {
-    /// Who opened it, if it is the one at `client` that is connected to `server`.
-    pub(super) fn caller(self, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
+impl SocketInfo {
+    /// Returns who opened the socket, if it is the one at `client` that is connected to `server`.
+    pub(super) fn caller(
+        self,
+        client: SocketAddr,
+        server: SocketAddr,
+    ) -> Result<Caller, PeerError> {
         let asked_for = self.local == plain(client) && self.peer == plain(server);
         if !asked_for || !CONNECTED.contains(&self.state) {
-            return Err(Unseen::Elsewhere);
+            return Err(PeerError::NotFound);
         }
         if self.inode == 0 {
-            return Err(Unseen::Gone);
+            return Err(PeerError::Closed);
         }
         Ok(Caller { uid: self.uid, group: self.group })
     }
 
-    /// Whether it is the one with this number that listens at `address`.
+    /// Returns true if it is the socket with this inode that listens at `address`.
     pub(super) fn is_listener(self, address: SocketAddr, inode: u64) -> bool {
         let asked_for = self.local == plain(address) && u64::from(self.inode) == inode;
         asked_for && self.state == LISTENING && inode != 0
     }
 }
 
-fn socket(bytes: &[u8]) -> Option<Socket> {
+fn socket(bytes: &[u8]) -> Option<SocketInfo> {
     let [family, state] = at(bytes, HEADER)?;
     let end = |port: usize, ip: usize| {
         let port = u16::from_be_bytes(at(bytes, HEADER + port)?);
@@ -122,7 +127,7 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
         };
         Some(plain(SocketAddr::new(ip, port)))
     };
-    Some(Socket {
+    Some(SocketInfo {
         local: end(4, 8)?,
         peer: end(6, 24)?,
         state,
@@ -132,12 +137,12 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
     })
 }
 
-/// Without what the kernel does not tell, and with IPv4 as itself.
+/// Drops scope and flow of an address, and unmaps IPv4.
 fn plain(address: SocketAddr) -> (IpAddr, u16) {
     (address.ip().to_canonical(), address.port())
 }
 
-/// The control group among the attributes.
+/// Returns the control group among the attributes.
 fn group(mut attributes: &[u8]) -> Option<u64> {
     loop {
         let length = usize::from(u16::from_ne_bytes(at(attributes, 0)?));
@@ -163,7 +168,7 @@ fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
-/// Writes one thing after another; the sizes are known when this is compiled.
+/// Writes fields one after another; the sizes are known at compile time.
 struct Cursor<'b>(&'b mut [u8]);
 
 impl Cursor<'_> {
@@ -207,7 +212,7 @@ mod tests {
     const CLIENT: &str = "127.0.0.1:40000";
     const SERVER: &str = "127.0.0.1:5169";
 
-    fn understood(bytes: &[u8]) -> Option<Result<Caller, Unseen>> {
+    fn understood(bytes: &[u8]) -> Option<Result<Caller, PeerError>> {
         let socket = read(bytes, 7)?;
         Some(socket.and_then(|socket| socket.caller(address(CLIENT), address(SERVER))))
     }
@@ -228,7 +233,7 @@ mod tests {
     fn what_is_not_the_callers_own_connected_socket_is_nobody() {
         for state in (0..=255).filter(|state| !CONNECTED.contains(state)) {
             let bytes = answer(CLIENT, SERVER, state, 1001, 5);
-            assert_eq!(understood(&bytes), Some(Err(Unseen::Elsewhere)), "{state}");
+            assert_eq!(understood(&bytes), Some(Err(PeerError::NotFound)), "{state}");
         }
         for (client, server) in [
             ("127.0.0.1:40001", SERVER),
@@ -238,11 +243,11 @@ mod tests {
             ("[::]:40000", "[::]:0"),
         ] {
             let bytes = answer(client, server, 1, 1001, 5);
-            assert_eq!(understood(&bytes), Some(Err(Unseen::Elsewhere)), "{client}");
+            assert_eq!(understood(&bytes), Some(Err(PeerError::NotFound)), "{client}");
         }
         // Kernels before 6.2 say root of a socket that nobody holds.
         let bytes = answer(CLIENT, SERVER, 5, 0, 0);
-        assert_eq!(understood(&bytes), Some(Err(Unseen::Gone)));
+        assert_eq!(understood(&bytes), Some(Err(PeerError::Closed)));
     }
 
     #[test]
@@ -258,7 +263,7 @@ mod tests {
         let mut error = sound[..HEADER].to_vec();
         error[..4].copy_from_slice(&20_u32.to_ne_bytes());
         error[4..6].copy_from_slice(&ERROR.to_ne_bytes());
-        for (number, unseen) in [(-2, Unseen::Elsewhere), (-22, Unseen::NoAnswer)] {
+        for (number, unseen) in [(-2, PeerError::NotFound), (-22, PeerError::NoReply)] {
             let mut error = error.clone();
             error.extend(i32::to_ne_bytes(number));
             assert_eq!(understood(&error), Some(Err(unseen)));

@@ -1,7 +1,9 @@
-//! Asks the kernel who is at the other end of a connection: `NETLINK_SOCK_DIAG`, one exact question, 3 µs.
+//! Asks the kernel who opened the other end of a connection: `NETLINK_SOCK_DIAG`, one exact
+//! question, 3 µs.
 //!
-//! Nothing is waited for: the kernel has answered before the question has been sent. Whether it tells us at all is tried
-//! with a connection of our own first; a kernel without `tcp_diag` answers as one that has no such socket.
+//! Nothing waits: the kernel has answered before `sendto` returns. A connection of roletap to
+//! itself shows first whether the kernel tells at all; a kernel without `tcp_diag` answers as if it
+//! had no such socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,94 +20,96 @@ use nix::sys::socket::{
 use nix::sys::stat::fstat;
 use nix::unistd::Uid;
 
-use super::question::{self, Socket};
+use super::inet_diag::{self, SocketInfo};
 use super::units::{self, Units};
-use super::{Caller, Unseen};
+use super::{Caller, PeerError};
 use crate::role::UnitName;
 
-/// What is no answer to the question is passed over, this many times at most.
+/// The most datagrams that are passed over before the answer.
 const PASSED_OVER: usize = 16;
 
-/// A connection to ourselves takes no time, unless a firewall drops it: the daemon has to start all the same.
+/// The time for a connection of roletap to itself, which a firewall may drop.
 const TRIAL: Duration = Duration::from_secs(1);
 
-/// The kernel's number among the ends of netlink.
+/// The kernel's address in netlink.
 const KERNEL: u32 = 0;
 
-/// The kernel, as far as it tells us who is calling.
+/// Looks up who opened a connection.
 #[derive(Debug, Default)]
-pub struct Kernel {
-    line: Mutex<Line>,
-    /// Sockets that it has shown us in our own network namespace. They never leave it.
-    here: Mutex<Vec<Handed>>,
+pub struct PeerLookup {
+    line: Mutex<Socket>,
+    /// Inherited sockets that the kernel has shown in roletap's network namespace. They never leave
+    /// it.
+    here: Mutex<Vec<InheritedSocket>>,
     units: Units,
 }
 
-/// A listening socket that was handed to us. It may lie in another network namespace, where its callers are, and where the
-/// kernel would name a stranger of ours who has the same addresses.
+/// A listening socket that roletap inherited. It may lie in another network namespace with its
+/// callers; there the kernel would name strangers with the same addresses in roletap's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handed {
+pub struct InheritedSocket {
     address: SocketAddr,
     /// No two sockets of a host have the same at once.
     inode: u64,
-    /// The one that it is bound to (`BindToDevice=`), or any.
+    /// The interface that it is bound to (`BindToDevice=`), or any.
     interface: u32,
 }
 
-/// The line to it.
+/// The netlink socket.
 #[derive(Debug, Default)]
-enum Line {
-    /// Nobody has wanted to know yet.
+enum Socket {
+    /// No role asks for callers so far.
     #[default]
-    Unused,
-    /// It has told us about ourselves.
-    Open(OwnedFd),
-    /// It does not tell.
-    Dead(String),
+    Untried,
+    /// The kernel has told who opened a connection of roletap.
+    Ready(OwnedFd),
+    /// The kernel does not tell, for this reason.
+    Unavailable(String),
 }
 
-impl Kernel {
-    /// Sees whether the kernel tells about a connection of our own, unless it has before. If not, why.
+impl PeerLookup {
+    /// Tries whether the kernel tells who opened a connection, unless it has told before. The error
+    /// says why it does not.
     pub fn open(&self) -> Result<(), String> {
-        if let Line::Open(_) = *self.line() {
+        if let Socket::Ready(_) = *self.line() {
             return Ok(());
         }
-        // Whoever asks meanwhile must not wait.
-        let (line, answer) = match Line::try_out() {
+        // Without the lock: requests must not wait for the trial.
+        let (line, answer) = match Socket::try_out() {
             Ok(open) => (open, Ok(())),
-            Err(why) => (Line::Dead(why.clone()), Err(why)),
+            Err(why) => (Socket::Unavailable(why.clone()), Err(why)),
         };
         *self.line() = line;
         answer
     }
 
-    /// Why it does not tell, if it was asked whether it does.
-    pub fn complaint(&self) -> Option<String> {
+    /// Returns the reason why the kernel does not tell, if it was tried.
+    pub fn unavailable_reason(&self) -> Option<String> {
         match &*self.line() {
-            Line::Dead(why) => Some(why.clone()),
-            Line::Open(_) | Line::Unused => None,
+            Socket::Unavailable(why) => Some(why.clone()),
+            Socket::Ready(_) | Socket::Untried => None,
         }
     }
 
-    /// Whether it tells; `None` if nobody has wanted to know.
-    pub fn tells(&self) -> Option<bool> {
+    /// Returns true if the kernel tells who opened a connection; `None` if it was not tried.
+    pub fn is_available(&self) -> Option<bool> {
         match *self.line() {
-            Line::Open(_) => Some(true),
-            Line::Dead(_) => Some(false),
-            Line::Unused => None,
+            Socket::Ready(_) => Some(true),
+            Socket::Unavailable(_) => Some(false),
+            Socket::Untried => None,
         }
     }
 
-    /// Who has opened the socket at `client` that is connected to ours at `server`, which was accepted from `handed` if
-    /// that was handed to us.
+    /// Returns who opened the socket at `client` that is connected to `server`. `inherited` is the
+    /// socket that the connection was accepted from, if roletap inherited it.
     pub fn caller(
         &self,
         client: SocketAddr,
         server: SocketAddr,
-        handed: Option<Handed>,
-    ) -> Result<Caller, Unseen> {
+        handed: Option<InheritedSocket>,
+    ) -> Result<Caller, PeerError> {
         let line = self.line();
-        let line = line.open().ok_or(Unseen::Blind)?;
+        let line = line.open().ok_or(PeerError::Unavailable)?;
         if let Some(handed) = handed {
             let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
             if !here.contains(&handed) {
@@ -116,32 +120,32 @@ impl Kernel {
         caller(line, client, server)
     }
 
-    /// Whether it is certain that this socket lies in another network namespace than we do.
-    pub fn is_abroad(&self, handed: Handed) -> bool {
+    /// Returns true if the socket certainly lies in another network namespace than roletap.
+    pub fn is_in_foreign_namespace(&self, handed: InheritedSocket) -> bool {
         let line = self.line();
         let seen = line.open().map(|line| see_here(line, handed));
-        seen == Some(Err(Unseen::Abroad))
+        seen == Some(Err(PeerError::ForeignNamespace))
     }
 
-    /// The unit that a control group belongs to.
+    /// Returns the unit that a control group belongs to.
     pub fn unit_of(&self, group: u64) -> Option<UnitName> {
         self.units.of(group)
     }
 
-    /// Why units cannot be told apart here, whatever the kernel says of callers.
+    /// Returns the reason why units cannot be told apart on this host, if there is one.
     pub fn no_units() -> Option<&'static str> {
         units::root().is_none().then_some(
             "no control groups of version 2 below /sys/fs/cgroup, by which units are told apart: mount them there",
         )
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn line(&self) -> MutexGuard<'_, Socket> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Handed {
-    /// This one. What cannot be read of it is found nowhere.
+impl InheritedSocket {
+    /// Describes a socket. A value that cannot be read matches nothing.
     pub fn of(listener: &(impl AsFd + AsRawFd)) -> Self {
         let address = getsockname::<SockaddrStorage>(listener.as_raw_fd()).ok();
         let address = address.and_then(|address| {
@@ -152,32 +156,32 @@ impl Handed {
         Self {
             address: address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()),
             inode: fstat(listener).map_or(0, |found| found.st_ino),
-            interface: interface_of(listener).unwrap_or(question::ANY_INTERFACE),
+            interface: interface_of(listener).unwrap_or(inet_diag::ANY_INTERFACE),
         }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(self) -> SocketAddr {
         self.address
     }
 }
 
-/// By its name, since there is no safe way to the number; in another network namespace it may be another's, and nothing that
-/// is found by it has the socket's inode.
+/// Returns the interface, by its name: there is no safe way to its number. In another network
+/// namespace the name may be another's; what is found by it has another inode.
 fn interface_of(listener: &impl AsFd) -> Option<u32> {
     let name = getsockopt(listener, sockopt::BindToDevice).ok()?;
     if_nametoindex(name.as_os_str()).ok()
 }
 
-impl Line {
+impl Socket {
     fn open(&self) -> Option<&OwnedFd> {
         match self {
-            Self::Open(socket) => Some(socket),
-            Self::Unused | Self::Dead(_) => None,
+            Self::Ready(socket) => Some(socket),
+            Self::Untried | Self::Unavailable(_) => None,
         }
     }
 
-    /// A line that has been tried out.
+    /// Opens a socket, and tries it with a connection of roletap to itself.
     fn try_out() -> Result<Self, String> {
         let socket = line_to_kernel().map_err(|errno| {
             if errno == Errno::EAFNOSUPPORT {
@@ -196,18 +200,18 @@ impl Line {
             .and_then(|peer| Ok((peer, accepted.local_addr()?)))
             .map_err(cannot)?;
         match caller(&socket, peer, local) {
-            Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Open(socket)),
+            Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Ready(socket)),
             Ok(caller) => Err(format!(
                 "the kernel takes a connection of our own for one of user {}, and we are user {}",
                 caller.uid,
                 Uid::effective()
             )),
-            Err(Unseen::Elsewhere) => Err(
+            Err(PeerError::NotFound) => Err(
                 "the kernel does not find a connection of our own: it lacks the module tcp_diag (`modprobe tcp_diag`; \
                  for every start, name it in a file of /etc/modules-load.d)"
                     .to_owned(),
             ),
-            Err(unseen @ (Unseen::Blind | Unseen::Abroad | Unseen::Gone | Unseen::NoAnswer)) => Err(format!(
+            Err(unseen @ (PeerError::Unavailable | PeerError::ForeignNamespace | PeerError::Closed | PeerError::NoReply)) => Err(format!(
                 "asked about a connection of our own, the kernel knows only: {unseen}"
             )),
         }
@@ -223,7 +227,7 @@ fn line_to_kernel() -> nix::Result<OwnedFd> {
     )
 }
 
-/// Both ends of a connection to ourselves.
+/// Returns both ends of a connection of roletap to itself.
 fn loopback() -> io::Result<(TcpStream, TcpStream)> {
     connection_to(&TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
 }
@@ -232,32 +236,33 @@ fn connection_to(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let client = TcpStream::connect_timeout(&listener.local_addr()?, TRIAL)?;
     loop {
         let (accepted, peer) = listener.accept()?;
-        // Anybody may connect to a port that listens.
+        // Any process may connect to a port that listens.
         if peer == client.local_addr()? {
             return Ok((client, accepted));
         }
     }
 }
 
-fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, Unseen> {
+fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, PeerError> {
     // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let (client, server) = (canonical(client), canonical(server));
-    let found = ask(line, client, server, question::ANY_INTERFACE)?;
+    let found = ask(line, client, server, inet_diag::ANY_INTERFACE)?;
     found.caller(client, server)
 }
 
-/// Sees this socket in our own network namespace. There is no safe way to `SO_NETNS_COOKIE`, and kernels before 5.14 have none;
-/// what the kernel shows us here *is* here.
-fn see_here(line: &OwnedFd, handed: Handed) -> Result<(), Unseen> {
+/// Returns no error if the socket lies in roletap's network namespace. There is no safe way to
+/// `SO_NETNS_COOKIE`, and kernels before 5.14 lack it; a socket that the kernel shows *is* in this
+/// namespace.
+fn see_here(line: &OwnedFd, handed: InheritedSocket) -> Result<(), PeerError> {
     let nobody = match handed.address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     match ask(line, handed.address, (nobody, 0).into(), handed.interface) {
         Ok(found) if found.is_listener(handed.address, handed.inode) => Ok(()),
-        Ok(_) | Err(Unseen::Elsewhere) => Err(Unseen::Abroad),
+        Ok(_) | Err(PeerError::NotFound) => Err(PeerError::ForeignNamespace),
         Err(unseen) => Err(unseen),
     }
 }
@@ -267,30 +272,31 @@ fn ask(
     local: SocketAddr,
     peer: SocketAddr,
     interface: u32,
-) -> Result<Socket, Unseen> {
-    // Not to be guessed: whoever may send to our line must not answer in the kernel's place.
-    let sequence = getrandom::u32().map_err(|_| Unseen::NoAnswer)?;
-    let question = question::ask(sequence, local, peer, interface);
+) -> Result<SocketInfo, PeerError> {
+    // Unguessable: a process that may send to this socket must not answer in the kernel's place.
+    let sequence = getrandom::u32().map_err(|_| PeerError::NoReply)?;
+    let question = inet_diag::ask(sequence, local, peer, interface);
     sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
-        .map_err(|_| Unseen::NoAnswer)?;
+        .map_err(|_| PeerError::NoReply)?;
     answer(line, sequence)
 }
 
-/// The kernel's answer, among what else lies there: answers to questions of before, and what others have sent.
-fn answer(line: &OwnedFd, sequence: u32) -> Result<Socket, Unseen> {
+/// Returns the kernel's answer. Answers to earlier questions and datagrams of others are passed
+/// over.
+fn answer(line: &OwnedFd, sequence: u32) -> Result<SocketInfo, PeerError> {
     let mut bytes = [0; 4096];
     for _ in 0..PASSED_OVER {
-        let (length, sender) =
-            recvfrom::<NetlinkAddr>(line.as_raw_fd(), &mut bytes).map_err(|_| Unseen::NoAnswer)?;
+        let (length, sender) = recvfrom::<NetlinkAddr>(line.as_raw_fd(), &mut bytes)
+            .map_err(|_| PeerError::NoReply)?;
         if sender.map(|sender| sender.pid()) != Some(KERNEL) {
             continue;
         }
         let answer = bytes.get(..length).unwrap_or_default();
-        if let Some(known) = question::read(answer, sequence) {
+        if let Some(known) = inet_diag::read(answer, sequence) {
             return known;
         }
     }
-    Err(Unseen::NoAnswer)
+    Err(PeerError::NoReply)
 }
 
 #[cfg(test)]
@@ -302,8 +308,8 @@ mod tests {
     use super::*;
 
     /// `None`, said aloud, on a kernel that does not tell.
-    fn kernel() -> Option<Kernel> {
-        let kernel = Kernel::default();
+    fn kernel() -> Option<PeerLookup> {
+        let kernel = PeerLookup::default();
         match kernel.open() {
             Ok(()) => Some(kernel),
             Err(why) => {
@@ -328,14 +334,14 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let seen = Handed::of(&listener);
+        let seen = InheritedSocket::of(&listener);
         let ask = |handed| kernel.caller(peer, local, Some(handed)).map(|found| found.uid);
         assert_eq!(ask(seen), Ok(we()));
         // The kernel would not find it any more.
         drop(listener);
         assert_eq!(ask(seen), Ok(we()));
-        let another = Handed { inode: seen.inode + 1, ..seen };
-        assert_eq!(ask(another), Err(Unseen::Abroad));
+        let another = InheritedSocket { inode: seen.inode + 1, ..seen };
+        assert_eq!(ask(another), Err(PeerError::ForeignNamespace));
     }
 
     fn we() -> u32 {
@@ -344,10 +350,10 @@ mod tests {
 
     #[test]
     fn nobody_is_seen_before_it_was_tried() {
-        let kernel = Kernel::default();
+        let kernel = PeerLookup::default();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        assert_eq!(kernel.caller(address, address, None), Err(Unseen::Blind));
-        assert_eq!((kernel.tells(), kernel.complaint()), (None, None));
+        assert_eq!(kernel.caller(address, address, None), Err(PeerError::Unavailable));
+        assert_eq!((kernel.is_available(), kernel.unavailable_reason()), (None, None));
     }
 
     #[test]
@@ -378,7 +384,7 @@ mod tests {
         assert_eq!(kernel.caller(peer, local, None).unwrap().uid, we(), "it still listens to us");
         drop(client);
         let unseen = kernel.caller(peer, local, None).unwrap_err();
-        assert!(matches!(unseen, Unseen::Gone | Unseen::Elsewhere), "{unseen:?}");
+        assert!(matches!(unseen, PeerError::Closed | PeerError::NotFound), "{unseen:?}");
         drop(accepted);
     }
 
@@ -393,7 +399,7 @@ mod tests {
         let local = listener.local_addr().unwrap();
         for ip in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 11, 12, 13)] {
             let found = kernel.caller((ip, port).into(), local, None);
-            assert_eq!(found, Err(Unseen::Elsewhere));
+            assert_eq!(found, Err(PeerError::NotFound));
         }
     }
 
@@ -402,11 +408,11 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        if let Line::Open(socket) = &*kernel.line() {
+        if let Socket::Ready(socket) = &*kernel.line() {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
-                let question = question::ask(1, peer, local, question::ANY_INTERFACE);
+                let question = inet_diag::ask(1, peer, local, inet_diag::ANY_INTERFACE);
                 let _ = sendto(
                     socket.as_raw_fd(),
                     &question,
@@ -419,7 +425,7 @@ mod tests {
         assert_eq!(answers.last().unwrap().unwrap().uid, we(), "{answers:?}");
         for answer in answers {
             assert!(
-                answer.is_ok_and(|caller| caller.uid == we()) || answer == Err(Unseen::NoAnswer)
+                answer.is_ok_and(|caller| caller.uid == we()) || answer == Err(PeerError::NoReply)
             );
         }
     }
@@ -431,11 +437,11 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         let line = kernel.line();
-        let Line::Open(ours) = &*line else { panic!() };
+        let Socket::Ready(ours) = &*line else { panic!() };
         let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
         let theirs = line_to_kernel().unwrap();
         // A true answer with another user in it.
-        let question = question::ask(9, peer, local, question::ANY_INTERFACE);
+        let question = inet_diag::ask(9, peer, local, inet_diag::ANY_INTERFACE);
         let ask = || {
             let kernel = NetlinkAddr::new(KERNEL, 0);
             sendto(ours.as_raw_fd(), &question, &kernel, MsgFlags::empty()).unwrap();
@@ -468,11 +474,11 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         let line = kernel.line();
-        let Line::Open(line) = &*line else { panic!() };
-        let question = question::ask(1, peer, local, question::ANY_INTERFACE);
+        let Socket::Ready(line) = &*line else { panic!() };
+        let question = inet_diag::ask(1, peer, local, inet_diag::ANY_INTERFACE);
         sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
             .unwrap();
-        assert_eq!(answer(line, 2), Err(Unseen::NoAnswer));
+        assert_eq!(answer(line, 2), Err(PeerError::NoReply));
     }
 
     #[test]
@@ -485,23 +491,23 @@ mod tests {
             (Ipv6Addr::UNSPECIFIED, 0).into(),
         ];
         for listener in addresses.into_iter().flat_map(TcpListener::bind) {
-            let handed = Handed::of(&listener);
+            let handed = InheritedSocket::of(&listener);
             assert_eq!(handed.address(), listener.local_addr().unwrap());
             let (_client, _accepted, peer, local) = ends(&listener, handed.address);
             assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
-            assert!(!kernel.is_abroad(handed));
+            assert!(!kernel.is_in_foreign_namespace(handed));
             let mut other = handed;
             other.inode += 1;
-            assert_eq!(kernel.caller(peer, local, Some(other)), Err(Unseen::Abroad));
-            assert!(kernel.is_abroad(other));
+            assert_eq!(kernel.caller(peer, local, Some(other)), Err(PeerError::ForeignNamespace));
+            assert!(kernel.is_in_foreign_namespace(other));
             drop(listener);
-            assert!(kernel.is_abroad(handed), "it is gone");
+            assert!(kernel.is_in_foreign_namespace(handed), "it is gone");
         }
         // Nobody may be sent off by a kernel that does not tell.
-        assert!(!Kernel::default().is_abroad(Handed {
+        assert!(!PeerLookup::default().is_in_foreign_namespace(InheritedSocket {
             address: addresses[0],
             inode: 1,
-            interface: question::ANY_INTERFACE,
+            interface: inet_diag::ANY_INTERFACE,
         }));
     }
 
@@ -529,10 +535,10 @@ mod tests {
                 println!("SKIPPED: {errno}");
                 return;
             }
-            let handed = Handed::of(&listener);
+            let handed = InheritedSocket::of(&listener);
             let (_client, _accepted, peer, local) = ends(&listener, handed.address);
             assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
-            assert!(!kernel.is_abroad(handed));
+            assert!(!kernel.is_in_foreign_namespace(handed));
         }
     }
 }

@@ -1,16 +1,19 @@
-//! What the next process shall find: put where systemd holds it, soon after each change and once more at the end.
+//! Snapshots for the next process: stored with systemd soon after each change, and once more at
+//! shutdown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use crate::clock::Skew;
 use crate::keep::{self, Dropped, Inherited, Kept};
-use crate::refresher::{News, Progress};
+use crate::refresher::Changes;
 use crate::role::{Role, RoleName};
 use crate::slots::Slots;
 use crate::store::Store;
@@ -19,20 +22,22 @@ use crate::tokens::Tokens;
 
 /// Changes come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
-/// Between two stores: what is issued meanwhile is lost if the process is killed.
-const REST: Duration = Duration::from_millis(100);
-/// And at least this many times what the last took, so that ten thousand roles cost no more than a fiftieth of a core.
-const REST_FACTOR: u32 = 50;
+/// The pause between two stores. Credentials that are issued meanwhile are lost if the process is
+/// killed.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The pause is this many times what the last store took, so that ten thousand roles cost a
+/// fiftieth of a core at most.
+const PAUSE_FACTOR: u32 = 50;
 
-/// The task that stores, and how to reach it.
+/// A handle of the task that stores snapshots for the next process.
 #[derive(Debug)]
-pub(super) struct Keeping {
+pub(super) struct Snapshotter {
     tokens: watch::Sender<Tokens>,
-    stop: oneshot::Sender<()>,
+    stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-struct Keeper {
+struct SnapshotTask {
     store: Store,
     slots: Arc<Slots>,
     tokens: watch::Receiver<Tokens>,
@@ -40,37 +45,33 @@ struct Keeper {
     failing: bool,
 }
 
-impl Keeping {
-    /// Begins to store whenever there are news, and now.
-    pub(super) fn start(
-        store: Store,
-        slots: Arc<Slots>,
-        tokens: Tokens,
-        skew: Arc<Skew>,
-        progress: &Progress,
-    ) -> Self {
+impl Snapshotter {
+    /// Stores a snapshot now, and after every change.
+    pub(super) fn start(store: Store, shared: &Shared, tokens: Tokens) -> Self {
         let (tokens, current) = watch::channel(tokens);
-        let (stop, stopped) = oneshot::channel();
-        let keeper = Keeper { store, slots, tokens: current, skew, failing: false };
-        let news = progress.news();
-        progress.concluded();
-        Self { tokens, task: tokio::spawn(keep(keeper, news, stopped)), stop }
+        let stop = CancellationToken::new();
+        let (slots, skew) = (shared.slots.clone(), shared.skew.clone());
+        let task = SnapshotTask { store, slots, tokens: current, skew, failing: false };
+        let changes = shared.heartbeat.changes();
+        shared.heartbeat.record_change();
+        Self { tokens, task: tokio::spawn(task.run(changes, stop.clone())), stop }
     }
 
-    /// These tokens are stored with the next news.
-    pub(super) fn retoken(&self, tokens: Tokens) {
+    /// Has the next snapshot hold these tokens.
+    pub(super) fn set_tokens(&self, tokens: Tokens) {
         self.tokens.send_replace(tokens);
     }
 
-    /// Stores once more, and waits until systemd has it.
+    /// Stores a last snapshot, and waits until systemd has it.
     pub(super) async fn finish(self) {
-        let _ = self.stop.send(());
+        self.stop.cancel();
         let _ = self.task.await;
         let _ = tokio::task::spawn_blocking(systemd::wait_until_heard).await;
     }
 }
 
-/// What an earlier process left of these roles; the rest is named in one line, and issued anew.
+/// Returns the state that the previous process left of these roles. One log line counts those that
+/// it left nothing usable of.
 pub(super) fn inherit(
     kept: &Kept,
     roles: &BTreeMap<RoleName, Arc<Role>>,
@@ -101,46 +102,40 @@ pub(super) fn inherit(
     taken
 }
 
-async fn keep(mut keeper: Keeper, mut news: News, mut stop: oneshot::Receiver<()>) {
-    let mut not_before = Instant::now();
-    loop {
-        tokio::select! {
-            () = news.more() => {}
-            _ = &mut stop => break,
+impl SnapshotTask {
+    async fn run(mut self, mut changes: Changes, stop: CancellationToken) {
+        let mut not_before = Instant::now();
+        let changed = async |changes: &mut Changes, not_before: Instant| {
+            changes.next().await;
+            tokio::time::sleep_until(not_before.max(Instant::now() + GATHER)).await;
+        };
+        while stop.run_until_cancelled(changed(&mut changes, not_before)).await.is_some() {
+            let started = Instant::now();
+            match self.store_on_thread().await {
+                Some(task) => self = task,
+                None => return,
+            }
+            not_before = Instant::now() + MIN_PAUSE.max(started.elapsed() * PAUSE_FACTOR);
         }
-        tokio::select! {
-            () = tokio::time::sleep_until(not_before.max(Instant::now() + GATHER)) => {}
-            _ = &mut stop => break,
-        }
-        let started = Instant::now();
-        match put(keeper).await {
-            Some(still) => keeper = still,
-            None => return,
-        }
-        not_before = Instant::now() + REST.max(started.elapsed() * REST_FACTOR);
+        self.store_on_thread().await;
     }
-    put(keeper).await;
-}
 
-/// On a thread of its own: ten thousand roles are 20 MB.
-async fn put(mut keeper: Keeper) -> Option<Keeper> {
-    let done = tokio::task::spawn_blocking(move || {
-        keeper.put();
-        keeper
-    });
-    match done.await {
-        Ok(keeper) => Some(keeper),
-        Err(_) => {
+    /// Stores a snapshot on a thread of its own: ten thousand roles are 20 MB.
+    async fn store_on_thread(mut self) -> Option<Self> {
+        let stored = tokio::task::spawn_blocking(move || {
+            self.store();
+            self
+        });
+        let task = stored.await.ok();
+        if task.is_none() {
             tracing::error!(
                 "storing credentials ended by a bug: after a restart every role is assumed anew"
             );
-            None
         }
+        task
     }
-}
 
-impl Keeper {
-    fn put(&mut self) {
+    fn store(&mut self) {
         let image = keep::image(
             &self.slots.load(),
             &self.tokens.borrow(),
