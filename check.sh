@@ -51,6 +51,7 @@ step() { # NAME COMMAND…
   code=$?
   set -e
   took+=("$(printf '%5d s  %s' $((SECONDS - began)) "$name")")
+  echo "-- $name: $((SECONDS - began)) s"
   case "$code" in
     0) ;;
     77) [ "${CI:-}" != true ] || failed+=("$name: it was not shown, and CI=true") ;;
