@@ -173,12 +173,12 @@ async fn prepared<I: Issuer>(
     writer: &mut Writer,
     ctx: &RefreshContext<I>,
 ) -> Result<(), IssueError> {
-    let hurried = writer.slot().refresh_requested();
+    let requested = writer.slot().refresh_requested();
     writer.take_refresh_request();
     let role = writer.slot().role.clone();
     let prepared = ctx.issuer.prepare(&role).await;
     ctx.heartbeat.record_tick(writer.slot());
-    if hurried && prepared.is_ok() {
+    if requested && prepared.is_ok() {
         writer.slot().request_refresh();
     }
     prepared

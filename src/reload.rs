@@ -52,12 +52,12 @@ pub fn not_reloadable(old: &Config, new: &Config) -> Vec<String> {
     differs("log.format", old.log.format != new.log.format);
     differs("log.level", old.log.level != new.log.level);
     differs("log.audit", old.log.audit != new.log.audit);
-    let fronts: BTreeSet<_> = old.imds.keys().chain(new.imds.keys()).collect();
-    for name in fronts {
+    let names: BTreeSet<_> = old.imds.keys().chain(new.imds.keys()).collect();
+    for name in names {
         let (before, after) = (old.imds.get(name), new.imds.get(name));
-        let listen = |front: Option<&Imds>| front.map(|front| front.listen.clone());
-        let hops = |front: Option<&Imds>| front.map(|front| front.hop_limit);
-        let socket = |front: Option<&Imds>| front.map(|front| front.socket);
+        let listen = |imds: Option<&Imds>| imds.map(|imds| imds.listen.clone());
+        let hops = |imds: Option<&Imds>| imds.map(|imds| imds.hop_limit);
+        let socket = |imds: Option<&Imds>| imds.map(|imds| imds.socket);
         if listen(before) != listen(after) {
             differs(&format!("imds.{name}.listen"), true);
         } else {

@@ -37,7 +37,7 @@ const KERNEL: u32 = 0;
 /// Looks up who opened a connection.
 #[derive(Debug, Default)]
 pub struct PeerLookup {
-    line: Mutex<Socket>,
+    netlink: Mutex<Socket>,
     /// Inherited sockets that the kernel has shown in roletap's network namespace. They never leave
     /// it.
     here: Mutex<Vec<InheritedSocket>>,
@@ -71,21 +71,21 @@ impl PeerLookup {
     /// Tries whether the kernel tells who opened a connection, unless it has told before. The error
     /// says why it does not.
     pub fn open(&self) -> Result<(), String> {
-        if let Socket::Ready(_) = *self.line() {
+        if let Socket::Ready(_) = *self.netlink() {
             return Ok(());
         }
         // Without the lock: requests must not wait for the trial.
-        let (line, answer) = match Socket::try_out() {
+        let (netlink, answer) = match Socket::open_and_try() {
             Ok(open) => (open, Ok(())),
             Err(why) => (Socket::Unavailable(why.clone()), Err(why)),
         };
-        *self.line() = line;
+        *self.netlink() = netlink;
         answer
     }
 
     /// Returns the reason why the kernel does not tell, if it was tried.
     pub fn unavailable_reason(&self) -> Option<String> {
-        match &*self.line() {
+        match &*self.netlink() {
             Socket::Unavailable(why) => Some(why.clone()),
             Socket::Ready(_) | Socket::Untried => None,
         }
@@ -93,7 +93,7 @@ impl PeerLookup {
 
     /// Returns true if the kernel tells who opened a connection; `None` if it was not tried.
     pub fn is_available(&self) -> Option<bool> {
-        match *self.line() {
+        match *self.netlink() {
             Socket::Ready(_) => Some(true),
             Socket::Unavailable(_) => Some(false),
             Socket::Untried => None,
@@ -106,24 +106,24 @@ impl PeerLookup {
         &self,
         client: SocketAddr,
         server: SocketAddr,
-        handed: Option<InheritedSocket>,
+        inherited: Option<InheritedSocket>,
     ) -> Result<Caller, PeerError> {
-        let line = self.line();
-        let line = line.open().ok_or(PeerError::Unavailable)?;
-        if let Some(handed) = handed {
+        let netlink = self.netlink();
+        let netlink = netlink.open().ok_or(PeerError::Unavailable)?;
+        if let Some(inherited) = inherited {
             let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
-            if !here.contains(&handed) {
-                see_here(line, handed)?;
-                here.push(handed);
+            if !here.contains(&inherited) {
+                find_here(netlink, inherited)?;
+                here.push(inherited);
             }
         }
-        caller(line, client, server)
+        caller(netlink, client, server)
     }
 
     /// Returns true if the socket certainly lies in another network namespace than roletap.
-    pub fn is_in_foreign_namespace(&self, handed: InheritedSocket) -> bool {
-        let line = self.line();
-        let seen = line.open().map(|line| see_here(line, handed));
+    pub fn is_in_foreign_namespace(&self, inherited: InheritedSocket) -> bool {
+        let netlink = self.netlink();
+        let seen = netlink.open().map(|netlink| find_here(netlink, inherited));
         seen == Some(Err(PeerError::ForeignNamespace))
     }
 
@@ -139,8 +139,8 @@ impl PeerLookup {
         )
     }
 
-    fn line(&self) -> MutexGuard<'_, Socket> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn netlink(&self) -> MutexGuard<'_, Socket> {
+        self.netlink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,8 +182,8 @@ impl Socket {
     }
 
     /// Opens a socket, and tries it with a connection of roletap to itself.
-    fn try_out() -> Result<Self, String> {
-        let socket = line_to_kernel().map_err(|errno| {
+    fn open_and_try() -> Result<Self, String> {
+        let socket = netlink_socket().map_err(|errno| {
             if errno == Errno::EAFNOSUPPORT {
                 "no netlink socket may be opened: add AF_NETLINK to RestrictAddressFamilies= of the unit"
                     .to_owned()
@@ -191,9 +191,8 @@ impl Socket {
                 format!("no netlink socket can be opened: {errno}")
             }
         })?;
-        let cannot = |error: io::Error| {
-            format!("no connection to ourselves can be made to try it with: {error}")
-        };
+        let cannot =
+            |error: io::Error| format!("roletap cannot connect to itself to try it: {error}");
         let (_client, accepted) = loopback().map_err(cannot)?;
         let (peer, local) = accepted
             .peer_addr()
@@ -202,23 +201,23 @@ impl Socket {
         match caller(&socket, peer, local) {
             Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Ready(socket)),
             Ok(caller) => Err(format!(
-                "the kernel takes a connection of our own for one of user {}, and we are user {}",
+                "the kernel says that a connection of roletap is of user {}, and roletap runs as user {}",
                 caller.uid,
                 Uid::effective()
             )),
             Err(PeerError::NotFound) => Err(
-                "the kernel does not find a connection of our own: it lacks the module tcp_diag (`modprobe tcp_diag`; \
+                "the kernel does not find a connection of roletap: it lacks the module tcp_diag (`modprobe tcp_diag`; \
                  for every start, name it in a file of /etc/modules-load.d)"
                     .to_owned(),
             ),
             Err(unseen @ (PeerError::Unavailable | PeerError::ForeignNamespace | PeerError::Closed | PeerError::NoReply)) => Err(format!(
-                "asked about a connection of our own, the kernel knows only: {unseen}"
+                "asked about a connection of roletap, the kernel knows only: {unseen}"
             )),
         }
     }
 }
 
-fn line_to_kernel() -> nix::Result<OwnedFd> {
+fn netlink_socket() -> nix::Result<OwnedFd> {
     socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -243,32 +242,32 @@ fn connection_to(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     }
 }
 
-fn caller(line: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, PeerError> {
+fn caller(netlink: &OwnedFd, client: SocketAddr, server: SocketAddr) -> Result<Caller, PeerError> {
     // A client that came to an IPv6 listener by IPv4 has a socket of IPv4.
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let (client, server) = (canonical(client), canonical(server));
-    let found = ask(line, client, server, inet_diag::ANY_INTERFACE)?;
+    let found = ask(netlink, client, server, inet_diag::ANY_INTERFACE)?;
     found.caller(client, server)
 }
 
 /// Returns no error if the socket lies in roletap's network namespace. There is no safe way to
 /// `SO_NETNS_COOKIE`, and kernels before 5.14 lack it; a socket that the kernel shows *is* in this
 /// namespace.
-fn see_here(line: &OwnedFd, handed: InheritedSocket) -> Result<(), PeerError> {
-    let nobody = match handed.address {
+fn find_here(netlink: &OwnedFd, inherited: InheritedSocket) -> Result<(), PeerError> {
+    let nobody = match inherited.address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    match ask(line, handed.address, (nobody, 0).into(), handed.interface) {
-        Ok(found) if found.is_listener(handed.address, handed.inode) => Ok(()),
+    match ask(netlink, inherited.address, (nobody, 0).into(), inherited.interface) {
+        Ok(found) if found.is_listener(inherited.address, inherited.inode) => Ok(()),
         Ok(_) | Err(PeerError::NotFound) => Err(PeerError::ForeignNamespace),
         Err(unseen) => Err(unseen),
     }
 }
 
 fn ask(
-    line: &OwnedFd,
+    netlink: &OwnedFd,
     local: SocketAddr,
     peer: SocketAddr,
     interface: u32,
@@ -276,17 +275,17 @@ fn ask(
     // Unguessable: a process that may send to this socket must not answer in the kernel's place.
     let sequence = getrandom::u32().map_err(|_| PeerError::NoReply)?;
     let question = inet_diag::ask(sequence, local, peer, interface);
-    sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
+    sendto(netlink.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
         .map_err(|_| PeerError::NoReply)?;
-    answer(line, sequence)
+    answer(netlink, sequence)
 }
 
 /// Returns the kernel's answer. Answers to earlier questions and datagrams of others are passed
 /// over.
-fn answer(line: &OwnedFd, sequence: u32) -> Result<SocketInfo, PeerError> {
+fn answer(netlink: &OwnedFd, sequence: u32) -> Result<SocketInfo, PeerError> {
     let mut bytes = [0; 4096];
     for _ in 0..PASSED_OVER {
-        let (length, sender) = recvfrom::<NetlinkAddr>(line.as_raw_fd(), &mut bytes)
+        let (length, sender) = recvfrom::<NetlinkAddr>(netlink.as_raw_fd(), &mut bytes)
             .map_err(|_| PeerError::NoReply)?;
         if sender.map(|sender| sender.pid()) != Some(KERNEL) {
             continue;
@@ -335,7 +334,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
         let seen = InheritedSocket::of(&listener);
-        let ask = |handed| kernel.caller(peer, local, Some(handed)).map(|found| found.uid);
+        let ask = |inherited| kernel.caller(peer, local, Some(inherited)).map(|found| found.uid);
         assert_eq!(ask(seen), Ok(we()));
         // The kernel would not find it any more.
         drop(listener);
@@ -408,7 +407,7 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        if let Socket::Ready(socket) = &*kernel.line() {
+        if let Socket::Ready(socket) = &*kernel.netlink() {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
@@ -430,16 +429,16 @@ mod tests {
         }
     }
 
-    /// Only who may administer the network can send to the line of another; they must not be able to say who is calling.
+    /// Only who may administer the network can send to the netlink of another; they must not be able to say who is calling.
     #[test]
     fn nobody_answers_in_the_kernels_place() {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let line = kernel.line();
-        let Socket::Ready(ours) = &*line else { panic!() };
+        let netlink = kernel.netlink();
+        let Socket::Ready(ours) = &*netlink else { panic!() };
         let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
-        let theirs = line_to_kernel().unwrap();
+        let theirs = netlink_socket().unwrap();
         // A true answer with another user in it.
         let question = inet_diag::ask(9, peer, local, inet_diag::ANY_INTERFACE);
         let ask = || {
@@ -458,7 +457,7 @@ mod tests {
                 MsgFlags::empty(),
             );
             if let Err(errno) = sent {
-                println!("SKIPPED: we cannot send to another's line here: {errno}");
+                println!("SKIPPED: we cannot send to another's netlink here: {errno}");
                 return;
             }
         }
@@ -473,12 +472,12 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let line = kernel.line();
-        let Socket::Ready(line) = &*line else { panic!() };
+        let netlink = kernel.netlink();
+        let Socket::Ready(netlink) = &*netlink else { panic!() };
         let question = inet_diag::ask(1, peer, local, inet_diag::ANY_INTERFACE);
-        sendto(line.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
+        sendto(netlink.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
             .unwrap();
-        assert_eq!(answer(line, 2), Err(PeerError::NoReply));
+        assert_eq!(answer(netlink, 2), Err(PeerError::NoReply));
     }
 
     #[test]
@@ -491,17 +490,17 @@ mod tests {
             (Ipv6Addr::UNSPECIFIED, 0).into(),
         ];
         for listener in addresses.into_iter().flat_map(TcpListener::bind) {
-            let handed = InheritedSocket::of(&listener);
-            assert_eq!(handed.address(), listener.local_addr().unwrap());
-            let (_client, _accepted, peer, local) = ends(&listener, handed.address);
-            assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
-            assert!(!kernel.is_in_foreign_namespace(handed));
-            let mut other = handed;
+            let inherited = InheritedSocket::of(&listener);
+            assert_eq!(inherited.address(), listener.local_addr().unwrap());
+            let (_client, _accepted, peer, local) = ends(&listener, inherited.address);
+            assert_eq!(kernel.caller(peer, local, Some(inherited)).unwrap().uid, we());
+            assert!(!kernel.is_in_foreign_namespace(inherited));
+            let mut other = inherited;
             other.inode += 1;
             assert_eq!(kernel.caller(peer, local, Some(other)), Err(PeerError::ForeignNamespace));
             assert!(kernel.is_in_foreign_namespace(other));
             drop(listener);
-            assert!(kernel.is_in_foreign_namespace(handed), "it is gone");
+            assert!(kernel.is_in_foreign_namespace(inherited), "it is gone");
         }
         // Nobody may be sent off by a kernel that does not tell.
         assert!(!PeerLookup::default().is_in_foreign_namespace(InheritedSocket {
@@ -535,10 +534,10 @@ mod tests {
                 println!("SKIPPED: {errno}");
                 return;
             }
-            let handed = InheritedSocket::of(&listener);
-            let (_client, _accepted, peer, local) = ends(&listener, handed.address);
-            assert_eq!(kernel.caller(peer, local, Some(handed)).unwrap().uid, we());
-            assert!(!kernel.is_in_foreign_namespace(handed));
+            let inherited = InheritedSocket::of(&listener);
+            let (_client, _accepted, peer, local) = ends(&listener, inherited.address);
+            assert_eq!(kernel.caller(peer, local, Some(inherited)).unwrap().uid, we());
+            assert!(!kernel.is_in_foreign_namespace(inherited));
         }
     }
 }

@@ -225,7 +225,7 @@ fn variables_that_make_no_sense_end_the_start_with_a_reason() {
             .env(name, value);
         let finished = finish(&mut wrapped);
         assert_eq!(finished.code, Some(69), "{value}: {finished:?}");
-        assert!(finished.stderr.contains("what systemd hands us"), "{finished:?}");
+        assert!(finished.stderr.contains("what systemd hands over"), "{finished:?}");
     }
     // Meant for somebody else, they say nothing.
     let mut daemon =
