@@ -35,6 +35,7 @@ pub mod server;
 pub mod tokens;
 
 // The process.
+pub mod aws_hosts;
 pub mod cli;
 pub mod daemon;
 pub mod doctor;
@@ -44,6 +45,7 @@ pub mod metrics;
 pub mod signals;
 pub mod store;
 pub mod systemd;
+pub mod xml;
 
 #[cfg(test)]
 mod simulated;

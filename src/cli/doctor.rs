@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::consumer::Settings;
 use super::fetch::{Answer, ask_admin, authorization, fetch, fetch_nothing};
 use super::{ExitStatus, Failure, load, print, role, surroundings};
+use crate::aws_hosts;
 use crate::clock::Skew;
 use crate::config::Config;
 use crate::doctor::storage::{Operation, Place};
@@ -88,11 +89,11 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     // What the shell has tells of the workloads that are started like this; we ourselves spare loopback.
     let variables = surroundings::before();
     let mut findings = vec![host::clock(skew.seconds())];
-    findings.extend(host::proxies(
-        &variables,
-        &sts_endpoint(config),
-        config.server.listen.first().copied(),
-    ));
+    // Where the SDK knows no such endpoint, every role above has failed with its words.
+    if let Ok(endpoint) = sts_endpoint(config) {
+        let listen = config.server.listen.first().copied();
+        findings.extend(host::proxies(&variables, &endpoint, listen));
+    }
     report.add("this host", findings);
 
     let workload = workload(arguments)?;
@@ -139,14 +140,11 @@ fn place(text: &str, wanted: &[&Role]) -> Result<Place, Failure> {
     }
 }
 
-/// Where requests to STS go, for what a proxy makes of it.
-fn sts_endpoint(config: &Config) -> String {
-    let region = &config.sts.region;
-    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    config
-        .sts
-        .endpoint_url(region)
-        .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}"))
+/// The URL of STS in the home region, for what a proxy makes of it.
+fn sts_endpoint(config: &Config) -> Result<String, String> {
+    let sts = &config.sts;
+    let custom = sts.endpoint_url(&sts.region);
+    custom.map_or_else(|| aws_hosts::sts_url(&sts.region, sts.use_fips, sts.use_dual_stack), Ok)
 }
 
 // The daemon.

@@ -459,15 +459,6 @@ fn minimum_session_token_size(role: &Role) -> Option<i32> {
     role.minimum_session_token_size.and_then(|bytes| i32::try_from(bytes).ok())
 }
 
-/// The text of the first `<name>` element, if the body is one that has it.
-fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
-    let after = body.split_once(&format!("<{name}>"))?.1;
-    after
-        .split_once(&format!("</{name}>"))
-        .map(|(text, _)| text.trim())
-        .filter(|text| !text.is_empty())
-}
-
 /// What an attacker may not use to forge a log line.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()

@@ -9,12 +9,13 @@ use std::time::Duration;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::{REQUEST_ID, SKEW_LIMIT, element, first_line, plain};
+use super::{REQUEST_ID, SKEW_LIMIT, first_line, plain};
 use crate::clock::Skew;
 use crate::issuer::Class;
 use crate::issuer::explain::{self, Failure};
 use crate::issuer::obstacle::Obstacle;
 use crate::source::chain_of;
+use crate::xml::element;
 
 /// What a failed call tells, whichever operation it was.
 #[derive(Debug)]
@@ -50,13 +51,13 @@ impl Told {
             .unwrap_or_default();
         // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
         let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
-        let code =
-            metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
-        let message = metadata
-            .and_then(|meta| meta.message())
+        let code = metadata.and_then(|meta| meta.code()).map(str::to_owned);
+        let code = code.or_else(|| element(&body, "Code")).map(|code| plain(&code));
+        let message = metadata.and_then(|meta| meta.message()).map(str::to_owned);
+        let message = message
             .or_else(|| element(&body, "Message"))
             // Before it is cut: half a token is one no more, and not found.
-            .map(|text| first_line(&without(text, private)));
+            .map(|text| first_line(&without(&text, private)));
         let obstacle = match error {
             SdkError::TimeoutError(_) => Some(Obstacle::NoAnswer),
             SdkError::DispatchFailure(_) if is_missing_credentials(error) => None,
