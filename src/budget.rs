@@ -24,8 +24,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::backoff::{Backoff, Jitter};
 use crate::issuer::{Class, IssueError};
-use crate::lifecycle::{Jitter, RoleState};
+use crate::lifecycle::RoleState;
 
 mod pause;
 pub mod queue;
@@ -124,8 +125,7 @@ struct Unreachable {
 
 /// How long a narrow window waits for an answer: a call that hangs must not hold up the others.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
-const PROBE_BASE: Duration = Duration::from_millis(250);
-const PROBE_CAP: Duration = Duration::from_secs(30);
+const PROBE: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(30) };
 
 impl Need {
     /// Of a role in this state, which a workload has asked for or not, and which somebody wants refreshed now or not.
@@ -244,7 +244,7 @@ impl Budget {
             && need.waits_for_probe()
         {
             // Until its answer says more.
-            unreachable.probe_at = now + PROBE_CAP;
+            unreachable.probe_at = now + PROBE.cap;
             unreachable.probing = Some(now);
         }
         self.tokens -= 1.0;
@@ -277,11 +277,10 @@ impl Budget {
                 self.narrow();
                 let in_a_row =
                     self.unreachable.map_or(1, |before| before.in_a_row.saturating_add(1));
-                let ceiling = PROBE_BASE.saturating_mul(1 << (in_a_row - 1).min(8)).min(PROBE_CAP);
                 self.unreachable = Some(Unreachable {
                     at: now,
                     in_a_row,
-                    probe_at: now + jitter.of(ceiling),
+                    probe_at: now + PROBE.delay(in_a_row, jitter),
                     probing: None,
                 });
             }

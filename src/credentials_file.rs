@@ -154,8 +154,9 @@ fn is_dropped(role: &Role, state: &RoleState) -> bool {
 
 /// Tells whether two requests yield credentials that may do the same.
 fn grant(request: &AssumeRole) -> String {
-    let digest = RequestIdentity::of(&stripped(request)).to_bytes();
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = hex::encode(RequestIdentity::of(&stripped(request)).to_bytes());
+    digest.truncate(16);
+    digest
 }
 
 /// The same without what decides only whether there are any credentials, an external id and a source: nobody who reads the

@@ -374,7 +374,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::lifecycle::Jitter;
+    use crate::backoff::Jitter;
     use crate::role::{OnDenied, Terms};
     use crate::simulated::{at, config, credentials, error, role};
     use crate::slots::{Counts, Slot};

@@ -7,6 +7,7 @@ pub mod config;
 pub mod role;
 
 // What is in hand, and what follows from it. Pure.
+pub mod backoff;
 pub mod budget;
 pub mod credentials;
 pub mod credentials_file;

@@ -15,6 +15,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::backoff::Backoff;
+pub use crate::backoff::Jitter;
 use crate::credentials::Credentials;
 use crate::issuer::{Class, IssueError};
 use crate::role::{OnDenied, Role, Terms};
@@ -73,10 +75,6 @@ pub enum Phase {
     /// Credentials in hand that should have been refreshed by now.
     Stale,
 }
-
-/// A number in `[0, 1)`, drawn by the caller.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Jitter(f64);
 
 /// The share of the lifetime by which the refresh point is moved, either way.
 const REFRESH_SPREAD: f64 = 0.05;
@@ -245,21 +243,6 @@ impl Failures {
     }
 }
 
-impl Jitter {
-    /// The longest wait that jitter allows.
-    pub const LATEST: Self = Self(1.0);
-
-    /// Takes a number in `[0, 1)`; anything else is brought into it.
-    pub fn new(fraction: f64) -> Self {
-        Self(if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.5 })
-    }
-
-    /// This share of `ceiling`: full jitter.
-    pub fn of(self, ceiling: Duration) -> Duration {
-        ceiling.mul_f64(self.0)
-    }
-}
-
 impl Phase {
     /// Every phase, in the order of their labels.
     pub const ALL: [Self; 5] =
@@ -318,19 +301,19 @@ fn refresh_spread(lifetime: Duration) -> Duration {
 /// The wait after the `n`th failure of one class since the last success, `n` from 1.
 fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
     let seconds = Duration::from_secs;
-    let (base, cap) = match class {
-        Class::Network => (Duration::from_millis(250), seconds(30)),
+    let backoff = |base, cap| Backoff { base, cap };
+    let backoff = match class {
+        Class::Network => backoff(Duration::from_millis(250), seconds(30)),
         // The host pauses as a whole (`budget.rs`): this role only has to be back in the queue when that ends.
-        Class::Throttled => (seconds(1), seconds(1)),
+        Class::Throttled => backoff(seconds(1), seconds(1)),
         // The source has been rebuilt by now: one immediate retry shows whether that was all.
         Class::Source | Class::Clock if n == 1 => return Duration::ZERO,
-        Class::Source | Class::Clock => (Duration::from_millis(250), seconds(60)),
-        Class::Denied => (seconds(15), seconds(300)),
+        Class::Source | Class::Clock => backoff(Duration::from_millis(250), seconds(60)),
+        Class::Denied => backoff(seconds(15), seconds(300)),
         // One probe per 15 minutes; a tenth either way keeps a fleet from marching in step.
         Class::Misconfigured => return seconds(810) + jitter.of(seconds(180)),
     };
-    let ceiling = base.saturating_mul(1 << n.saturating_sub(1).min(16)).min(cap);
-    jitter.of(ceiling).max(RETRY_FLOOR)
+    backoff.delay(n, jitter).max(RETRY_FLOOR)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::role::{CallerIdentity, Source, SourceName, WebIdentity};
 
 mod error;
@@ -46,8 +47,7 @@ const EXPIRY_LEAD: Duration = Duration::from_secs(300);
 /// What has no end is loaded again after this long.
 const RELOAD_EVERY: Duration = Duration::from_secs(300);
 /// The wait after a second failed load, doubled by each that follows. The first is tried again at once.
-const RETRY_BASE: Duration = Duration::from_millis(250);
-const RETRY_CAP: Duration = Duration::from_secs(30);
+const RETRY: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(30) };
 
 /// A future that somebody else made.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -273,7 +273,7 @@ impl Keeper {
         let again = state.failed.as_ref().map(|failed| failed.again_at);
         let until = again.or(state.trust_until.filter(|_| self.is_refused(&state)));
         let wait = until.map(|at| at.saturating_duration_since(Instant::now()));
-        wait.unwrap_or(NAP).clamp(RETRY_BASE, NAP)
+        wait.unwrap_or(NAP).clamp(RETRY.base, NAP)
     }
 
     fn is_refused(&self, state: &State) -> bool {
@@ -517,7 +517,7 @@ async fn bounded<T>(load: impl Future<Output = Result<T, SourceError>>) -> Resul
 fn backoff(n: u32) -> Duration {
     match n {
         0 | 1 => Duration::ZERO,
-        n => RETRY_BASE.saturating_mul(1 << (n - 2).min(16)).min(RETRY_CAP),
+        n => RETRY.ceiling(n - 1),
     }
 }
 

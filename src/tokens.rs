@@ -358,14 +358,9 @@ fn with_overlap(
 /// Lines of `<hex of SHA-256> <seconds since 1970>`; a digest is not a secret, and a torn line is no line.
 fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
     let parse = |line: &str| {
-        let (hex, until) = line.split_once(' ')?;
+        let (digest_hex, until) = line.split_once(' ')?;
         let mut digest = [0_u8; 32];
-        if hex.len() != 64 || !hex.is_ascii() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
+        hex::decode_to_slice(digest_hex, &mut digest).ok()?;
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.trim().parse().ok()?))?;
         Some((Digest(digest), until))
     };
@@ -376,8 +371,8 @@ fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
 
 fn render(previous: &[(Digest, SystemTime)]) -> String {
     let line = |(digest, until): &(Digest, SystemTime)| {
-        let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex} {}\n", until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        format!("{} {until}\n", hex::encode(digest.to_bytes()))
     };
     previous.iter().map(line).collect()
 }

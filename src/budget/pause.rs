@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Urgency;
-use crate::lifecycle::Jitter;
+use crate::backoff::Jitter;
 
 const PAUSE_BASE: Duration = Duration::from_secs(1);
 const PAUSE_CAP: Duration = Duration::from_secs(15);

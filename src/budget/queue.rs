@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use super::{Answer, Budget, Limits, Need, Turn};
-use crate::lifecycle::Jitter;
+use crate::backoff::Jitter;
 
 /// So many are asked anew for every turn; more of them only once in [`ASK_EVERY`], or ten thousand roles would be asked
 /// ten thousand times each.

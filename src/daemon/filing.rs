@@ -12,6 +12,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::credentials_file::disk::{self, Job, What};
 use crate::credentials_file::{self, Known, Step, Wanted};
 use crate::refresher::News;
@@ -31,8 +32,7 @@ const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is told, and counts as one that failed each time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// After a failure, doubling with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
 /// How long the clerk stays down when it has ended by a bug.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -299,7 +299,7 @@ impl Place {
             .trouble
             .as_ref()
             .map_or((0, Instant::now()), |trouble| (trouble.count, trouble.since));
-        let pause = FIRST_PAUSE.saturating_mul(1 << count.min(6)).min(LONGEST_PAUSE);
+        let pause = RETRY.ceiling(count.saturating_add(1));
         if self.trouble.as_ref().is_some_and(|trouble| trouble.what == what) {
             tracing::debug!(role, failed_attempts = count + 1, "still: {what}");
         } else {

@@ -40,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "audit",
+            "backoff",
             "budget",
             "caller",
             "clock",
@@ -82,6 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "audit",
+            "backoff",
             "budget",
             "caller",
             "clock",
@@ -97,7 +99,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["keep", "systemd"]),
-    ("keep", &["credentials", "issuer", "lifecycle", "role", "slots", "tokens"]),
+    ("keep", &["backoff", "credentials", "issuer", "lifecycle", "role", "slots", "tokens"]),
     ("issuer::sts::identity", &["clock", "config", "issuer", "role", "source"]),
     (
         "issuer::sts",
@@ -127,18 +129,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("config", &["lifecycle", "role"]),
     ("issuer::regions", &["lifecycle"]),
-    ("budget", &["issuer", "lifecycle"]),
-    ("lifecycle", &["credentials", "issuer", "role"]),
+    ("budget", &["backoff", "issuer", "lifecycle"]),
+    ("lifecycle", &["backoff", "credentials", "issuer", "role"]),
     ("issuer::explain", &["role"]),
     ("issuer", &["credentials", "role"]),
     ("credentials", &["role"]),
     ("clock", &[]),
-    ("source", &["role"]),
+    ("source", &["backoff", "role"]),
     ("files", &[]),
     ("listeners", &[]),
     ("role", &[]),
     ("signals", &[]),
     ("systemd", &[]),
+    ("backoff", &[]),
     ("aws_hosts", &[]),
     ("xml", &[]),
 ];
@@ -200,6 +203,7 @@ const NOWHERE: &[(&str, &str)] = &[
 
 /// Without clock, randomness and waiting: the core decides, the shell waits.
 const PURE: &[&str] = &[
+    "backoff.rs",
     "budget.rs",
     "caller.rs",
     "caller/question.rs",
