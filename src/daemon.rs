@@ -18,9 +18,9 @@ use crate::budget::queue::Queue;
 use crate::caller::kernel::Kernel;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
+use crate::fd_store::FdStore;
 use crate::fleet::Fleet;
 use crate::issuer::sts::StsIssuer;
-use crate::keep::Kept;
 use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
@@ -31,10 +31,10 @@ use crate::server::vend::Vend;
 use crate::server::{self, Drained, Limits, serve};
 use crate::signals::Event;
 use crate::slots::Slots;
+use crate::snapshot::Snapshot;
 use crate::source::{LOAD_TIMEOUT, Sources};
-use crate::store::Store;
 use crate::systemd;
-use crate::tokens::Tokens;
+use crate::token_digest::Tokens;
 
 mod callers;
 mod filing;
@@ -82,9 +82,9 @@ pub struct Prepared {
     /// The local clock.
     pub clock: SharedTimeSource,
     /// What the process before this one left.
-    pub kept: Option<Kept>,
+    pub kept: Option<Snapshot>,
     /// Where to leave it for the next, if there is such a place.
-    pub store: Option<Store>,
+    pub store: Option<FdStore>,
 }
 
 /// A running daemon.

@@ -11,14 +11,14 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use crate::issuer::Issuer;
-use crate::keep::Inherited;
 use crate::lifecycle::RoleState;
 use crate::metrics::Ledger;
 use crate::refresher::{Surroundings, refresh};
 use crate::reload::{self, Plan};
 use crate::role::{OnDenied, Role, RoleName};
 use crate::slots::{Slot, Slots, Table, Writer};
-use crate::tokens::Tokens;
+use crate::snapshot::RestoredRole;
+use crate::token_digest::Tokens;
 
 /// How long a refresher that ended stays down, so that one that always ends does not spin.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -40,9 +40,9 @@ pub struct Fleet<I> {
     names: HashMap<Id, RoleName>,
     inspect_at: Instant,
     /// What an earlier process left, until it is taken.
-    inherited: BTreeMap<RoleName, Inherited>,
+    inherited: BTreeMap<RoleName, RestoredRole>,
     /// What roles had in hand when a reload removed them, until it ends: a file that was read half written comes back whole.
-    departed: BTreeMap<RoleName, (Arc<Role>, Inherited)>,
+    departed: BTreeMap<RoleName, (Arc<Role>, RestoredRole)>,
 }
 
 impl<I: Issuer> Fleet<I> {
@@ -64,7 +64,7 @@ impl<I: Issuer> Fleet<I> {
     }
 
     /// Roles that begin next go on from here.
-    pub fn inherit(&mut self, inherited: BTreeMap<RoleName, Inherited>) {
+    pub fn inherit(&mut self, inherited: BTreeMap<RoleName, RestoredRole>) {
         self.inherited = inherited;
     }
 
@@ -106,7 +106,7 @@ impl<I: Issuer> Fleet<I> {
                     let departed = departed.filter(|(before, _)| before.same_request(role));
                     let back = departed.map(|(_, inherited)| inherited);
                     let (state, asked) = match self.inherited.remove(name).or(back) {
-                        Some(Inherited { state, asked }) => (state.presented_for(role), asked),
+                        Some(RestoredRole { state, used }) => (state.presented_for(role), used),
                         None => (RoleState::Pending, false),
                     };
                     some_writer(Slot::new(role.clone(), state, counts, asked))
@@ -217,8 +217,8 @@ impl<I: Issuer> Fleet<I> {
 }
 
 /// What a role that is removed has in hand. What its owner wants dropped when in doubt is not kept.
-fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
-    let left = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_asked() };
+fn left(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, RestoredRole))> {
+    let left = RestoredRole { state: RoleState::clone(&slot.state()), used: slot.was_asked() };
     let kept = slot.role.terms.on_denied == OnDenied::Keep;
     kept.then(|| (slot.role.name.clone(), (slot.role.clone(), left)))
 }
@@ -248,11 +248,11 @@ mod tests {
     use crate::budget::Limits;
     use crate::budget::queue::Queue;
     use crate::issuer::{Class, IssueError};
-    use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
     use crate::refresher::Progress;
     use crate::simulated::{Scripted, Wall, config, error};
+    use crate::snapshot::Snapshot;
 
     const HOUR: u64 = 3600;
     const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };
@@ -281,13 +281,16 @@ mod tests {
 
         /// What a later process makes of what this one has in hand.
         fn restarted(self, names: &[&str], duration: u32) -> Self {
-            let image = keep::image(&self.slots.load(), &Tokens::default(), None, 1);
-            let kept = keep::Kept::read(&image).unwrap();
+            let mut snapshot = Snapshot::new(1, None, Tokens::default());
+            for slot in self.slots.load().slots.values() {
+                snapshot.add(&slot.role, &slot.state(), slot.was_asked());
+            }
+            let kept = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
             let roles = config(names, duration, "").roles;
             let now = self.clock.now();
             let inherited = roles
                 .iter()
-                .filter_map(|(name, role)| Some((name.clone(), kept.inherit(role, now)?.ok()?)))
+                .filter_map(|(name, role)| Some((name.clone(), kept.restore(role, now)?.ok()?)))
                 .collect();
             Self::with(self.wall, self.issuer, &roles, inherited)
         }
@@ -296,7 +299,7 @@ mod tests {
             wall: Wall,
             issuer: Arc<Scripted>,
             roles: &BTreeMap<RoleName, Arc<Role>>,
-            inherited: BTreeMap<RoleName, Inherited>,
+            inherited: BTreeMap<RoleName, RestoredRole>,
         ) -> Self {
             let clock = wall.shared();
             let around = Surroundings {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::explain::Advice;
 use crate::credentials::Credentials;
 use crate::role::Role;
@@ -27,7 +29,7 @@ pub trait Issuer: Send + Sync + 'static {
 }
 
 /// A failed attempt, without anything that STS sent but its codes and the first line of its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssueError {
     /// What is done about it.
     pub class: Class,
@@ -40,6 +42,7 @@ pub struct IssueError {
     /// What happened: a lower-case fragment that fits after "failed to assume the role: ".
     pub what: String,
     /// What it means, whom to ask and for what.
+    #[serde(skip)]
     pub advice: Box<Advice>,
     /// How long STS asked us to stay away.
     pub retry_after: Option<Duration>,
@@ -54,7 +57,7 @@ impl fmt::Display for IssueError {
 impl std::error::Error for IssueError {}
 
 /// The class of a failure is the policy: it decides when the next attempt is made and what a workload is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// Signature expired, skew over four minutes, dead on arrival.
     Clock,

@@ -11,9 +11,10 @@ pub mod backoff;
 pub mod budget;
 pub mod credentials;
 pub mod credentials_file;
-pub mod keep;
 pub mod lifecycle;
 pub mod reload;
+pub mod snapshot;
+pub mod token_digest;
 
 // Where credentials come from, and how they are kept.
 pub mod clock;
@@ -40,11 +41,11 @@ pub mod aws_hosts;
 pub mod cli;
 pub mod daemon;
 pub mod doctor;
+pub mod fd_store;
 pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod signals;
-pub mod store;
 pub mod systemd;
 pub mod xml;
 

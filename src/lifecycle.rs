@@ -15,6 +15,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::backoff::Backoff;
 pub use crate::backoff::Jitter;
 use crate::credentials::Credentials;
@@ -44,7 +46,7 @@ pub enum RoleState {
 }
 
 /// Attempts that failed, since one last succeeded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failures {
     /// The last one.
     pub error: Arc<IssueError>,

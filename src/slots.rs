@@ -20,7 +20,7 @@ use crate::consumers::Consumers;
 use crate::issuer::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
-use crate::tokens::{ByDigest, Tokens};
+use crate::token_digest::{ByDigest, Tokens};
 
 /// The published table.
 #[derive(Debug, Default)]

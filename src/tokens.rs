@@ -8,9 +8,7 @@
 mod imds_key;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,13 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::{Gid, fchown};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::imds_key::imds_key;
 use crate::config::Config;
 use crate::files::{self, whoami, write};
 use crate::role::{Role, RoleName, TokenSource};
+pub use crate::token_digest::{Digest, RoleTokens, Tokens};
 
 /// How long a replaced token still opens its role.
 pub const OVERLAP: Duration = Duration::from_secs(12 * 3600);
@@ -34,33 +32,6 @@ pub const OVERLAP: Duration = Duration::from_secs(12 * 3600);
 const SHORTEST: usize = 32;
 /// Longer than any token, shorter than a file that was named by mistake.
 const LONGEST: u64 = 4096;
-
-/// The SHA-256 of a token.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Digest([u8; 32]);
-
-/// A map by digest. A digest is as good as random, so its first bytes are the hash.
-pub type ByDigest<V> = HashMap<Digest, V, BuildHasherDefault<FirstBytes>>;
-
-/// The hasher of [`ByDigest`].
-#[derive(Debug, Default)]
-pub struct FirstBytes(u64);
-
-/// The valid tokens of every role.
-#[derive(Debug, Clone, Default)]
-pub struct Tokens {
-    /// By role; a role without a token (`unsafe_no_token`) is not here.
-    pub roles: BTreeMap<RoleName, RoleTokens>,
-}
-
-/// The valid tokens of one role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleTokens {
-    /// What lies in the file.
-    pub current: Digest,
-    /// What lay there before, and until when it is honoured.
-    pub previous: Vec<(Digest, SystemTime)>,
-}
 
 /// Why a role's token could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -74,94 +45,50 @@ pub struct TokenProblem {
     pub not_permitted: bool,
 }
 
-impl Digest {
-    /// Of a token's bytes.
-    pub fn of(token: &[u8]) -> Self {
-        Self(Sha256::digest(token).into())
+/// Makes every role's token ready: reads what lies there, writes what is missing, remembers what was replaced since
+/// `before`. All problems are reported at once.
+pub fn prepare(
+    config: &Config,
+    before: &Tokens,
+    now: SystemTime,
+) -> Result<Tokens, Vec<TokenProblem>> {
+    let dir = &config.server.token_dir;
+    let problem = |role: &Role, (what, not_permitted): Refused| TokenProblem {
+        role: role.name.to_string(),
+        what,
+        not_permitted,
+    };
+    // Looked at first, written second: a reload that is refused must not leave a new token in a file.
+    let mut groups = Groups::default();
+    let mut found = Vec::with_capacity(config.roles.len());
+    let mut problems = Vec::new();
+    for role in config.roles.values() {
+        match examined(dir, role, &mut groups) {
+            Ok(what) => found.push((role, what)),
+            Err(refused) => problems.push(problem(role, refused)),
+        }
     }
-
-    /// As it was kept.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    if !problems.is_empty() {
+        return Err(problems);
     }
-
-    /// To be kept.
-    pub fn to_bytes(self) -> [u8; 32] {
-        self.0
-    }
-}
-
-impl Hash for Digest {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (first, _) = self.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        state.write_u64(u64::from_ne_bytes(*first));
-    }
-}
-
-impl Hasher for FirstBytes {
-    fn write_u64(&mut self, first: u64) {
-        self.0 = first;
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl Tokens {
-    /// Makes every role's token ready: reads what lies there, writes what is missing, remembers what was replaced since
-    /// `before`. All problems are reported at once.
-    pub fn prepare(
-        config: &Config,
-        before: &Self,
-        now: SystemTime,
-    ) -> Result<Self, Vec<TokenProblem>> {
-        let dir = &config.server.token_dir;
-        let problem = |role: &Role, (what, not_permitted): Refused| TokenProblem {
-            role: role.name.to_string(),
-            what,
-            not_permitted,
+    let mut roles = BTreeMap::new();
+    for (role, found) in found {
+        let current = match found {
+            Found::NoneNeeded => continue,
+            Found::Brought(current) => Ok(current),
+            Found::Ours(lying, group) => ours(dir, role, lying, group),
         };
-        // Looked at first, written second: a reload that is refused must not leave a new token in a file.
-        let mut groups = Groups::default();
-        let mut found = Vec::with_capacity(config.roles.len());
-        let mut problems = Vec::new();
-        for role in config.roles.values() {
-            match examined(dir, role, &mut groups) {
-                Ok(what) => found.push((role, what)),
-                Err(refused) => problems.push(problem(role, refused)),
+        match current {
+            Ok(current) => {
+                let replaced = before.roles.get(&role.name);
+                let tokens = with_overlap(dir, role, current, replaced, now);
+                roles.insert(role.name.clone(), tokens);
             }
+            Err(refused) => problems.push(problem(role, refused)),
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let mut roles = BTreeMap::new();
-        for (role, found) in found {
-            let current = match found {
-                Found::NoneNeeded => continue,
-                Found::Brought(current) => Ok(current),
-                Found::Ours(lying, group) => ours(dir, role, lying, group),
-            };
-            match current {
-                Ok(current) => {
-                    let replaced = before.roles.get(&role.name);
-                    let tokens = with_overlap(dir, role, current, replaced, now);
-                    roles.insert(role.name.clone(), tokens);
-                }
-                Err(refused) => problems.push(problem(role, refused)),
-            }
-        }
-        problems.extend(shared(&roles));
-        if problems.is_empty() { Ok(Self { roles }) } else { Err(problems) }
     }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digest(..)")
-    }
+    problems.extend(shared(&roles));
+    if problems.is_empty() { Ok(Tokens { roles }) } else { Err(problems) }
 }
 
 /// What was wrong, and whether a permission was missing.
@@ -358,11 +285,9 @@ fn with_overlap(
 /// Lines of `<hex of SHA-256> <seconds since 1970>`; a digest is not a secret, and a torn line is no line.
 fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
     let parse = |line: &str| {
-        let (digest_hex, until) = line.split_once(' ')?;
-        let mut digest = [0_u8; 32];
-        hex::decode_to_slice(digest_hex, &mut digest).ok()?;
+        let (digest, until) = line.split_once(' ')?;
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.trim().parse().ok()?))?;
-        Some((Digest(digest), until))
+        Some((Digest::from_hex(digest)?, until))
     };
     fs::read_to_string(note)
         .map(|text| text.lines().filter_map(parse).collect())
@@ -372,17 +297,17 @@ fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
 fn render(previous: &[(Digest, SystemTime)]) -> String {
     let line = |(digest, until): &(Digest, SystemTime)| {
         let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        format!("{} {until}\n", hex::encode(digest.to_bytes()))
+        format!("{} {until}\n", digest.to_hex())
     };
     previous.iter().map(line).collect()
 }
 
 /// One token opens one role.
 fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
-    let mut seen: BTreeMap<[u8; 32], &RoleName> = BTreeMap::new();
+    let mut seen: BTreeMap<Digest, &RoleName> = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, tokens) in roles {
-        if let Some(first) = seen.insert(tokens.current.0, name) {
+        if let Some(first) = seen.insert(tokens.current, name) {
             let what = format!(
                 "its token is also that of role `{first}`: give each role a token of its own"
             );

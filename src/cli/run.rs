@@ -14,13 +14,13 @@ use super::{ExitStatus, Failure, load, surroundings};
 use crate::audit::Audit;
 use crate::config::{Config, FrontSocket, Imds};
 use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
-use crate::keep::Kept;
+use crate::fd_store::FdStore;
 use crate::listeners::{self, CannotOpen, Hops, Listeners, Missing};
 use crate::server::imds::SessionKey;
 use crate::signals;
-use crate::store::Store;
+use crate::snapshot::Snapshot;
 use crate::systemd;
-use crate::tokens::{TokenProblem, Tokens, imds_key};
+use crate::tokens::{self, TokenProblem, imds_key};
 
 /// For threads that still read something when all else has ended: one on a hung mount never would.
 const LAST_READS: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let fronts = fronts(config, open)?;
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone());
-    let tokens = Tokens::prepare(config, &before.unwrap_or_default(), clock.now())
+    let tokens = tokens::prepare(config, &before.unwrap_or_default(), clock.now())
         .map_err(|problems| no_tokens(&problems))?;
     let all = credentials.iter().map(|listener| (listener, "credentials"));
     let all = all.chain(admin.iter().map(|listener| (listener, "admin")));
@@ -188,8 +188,8 @@ fn fronts(
 }
 
 /// What the process before this one left, and where to leave it for the next. What else systemd hands over is not ours.
-fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
-    let (store, kept) = Store::open(handed);
+fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<FdStore>, Option<Snapshot>) {
+    let (store, kept) = FdStore::open(handed);
     for (name, _) in handed.drain(..) {
         tracing::warn!(
             name,

@@ -1,6 +1,7 @@
 //! What the next process shall find: put where systemd holds it, soon after each change and once more at the end.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +10,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::Skew;
-use crate::keep::{self, Dropped, Inherited, Kept};
+use crate::fd_store::FdStore;
 use crate::refresher::{News, Progress};
 use crate::role::{Role, RoleName};
 use crate::slots::Slots;
-use crate::store::Store;
+use crate::snapshot::{NotRestored, RestoredRole, Snapshot};
 use crate::systemd;
-use crate::tokens::Tokens;
+use crate::token_digest::Tokens;
 
 /// Changes come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
@@ -33,7 +34,7 @@ pub(super) struct Keeping {
 }
 
 struct Keeper {
-    store: Store,
+    store: FdStore,
     slots: Arc<Slots>,
     tokens: watch::Receiver<Tokens>,
     skew: Arc<Skew>,
@@ -43,7 +44,7 @@ struct Keeper {
 impl Keeping {
     /// Begins to store whenever there are news, and now.
     pub(super) fn start(
-        store: Store,
+        store: FdStore,
         slots: Arc<Slots>,
         tokens: Tokens,
         skew: Arc<Skew>,
@@ -72,24 +73,24 @@ impl Keeping {
 
 /// What an earlier process left of these roles; the rest is named in one line, and issued anew.
 pub(super) fn inherit(
-    kept: &Kept,
+    snapshot: &Snapshot,
     roles: &BTreeMap<RoleName, Arc<Role>>,
     now: SystemTime,
-) -> BTreeMap<RoleName, Inherited> {
+) -> BTreeMap<RoleName, RestoredRole> {
     let mut taken = BTreeMap::new();
     let (mut changed, mut expired, mut unusable) = (0, 0, 0);
     for (name, role) in roles {
-        match kept.inherit(role, now) {
+        match snapshot.restore(role, now) {
             None => {}
-            Some(Ok(inherited)) => {
-                taken.insert(name.clone(), inherited);
+            Some(Ok(restored)) => {
+                taken.insert(name.clone(), restored);
             }
-            Some(Err(Dropped::Changed)) => changed += 1,
-            Some(Err(Dropped::Expired)) => expired += 1,
-            Some(Err(Dropped::Unusable)) => unusable += 1,
+            Some(Err(NotRestored::Changed)) => changed += 1,
+            Some(Err(NotRestored::Expired)) => expired += 1,
+            Some(Err(NotRestored::Unusable)) => unusable += 1,
         }
     }
-    let removed = kept.names().filter(|name| !roles.contains_key(*name)).count();
+    let removed = snapshot.names().filter(|name| !roles.contains_key(*name)).count();
     tracing::info!(
         roles = taken.len(),
         changed,
@@ -141,13 +142,14 @@ async fn put(mut keeper: Keeper) -> Option<Keeper> {
 
 impl Keeper {
     fn put(&mut self) {
-        let image = keep::image(
-            &self.slots.load(),
-            &self.tokens.borrow(),
-            self.skew.granted_millis(),
-            self.store.next_serial(),
-        );
-        match self.store.put(&image) {
+        let tokens = self.tokens.borrow().clone();
+        let serial = self.store.next_serial();
+        let mut snapshot = Snapshot::new(serial, self.skew.granted_millis(), tokens);
+        for slot in self.slots.load().slots.values() {
+            snapshot.add(&slot.role, &slot.state(), slot.was_asked());
+        }
+        let encoded = snapshot.encode().map_err(io::Error::other);
+        match encoded.and_then(|encoded| self.store.put(&encoded)) {
             Ok(()) => self.failing = false,
             Err(error) if !self.failing => {
                 self.failing = true;

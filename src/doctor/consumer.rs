@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::{Finding, advice, host};
-use crate::tokens::Digest;
+use crate::token_digest::Digest;
 
 /// What can be known of a workload.
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::slots::{Counts, Slot, Slots, VendResult};
-use crate::tokens::Digest;
+use crate::token_digest::Digest;
 
 /// Where credentials are.
 pub const PATH: &str = "/v1/credentials/";

@@ -24,7 +24,7 @@ use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::refresher::{Progress, Surroundings};
 use crate::slots::Slots;
-use crate::tokens::Tokens;
+use crate::token_digest::Tokens;
 
 const DAY: u64 = 86_400;
 const STEP: Duration = Duration::from_secs(60);
