@@ -10,18 +10,18 @@ use crate::role::Role;
 
 pub mod check;
 pub mod completions;
-pub mod consumer;
 pub mod credential_process;
 pub mod doctor;
+pub mod env;
+mod environment;
 pub mod exec;
 pub mod fetch;
-mod limits;
+mod hardening;
 pub mod man;
 pub mod policy;
 pub mod refresh;
 pub mod run;
 pub mod status;
-mod surroundings;
 
 /// The names of the variables that container credentials come from.
 pub const CONTAINER_VARIABLES: [&str; 4] = [
@@ -236,7 +236,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Run => run::run(config),
         Command::Check { format, hosts } => check::check(config, format, hosts),
-        Command::Env { role, format, front } => consumer::env(config, &role, front, format),
+        Command::Env { role, format, front } => env::env(config, &role, front, format),
         Command::Exec { role, wait, command } => exec::exec(config, &role, wait, &command),
         Command::Status { json, watch, ready } => status::status(config, json, watch, ready),
         Command::CredentialProcess { role } => {
@@ -262,7 +262,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Writes to standard error what a person should know beside the output.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn print_notice(text: &str) {
     use std::io::Write;
     // Whoever has closed it does not want to know.
     let _ = std::io::stderr().write_all(text.as_bytes());

@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::role::Role;
 
+/// The path of the container credentials endpoint, before the name of the role.
+pub const PATH: &str = "/v1/credentials/";
+
 /// The largest document that every client accepts: the CRT (`aws-c-auth`, `ECS_RESPONSE_SIZE_LIMIT`) stops at 10,000.
 pub const DOCUMENT_LIMIT: usize = 9_999;
 

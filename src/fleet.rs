@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::issuer::Issuer;
 use crate::lifecycle::RoleState;
-use crate::metrics::Ledger;
+use crate::metrics::CounterRegistry;
 use crate::refresher::{Surroundings, refresh};
 use crate::reload::{self, Plan};
 use crate::role::{OnDenied, Role, RoleName};
@@ -34,7 +34,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(180);
 pub struct Fleet<I> {
     around: Arc<Surroundings<I>>,
     slots: Arc<Slots>,
-    ledger: Ledger,
+    ledger: CounterRegistry,
     tasks: JoinSet<()>,
     running: HashMap<RoleName, AbortHandle>,
     names: HashMap<Id, RoleName>,
@@ -53,7 +53,7 @@ impl<I: Issuer> Fleet<I> {
         Self {
             around: Arc::new(around),
             slots,
-            ledger: Ledger::default(),
+            ledger: CounterRegistry::default(),
             tasks,
             running: HashMap::new(),
             names: HashMap::new(),

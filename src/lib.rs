@@ -28,10 +28,10 @@ pub mod source;
 pub mod policy;
 
 // How workloads get them.
+pub mod atomic_file;
 pub mod audit;
 pub mod caller;
 pub mod consumers;
-pub mod files;
 pub mod listeners;
 pub mod server;
 pub mod tokens;

@@ -48,7 +48,7 @@ struct Regions {
 
 /// What is read at scrape time, beside the slots.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub struct ScrapeSnapshot<'a> {
     /// The slots.
     pub table: &'a Table,
     /// The instant that phases are about.
@@ -255,7 +255,7 @@ impl Metrics {
     }
 
     /// Everything, in the text format of Prometheus.
-    pub fn render(&self, scene: &Scene<'_>) -> String {
+    pub fn render(&self, scene: &ScrapeSnapshot<'_>) -> String {
         let mut out = String::with_capacity(4096 + scene.table.slots.len() * 2048);
         // Encoding into a string fails only on families without series, and those are not gathered.
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out);
@@ -264,7 +264,7 @@ impl Metrics {
         out
     }
 
-    fn render_host(&self, out: &mut String, scene: &Scene<'_>) {
+    fn render_host(&self, out: &mut String, scene: &ScrapeSnapshot<'_>) {
         family(out, "roletap_sts_queue_depth", "gauge", "Calls that wait for their turn.");
         let _ = writeln!(out, "roletap_sts_queue_depth {}", scene.queue_depth);
         family(
@@ -368,9 +368,9 @@ impl Drop for OpenConnection {
 
 /// Counts by role name, for as long as the process lives: a reload takes nothing back.
 #[derive(Debug, Default)]
-pub struct Ledger(RwLock<std::collections::BTreeMap<String, Arc<Counts>>>);
+pub struct CounterRegistry(RwLock<std::collections::BTreeMap<String, Arc<Counts>>>);
 
-impl Ledger {
+impl CounterRegistry {
     /// The counts of a role.
     pub fn of(&self, role: &str) -> Arc<Counts> {
         let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -420,7 +420,7 @@ mod tests {
 
     fn rendered(metrics: &Metrics) -> String {
         metrics.sts_regions(["eu-central-1", "eu-west-1"].into_iter());
-        metrics.render(&Scene {
+        metrics.render(&ScrapeSnapshot {
             table: &table(),
             now: at(60),
             queue_depth: 0,

@@ -20,8 +20,8 @@ use nix::unistd::{Gid, fchown};
 use zeroize::Zeroizing;
 
 pub use self::imds_key::imds_key;
+use crate::atomic_file::{self, whoami, write};
 use crate::config::Config;
-use crate::files::{self, whoami, write};
 use crate::role::{Role, RoleName, TokenSource};
 pub use crate::token_digest::{Digest, RoleTokens, Tokens};
 
@@ -76,7 +76,7 @@ pub fn prepare(
         let current = match found {
             Found::NoneNeeded => continue,
             Found::Brought(current) => Ok(current),
-            Found::Ours(lying, group) => ours(dir, role, lying, group),
+            Found::Ours(found, group) => ours(dir, role, found, group),
         };
         match current {
             Ok(current) => {
@@ -99,11 +99,11 @@ enum Found<'a> {
     NoneNeeded,
     Brought(Digest),
     /// Of our own making: what lies there, and whose it is to be.
-    Ours(Option<Lying>, Option<(&'a str, Gid)>),
+    Ours(Option<TokenFile>, Option<(&'a str, Gid)>),
 }
 
 /// A plain file of ours, as one look found it.
-struct Lying {
+struct TokenFile {
     /// `None` where no whole token is in it.
     token: Option<Zeroizing<String>>,
     mode: u32,
@@ -127,7 +127,7 @@ fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<F
                 }
             };
             let path = dir.join(role.name.as_str());
-            match lying(&path) {
+            match token_file_at(&path) {
                 Ok(there) => Ok(Found::Ours(there, gid)),
                 Err(error) => {
                     Err(refused(&error, &format!("cannot use the token file {}", path.display())))
@@ -157,22 +157,23 @@ fn brought(path: &Path) -> Result<Digest, Refused> {
 fn ours(
     dir: &Path,
     role: &Role,
-    lying: Option<Lying>,
+    found: Option<TokenFile>,
     group: Option<(&str, Gid)>,
 ) -> Result<Digest, Refused> {
     let path = dir.join(role.name.as_str());
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
     let refused = |error: &io::Error, what: &str| {
-        let hint = group.and_then(|(name, _)| files::not_in_group(error, "token_group", name));
+        let hint =
+            group.and_then(|(name, _)| atomic_file::not_in_group(error, "token_group", name));
         match hint {
             Some(hint) => (format!("{}: {error}; {hint}", doing(what)), true),
             None => refused(error, &doing(what)),
         }
     };
     let gid = group.map(|(_, gid)| gid);
-    if let Some(lying) = lying {
-        if let Some(token) = &lying.token {
-            put_right(&path, &lying, 0o640, gid).map_err(|error| refused(&error, "use"))?;
+    if let Some(found) = found {
+        if let Some(token) = &found.token {
+            put_right(&path, &found, 0o640, gid).map_err(|error| refused(&error, "use"))?;
             return Ok(Digest::of(token.as_bytes()));
         }
         tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
@@ -190,12 +191,12 @@ fn ours(
 
 /// A look at it costs nothing where nothing has to change: a thousand files are looked at before the first answer. By now
 /// another file may lie there, or a link.
-fn put_right(path: &Path, lying: &Lying, mode: u32, gid: Option<Gid>) -> io::Result<()> {
-    let gid = gid.filter(|gid| gid.as_raw() != lying.gid);
-    if lying.mode & 0o7777 == mode && gid.is_none() {
+fn put_right(path: &Path, found: &TokenFile, mode: u32, gid: Option<Gid>) -> io::Result<()> {
+    let gid = gid.filter(|gid| gid.as_raw() != found.gid);
+    if found.mode & 0o7777 == mode && gid.is_none() {
         return Ok(());
     }
-    let (file, _) = files::open_ours(path)?.ok_or(io::ErrorKind::NotFound)?;
+    let (file, _) = atomic_file::open_regular_owned(path)?.ok_or(io::ErrorKind::NotFound)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     if let Some(gid) = gid {
         fchown(&file, None, Some(gid))?;
@@ -217,15 +218,15 @@ fn create(dir: &Path) -> io::Result<()> {
 }
 
 fn group_id(name: &str) -> Result<Gid, Refused> {
-    files::group_id("token_group", name).map_err(|what| (what, false))
+    atomic_file::group_id("token_group", name).map_err(|what| (what, false))
 }
 
 /// The file at `path`, if there is one.
-fn lying(path: &Path) -> io::Result<Option<Lying>> {
-    let Some((file, metadata)) = files::open_ours(path)? else {
+fn token_file_at(path: &Path) -> io::Result<Option<TokenFile>> {
+    let Some((file, metadata)) = atomic_file::open_regular_owned(path)? else {
         return Ok(None);
     };
-    Ok(Some(Lying { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
+    Ok(Some(TokenFile { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
 }
 
 /// The token in a file that is not ours to judge, if there is a whole one.
@@ -354,7 +355,7 @@ mod tests {
             fs::write(file, "a token that is long enough to be one").unwrap();
             fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
         }
-        let found = lying(&path).unwrap().unwrap();
+        let found = token_file_at(&path).unwrap().unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&theirs, &path).unwrap();
         assert!(put_right(&path, &found, 0o640, None).is_err());

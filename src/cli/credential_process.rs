@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::consumer::Settings;
+use super::env::Settings;
 use super::fetch::fetch;
 use super::{ExitStatus, Failure, load, print, role};
 

@@ -3,7 +3,7 @@
 mod assume;
 mod bundle;
 mod fronts;
-mod look;
+mod inspect;
 mod s3;
 
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use clap::Args;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::consumer::Settings;
+use super::env::Settings;
 use super::fetch::{Answer, ask_admin, authorization, fetch, fetch_nothing};
-use super::{ExitStatus, Failure, load, print, role, surroundings};
+use super::{ExitStatus, Failure, environment, load, print, role};
 use crate::aws_hosts;
 use crate::clock::Skew;
 use crate::config::Config;
@@ -66,7 +66,7 @@ pub struct DoctorArguments {
 
 /// Looks at everything, and fails if something does.
 pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
-    surroundings::make_safe()?;
+    environment::reexec_sanitized()?;
     let loaded = load(path, "nothing was looked at")?;
     let config = &loaded.config;
     let wanted = wanted(config, &arguments.roles)?;
@@ -87,7 +87,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let asking = assume::Asking { config, skew: skew.clone(), metrics: Arc::new(metrics) };
     runtime.block_on(asking.assume(&wanted, arguments.probe, &mut report));
     // What the shell has tells of the workloads that are started like this; we ourselves spare loopback.
-    let variables = surroundings::before();
+    let variables = environment::original();
     let mut findings = vec![host::clock(skew.seconds())];
     // Where the SDK knows no such endpoint, every role above has failed with its words.
     if let Ok(endpoint) = sts_endpoint(config) {
@@ -152,7 +152,7 @@ fn sts_endpoint(config: &Config) -> Result<String, String> {
 fn look_at_daemon(
     config: &Config,
     wanted: &[&Role],
-    workload: Option<&look::Workload>,
+    workload: Option<&inspect::Workload>,
     arguments: &DoctorArguments,
     report: &mut Report,
 ) -> Result<Option<Value>, Failure> {
@@ -170,7 +170,9 @@ fn look_at_daemon(
     }];
     findings.extend(overview.as_ref().ok().and_then(daemon::callers));
     let reader = match &arguments.user {
-        Some(name) => Some(look::user(name).map_err(|what| Failure::new(ExitStatus::Usage, what))?),
+        Some(name) => {
+            Some(inspect::user(name).map_err(|what| Failure::new(ExitStatus::Usage, what))?)
+        }
         None => workload.and_then(|workload| workload.reader.clone()),
     };
     for role in wanted {
@@ -188,7 +190,7 @@ fn look_at_daemon(
             continue;
         };
         let settings = Settings::of(config, role);
-        let entries = look::entries(&path);
+        let entries = inspect::entries(&path);
         if overview.is_err() && !path.exists() {
             findings.push(Finding::note(
                 "token-file",
@@ -196,9 +198,9 @@ fn look_at_daemon(
             ));
             continue;
         }
-        let names = entries.as_ref().map(|(file, _)| look::names(file));
+        let names = entries.as_ref().map(|(file, _)| inspect::names(file));
         let (owner, group) = names.unwrap_or_default();
-        let text = look::token_text(&path);
+        let text = inspect::token_text(&path);
         findings.extend(daemon::token_file(
             role,
             entries.as_ref().map(|(file, above)| (file, above.as_slice())).map_err(Clone::clone),
@@ -237,11 +239,11 @@ fn words(failure: &Failure) -> &str {
 
 // The workload.
 
-fn workload(arguments: &DoctorArguments) -> Result<Option<look::Workload>, Failure> {
+fn workload(arguments: &DoctorArguments) -> Result<Option<inspect::Workload>, Failure> {
     let found = match (&arguments.pid, &arguments.unit, &arguments.env_file) {
-        (Some(pid), _, _) => look::process(*pid),
-        (_, Some(unit), _) => look::unit(unit),
-        (_, _, Some(file)) => look::env_file(file),
+        (Some(pid), _, _) => inspect::process(*pid),
+        (_, Some(unit), _) => inspect::unit(unit),
+        (_, _, Some(file)) => inspect::env_file(file),
         (None, None, None) => return Ok(None),
     };
     found.map(Some)
@@ -250,16 +252,16 @@ fn workload(arguments: &DoctorArguments) -> Result<Option<look::Workload>, Failu
 fn workload_facts<'c>(
     config: &'c Config,
     wanted: &[&'c Role],
-    workload: look::Workload,
+    workload: inspect::Workload,
 ) -> consumer::Consumer<'c> {
     let token = |role: &Role| {
         let path = tokens::path_of(config, role)?;
-        let text = look::token_text(&path)?;
+        let text = inspect::token_text(&path)?;
         Some(Digest::of(text.trim().as_bytes()))
     };
     let named = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
     let token_file = workload.variables.get(named).filter(|path| !path.is_empty()).map(|path| {
-        look::regular(Path::new(path.as_str()))
+        inspect::regular(Path::new(path.as_str()))
             .and_then(std::fs::read_to_string)
             .map(Zeroizing::new)
             .map_err(|error| error.to_string())
@@ -275,7 +277,7 @@ fn workload_facts<'c>(
         },
         listen: &config.server.listen,
         tokens: config.roles.values().map(|role| (role.name.as_str(), token(role))).collect(),
-        metadata_answers: look::metadata_answers(metadata.as_deref()),
+        metadata_answers: inspect::metadata_answers(metadata.as_deref()),
         name: workload.name,
         variables: workload.variables,
         token_file,

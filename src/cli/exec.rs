@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::consumer::{NO_PROXY, Settings, UNSET};
+use super::env::{NO_PROXY, Settings, UNSET};
 use super::fetch::{Answer, fetch};
 use super::{ExitStatus, Failure, load, role};
 

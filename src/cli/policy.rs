@@ -6,7 +6,7 @@ use std::path::Path;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::{Args, ValueEnum};
 
-use super::{ExitStatus, Failure, load, print, role, surroundings, tell};
+use super::{ExitStatus, Failure, environment, load, print, print_notice, role};
 use crate::config::Config;
 use crate::issuer::sts::ForSources;
 use crate::issuer::sts::identity::caller_identity;
@@ -82,7 +82,7 @@ pub enum PolicyFormat {
 /// Prints a policy, and says on standard error what to do with it.
 pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure> {
     check_combination(arguments)?;
-    surroundings::make_safe()?;
+    environment::reexec_sanitized()?;
     let loaded = load(config, "no policy was printed")?;
     let config = &loaded.config;
     let named = arguments.role.as_deref();
@@ -110,7 +110,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     };
     let write = |policy: Policy<'_>| {
         print(&policy.text(language))?;
-        tell(&policy.words(language));
+        print_notice(&policy.words(language));
         Ok(())
     };
     match (arguments.kind, roles.as_slice()) {
@@ -121,7 +121,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 check_principal(principal.as_ref(), role)?;
             }
             write(Policy::Caller { roles: roles.to_vec(), principal: principal.as_ref() })?;
-            tell(&left_out.unwrap_or_default());
+            print_notice(&left_out.unwrap_or_default());
             Ok(())
         }
         (PolicyKind::Trust, [role]) => {
@@ -139,7 +139,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 own: config.sts.is_foreign(role.request.role_arn.account_id()) == Some(false),
             })?;
             if asked {
-                tell(&format!(
+                print_notice(&format!(
                     "note: STS says that we are {principal}, by what this shell signs with. If the daemon signs as \
                      another, pass --principal.\n"
                 ));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use nix::errno::Errno;
 
-use super::limits::{Room, close_to_onlookers, room_for};
-use super::{ExitStatus, Failure, load, surroundings};
+use super::hardening::{ConnectionLimits, connection_limits, disable_core_dumps_and_ptrace};
+use super::{ExitStatus, Failure, environment, load};
 use crate::audit::Audit;
 use crate::config::{Config, FrontSocket, Imds};
 use crate::daemon::{Daemon, FRONT_CONNECTIONS, Prepared, PreparedFront};
@@ -27,8 +27,8 @@ const LAST_READS: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    surroundings::make_safe()?;
-    close_to_onlookers();
+    environment::reexec_sanitized()?;
+    disable_core_dumps_and_ptrace();
     let mut handed = systemd::handed_over()
         .map_err(|error| Failure::io(&error, "cannot take over what systemd hands us"))?;
     let loaded = load(path, "nothing was started")?;
@@ -43,7 +43,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "cannot reach journald (`log.format`): is it running? else use \"text\"",
         )
     })?;
-    if let Some(names) = surroundings::removed() {
+    if let Some(names) = environment::removed_variables() {
         tracing::warn!(
             "removed {names} from our own environment: the daemon must not fetch from itself"
         );
@@ -84,8 +84,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "listening for {what}"
         );
     }
-    let asked = Room { credentials: config.server.max_connections, each_front: FRONT_CONNECTIONS };
-    let room = room_for(asked, fronts.len());
+    let asked = ConnectionLimits {
+        credentials: config.server.max_connections,
+        each_front: FRONT_CONNECTIONS,
+    };
+    let room = connection_limits(asked, fronts.len());
     let prepared = Prepared {
         max_connections: room.credentials,
         front_connections: room.each_front,

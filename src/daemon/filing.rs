@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::credentials_file::disk::{self, Job, What};
-use crate::credentials_file::{self, Known, Step, Wanted};
+use crate::credentials_file::{self, Action, OnDisk, Wanted};
 use crate::refresher::News;
 use crate::role::Role;
 use crate::slots::{Counts, Filed, Slot, Slots, Table};
@@ -66,7 +66,7 @@ struct Place {
     counts: Arc<Counts>,
     /// Whose file it is to be; `None` when a reload has taken it away.
     wanted: Option<Arc<Slot>>,
-    known: Known,
+    known: OnDisk,
     outdated: bool,
     touched: bool,
     at_work: Option<AtWork>,
@@ -92,12 +92,12 @@ struct Trouble {
 struct Done {
     path: PathBuf,
     looked: bool,
-    outcome: Result<Known, String>,
+    outcome: Result<OnDisk, String>,
 }
 
 impl<W> Clerk<W>
 where
-    W: Fn(&Job) -> Result<Known, String> + Clone + Send + 'static,
+    W: Fn(&Job) -> Result<OnDisk, String> + Clone + Send + 'static,
 {
     fn new(slots: Arc<Slots>, clock: SharedTimeSource, work: W) -> Self {
         Self { slots, clock, work, table: None, places: BTreeMap::new(), jobs: JoinSet::new() }
@@ -134,7 +134,7 @@ where
         }
         for place in self.places.values_mut() {
             place.wanted = None;
-            place.known = Known::Unseen;
+            place.known = OnDisk::Unknown;
             if let Some(at_work) = &mut place.at_work {
                 at_work.again = true;
             }
@@ -174,14 +174,14 @@ where
                 continue;
             }
             let what = match place.step(now) {
-                Step::Rest(None) => continue,
-                Step::Rest(Some(until)) => {
+                Action::Wait(None) => continue,
+                Action::Wait(Some(until)) => {
                     no_later_than(until.duration_since(now).unwrap_or_default());
                     continue;
                 }
-                Step::Look => What::Look,
-                Step::Write(credentials) => What::Write(place.role.clone(), credentials),
-                Step::Remove => What::Remove,
+                Action::Inspect => What::Look,
+                Action::Write(credentials) => What::Write(place.role.clone(), credentials),
+                Action::Remove => What::Remove,
             };
             // The rest begins when one of these ends, or turns out to hang.
             if running >= AT_ONCE || self.jobs.len() >= AT_MOST {
@@ -231,11 +231,11 @@ where
         match outcome {
             Ok(known) => {
                 if !looked {
-                    place.succeeded(matches!(known, Known::Lies(_)));
+                    place.succeeded(matches!(known, OnDisk::Ours(_)));
                     // What a reload has outdated meanwhile still is.
                     place.outdated &= again;
                 }
-                place.known = if again { Known::Unseen } else { known };
+                place.known = if again { OnDisk::Unknown } else { known };
             }
             Err(what) => place.failed(what),
         }
@@ -248,7 +248,7 @@ impl Place {
             role: slot.role.clone(),
             counts: slot.counts.clone(),
             wanted: Some(slot.clone()),
-            known: Known::Unseen,
+            known: OnDisk::Unknown,
             outdated: false,
             touched: false,
             at_work: None,
@@ -256,7 +256,7 @@ impl Place {
         }
     }
 
-    fn step(&self, now: std::time::SystemTime) -> Step {
+    fn step(&self, now: std::time::SystemTime) -> Action {
         let state = self.wanted.as_ref().map(|slot| slot.state());
         let wanted =
             state.as_ref().map(|state| Wanted { role: &self.role, state, outdated: self.outdated });
@@ -265,7 +265,7 @@ impl Place {
 
     /// Nobody wants the file, and it is gone.
     fn is_done_with(&self) -> bool {
-        self.wanted.is_none() && self.at_work.is_none() && self.known == Known::Nothing
+        self.wanted.is_none() && self.at_work.is_none() && self.known == OnDisk::Absent
     }
 
     /// How long a failure still keeps us away.
@@ -343,7 +343,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::credentials_file::Lying;
+    use crate::credentials_file::FileHeader;
     use crate::lifecycle::{Jitter, RoleState};
     use crate::refresher::Progress;
     use crate::simulated::{at, config, credentials};
@@ -362,7 +362,7 @@ mod tests {
     }
 
     impl Disk {
-        fn carry_out(&self, job: &Job) -> Result<Known, String> {
+        fn carry_out(&self, job: &Job) -> Result<OnDisk, String> {
             self.begun.lock().unwrap().insert(job.path.clone());
             let mut hanging = self.hanging.lock().unwrap();
             while hanging.contains(&job.path) {
@@ -371,11 +371,11 @@ mod tests {
                 hanging = still;
             }
             let (what, known) = match &job.what {
-                What::Look => ("look", Known::Nothing),
+                What::Look => ("look", OnDisk::Absent),
                 What::Write(role, credentials) => {
-                    (credentials.access_key_id(), Known::Lies(Lying::of(role, credentials)))
+                    (credentials.access_key_id(), OnDisk::Ours(FileHeader::of(role, credentials)))
                 }
-                What::Remove => ("remove", Known::Nothing),
+                What::Remove => ("remove", OnDisk::Absent),
             };
             self.done.lock().unwrap().push(format!("{} {what}", job.path.display()));
             Ok(known)

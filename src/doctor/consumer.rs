@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::{Finding, advice, host};
+use crate::credentials::PATH;
 use crate::token_digest::Digest;
 
 /// What can be known of a workload.
@@ -34,7 +35,6 @@ const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-const PATH: &str = crate::server::vend::PATH;
 
 /// What stands before the container provider in every chain: a variable, what it means, and its fellows.
 const SHADOWS: &[(&str, &str, &str)] = &[

@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
-use super::{Scene, family, outcome, seconds};
+use super::{ScrapeSnapshot, family, outcome, seconds};
 use crate::issuer::Class;
 use crate::slots::{Counts, Filed, Slot, VendResult};
 
 /// Every family about roles; `unknown` counts the requests that belong to none.
-pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &Counts) {
+pub(super) fn render(out: &mut String, scene: &ScrapeSnapshot<'_>, unknown: &Counts) {
     let slots = || scene.table.slots.values();
     let gauge = |out: &mut String, name: &str, help: &str, value: &dyn Fn(&Slot) -> Option<f64>| {
         family(out, name, "gauge", help);

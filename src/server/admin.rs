@@ -18,7 +18,7 @@ use crate::caller::kernel::Kernel;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
 use crate::lifecycle::{Phase, RoleState};
-use crate::metrics::{Metrics, Scene};
+use crate::metrics::{Metrics, ScrapeSnapshot};
 use crate::role::{RoleName, Source, SourceName};
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
@@ -208,14 +208,14 @@ impl Admin {
         }
     }
 
-    fn scene<'a>(&self, table: &'a Table) -> Scene<'a> {
+    fn scene<'a>(&self, table: &'a Table) -> ScrapeSnapshot<'a> {
         let now = self.clock.now();
         let held = self.sources.statuses().into_iter().map(|(source, status)| {
             let up = status.as_ref().is_some_and(|status| status.is_up(now));
             let expires_at = status.and_then(|status| status.expires_at);
             (source.name.to_string(), up, expires_at)
         });
-        Scene {
+        ScrapeSnapshot {
             table,
             now,
             queue_depth: self.queue.depth(),

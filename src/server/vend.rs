@@ -28,8 +28,7 @@ use crate::role::Role;
 use crate::slots::{Counts, Slot, Slots, VendResult};
 use crate::token_digest::Digest;
 
-/// Where credentials are.
-pub const PATH: &str = "/v1/credentials/";
+pub use crate::credentials::PATH;
 
 /// The credentials endpoint, or one front of it.
 #[derive(Debug)]

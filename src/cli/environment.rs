@@ -30,7 +30,7 @@ struct Changes {
 
 /// Becomes the same process in a safe environment, unless it is safe already. Becoming oneself anew is the one way to
 /// change an environment that is safe beside threads.
-pub(super) fn make_safe() -> Result<(), Failure> {
+pub(super) fn reexec_sanitized() -> Result<(), Failure> {
     let changes = changes(&|name| std::env::var(name).ok());
     if changes == Changes::default() {
         return Ok(());
@@ -64,12 +64,12 @@ pub(super) fn make_safe() -> Result<(), Failure> {
 }
 
 /// The names of what was removed, if anything was.
-pub(super) fn removed() -> Option<String> {
+pub(super) fn removed_variables() -> Option<String> {
     std::env::var(REMOVED).ok()
 }
 
 /// The variables of this process, with the lists of what is spared from proxies as they were before.
-pub(super) fn before() -> BTreeMap<String, String> {
+pub(super) fn original() -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::{EnvFormat, EnvFront, ExitStatus, Failure, load, print, role};
 use crate::config::Config;
+use crate::credentials::PATH;
 use crate::role::Role;
-use crate::server::vend::PATH;
 use crate::tokens;
 
 /// A workload's settings.

@@ -34,7 +34,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Re
 
 /// Removes what processes before this one were writing when they were killed; in a container they had our number, too. Before
 /// this process writes to `path` for the first time.
-pub fn sweep(path: &Path) {
+pub fn remove_leftovers(path: &Path) {
     let (Some(dir), unfinished) = (path.parent(), unfinished(path)) else {
         return;
     };
@@ -58,7 +58,7 @@ fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
 }
 
 /// The same, opened to be read: what was looked at is what is read. Follows no link, and waits for no writer of a pipe.
-pub fn open_ours(path: &Path) -> io::Result<Option<(File, Metadata)>> {
+pub fn open_regular_owned(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let file = match opened {
@@ -147,7 +147,7 @@ mod tests {
         fs::write(&target, "theirs").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
         assert!(plain_file_of_ours(&link).is_err());
-        assert!(open_ours(&link).is_err());
+        assert!(open_regular_owned(&link).is_err());
         write(&link, b"ours", 0o640, None).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
         assert_eq!(fs::read_to_string(&link).unwrap(), "ours");
@@ -162,7 +162,7 @@ mod tests {
         for name in ["a", ".a.new-1", ".a.new-x", ".a.new-", ".b.new-1", &own] {
             fs::write(home.path().join(name), "").unwrap();
         }
-        sweep(&home.path().join("a"));
+        remove_leftovers(&home.path().join("a"));
         let mut left: Vec<_> = fs::read_dir(home.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
