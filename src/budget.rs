@@ -1,4 +1,4 @@
-//! The host's budget of STS calls: whose turn it is, how fast, and when to pause. Pure; [`queue`] waits for it.
+//! The host's budget of STS calls: whose turn it is, how fast, and when to pause. Pure; `sts_queue.rs` waits for it.
 //!
 //! All roles of a host share one queue, because they share one quota: STS counts 600 requests per second for the whole
 //! calling account and region, and a throttled answer to one role says that every role should stay away. Hosts do not
@@ -29,7 +29,6 @@ use crate::issuer::{Class, IssueError};
 use crate::lifecycle::RoleState;
 
 mod pause;
-pub mod queue;
 
 use self::pause::Throttled;
 

@@ -3,8 +3,6 @@
 //! The first line is a comment that says whose the file is and when it ends. By it a later process knows what an earlier one
 //! has left, and no file without it is ever replaced or removed.
 
-pub mod disk;
-
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -87,7 +85,7 @@ pub fn step(wanted: Option<Wanted<'_>>, known: &OnDisk, now: SystemTime) -> Acti
         OnDisk::Absent => Action::Wait(None),
         OnDisk::Ours(header) => {
             let theirs = outdated || !header.is_for(role) || is_dropped(role, state);
-            if theirs || header.has_ended(now) {
+            if theirs || header.has_expired(now) {
                 Action::Remove
             } else {
                 Action::Wait(Some(header.until))
@@ -123,7 +121,7 @@ impl FileHeader {
     }
 
     /// Whether the credentials in it are of no use any more.
-    fn has_ended(&self, now: SystemTime) -> bool {
+    pub fn has_expired(&self, now: SystemTime) -> bool {
         now >= self.until
     }
 

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::audit::Audit;
 use crate::budget;
-use crate::budget::queue::Queue;
 use crate::caller::kernel::Kernel;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
@@ -33,6 +32,7 @@ use crate::signals::Event;
 use crate::slots::Slots;
 use crate::snapshot::Snapshot;
 use crate::source::{LOAD_TIMEOUT, Sources};
+use crate::sts_queue::Queue;
 use crate::systemd;
 use crate::token_digest::Tokens;
 

@@ -246,13 +246,13 @@ mod tests {
 
     use super::*;
     use crate::budget::Limits;
-    use crate::budget::queue::Queue;
     use crate::issuer::{Class, IssueError};
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
     use crate::refresher::Progress;
     use crate::simulated::{Scripted, Wall, config, error};
     use crate::snapshot::Snapshot;
+    use crate::sts_queue::Queue;
 
     const HOUR: u64 = 3600;
     const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };

@@ -23,6 +23,7 @@ pub mod issuer;
 pub mod refresher;
 pub mod slots;
 pub mod source;
+pub mod sts_queue;
 
 // What others have to allow.
 pub mod policy;
@@ -32,6 +33,7 @@ pub mod atomic_file;
 pub mod audit;
 pub mod caller;
 pub mod consumers;
+pub mod credentials_file_io;
 pub mod listeners;
 pub mod server;
 pub mod tokens;

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::credentials_file::disk::{self, Job, What};
 use crate::credentials_file::{self, Action, OnDisk, Wanted};
+use crate::credentials_file_io::{Job, What, carry_out};
 use crate::refresher::News;
 use crate::role::Role;
 use crate::slots::{Counts, Filed, Slot, Slots, Table};
@@ -40,7 +40,7 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, news: News) {
     tokio::spawn(async move {
         loop {
-            let clerk = Clerk::new(slots.clone(), clock.clone(), disk::carry_out);
+            let clerk = Clerk::new(slots.clone(), clock.clone(), carry_out);
             // It never ends but by a panic, and knows nothing then: all files are written anew.
             let _ = tokio::spawn(clerk.follow(news.clone())).await;
             tracing::error!("writing credentials files ended by a bug; starting it again");

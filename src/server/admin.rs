@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::guard;
 use super::reply::{self, Refusal, Reply};
 use super::{Answering, Connection, Endpoint};
-use crate::budget::queue::Queue;
 use crate::caller::kernel::Kernel;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
@@ -22,6 +21,7 @@ use crate::metrics::{Metrics, ScrapeSnapshot};
 use crate::role::{RoleName, Source, SourceName};
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
+use crate::sts_queue::Queue;
 
 /// After this, readiness no longer waits for roles that stay pending: those that work must not wait for ever for one
 /// that does not.

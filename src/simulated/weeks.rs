@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::truth::{Sts, Truth, faults, identity, number_of};
 use super::{Wall, config};
 use crate::budget::Limits;
-use crate::budget::queue::Queue;
 use crate::clock::{ServerTime, Skew};
 use crate::config::Config;
 use crate::fleet::Fleet;
@@ -24,6 +23,7 @@ use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::refresher::{Progress, Surroundings};
 use crate::slots::Slots;
+use crate::sts_queue::Queue;
 use crate::token_digest::Tokens;
 
 const DAY: u64 = 86_400;

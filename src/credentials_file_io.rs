@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use super::{FileHeader, OnDisk, text};
 use crate::atomic_file::{self, whoami};
 use crate::credentials::Credentials;
+use crate::credentials_file::{FileHeader, OnDisk, text};
 use crate::role::{CredentialsFile, CredentialsFileGroup, Role};
 
 /// Readable for the group, and for nobody else.
@@ -104,7 +104,7 @@ fn write(
         .map(|()| OnDisk::Ours(FileHeader::of(role, credentials)));
     // What cannot be replaced goes at its end all the same.
     if let (Err(_), Found::Ours(header)) = (&written, &before)
-        && header.has_ended(job.at)
+        && header.has_expired(job.at)
     {
         let _ = fs::remove_file(path);
     }

@@ -1,4 +1,4 @@
-//! The queue in front of STS: callers wait here for the turn that [`Budget`] gives them.
+//! The queue in front of STS: callers wait here for the turn that the pure [`Budget`] gives them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Answer, Budget, Limits, Need, Turn};
 use crate::backoff::Jitter;
+use crate::budget::{Answer, Budget, Limits, Need, Turn};
 
 /// So many are asked anew for every turn; more of them only once in [`ASK_EVERY`], or ten thousand roles would be asked
 /// ten thousand times each.
