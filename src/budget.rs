@@ -37,8 +37,8 @@ use self::pause::Throttled;
 pub struct Need {
     /// First of all.
     pub urgency: Urgency,
-    /// When credentials in hand end, which decides among equals; nothing in hand has ended already.
-    pub ends: Option<SystemTime>,
+    /// When credentials in hand expire, which decides among equals; nothing in hand has expired already.
+    pub expires_at: Option<SystemTime>,
     /// Its own last call was throttled: among equals it goes last, in case that is about this role alone.
     pub refused: bool,
     /// Its own last call did not reach STS.
@@ -50,9 +50,9 @@ pub struct Need {
 /// The classes of need, most pressing first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Credentials in hand end within two minutes: may pass a pause.
+    /// Credentials in hand expire within two minutes: may pass a pause.
     Ending,
-    /// Credentials in hand end within five minutes.
+    /// Credentials in hand expire within five minutes.
     EndingSoon,
     /// A workload has asked, and there is nothing to give.
     AskedAndEmpty,
@@ -62,7 +62,7 @@ pub enum Urgency {
     Unasked,
 }
 
-/// What `[sts]` allows this host.
+/// The limits that `[sts]` sets for this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Calls in flight, at least 1.
@@ -71,7 +71,7 @@ pub struct Limits {
     pub max_requests_per_second: u32,
 }
 
-/// Whose turn it is.
+/// The answer of [`Budget::turn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// This one of the waiting may call now.
@@ -82,7 +82,7 @@ pub enum Turn {
     Nobody,
 }
 
-/// What a concluded call says about STS.
+/// The state of STS that a concluded call shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// STS let it in, whatever came of it.
@@ -141,7 +141,7 @@ impl Need {
         let class = state.failures().map(|failures| failures.error.class);
         Self {
             urgency,
-            ends: held.map(|held| held.expires_at()),
+            expires_at: held.map(|held| held.expires_at()),
             refused: class == Some(Class::Throttled),
             unreachable: class == Some(Class::Network),
             hurried,
@@ -193,7 +193,7 @@ impl Budget {
         self.tokens = self.tokens.min(f64::from(limits.max_requests_per_second));
     }
 
-    /// Whose turn it is among `waiting`, which stand in the order in which they came. A turn that is given is spent:
+    /// Gives the next turn among `waiting`, which stand in the order in which they came. A turn that is given is spent:
     /// the caller owes a [`Budget::conclude`].
     pub fn turn(&mut self, waiting: &[Need], now: Instant) -> Turn {
         if self.in_flight >= self.limits.max_in_flight {
@@ -209,7 +209,7 @@ impl Budget {
             .min_by_key(|(position, need)| {
                 // Among those that nobody misses, who was throttled goes last, asked for or not.
                 let missed = need.urgency.min(Urgency::Asked);
-                (missed, need.refused, need.urgency, need.ends, *position)
+                (missed, need.refused, need.urgency, need.expires_at, *position)
             });
         let Some((position, need)) = first else {
             return waiting
@@ -295,7 +295,7 @@ impl Budget {
         }
     }
 
-    /// Whether the host is staying away from STS at `now`, be it only for roles that nobody misses.
+    /// Tells whether this host stays away from STS at `now`, be it only for roles whose workloads have what they need.
     pub fn is_paused(&self, now: Instant) -> bool {
         self.throttled.is_some_and(|throttled| now < throttled.others_until)
     }
@@ -348,7 +348,7 @@ mod tests {
     const UNASKED: Need = need(Urgency::Unasked);
 
     const fn need(urgency: Urgency) -> Need {
-        Need { urgency, ends: None, refused: false, unreachable: false, hurried: false }
+        Need { urgency, expires_at: None, refused: false, unreachable: false, hurried: false }
     }
 
     fn failed(need: Need) -> Need {
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn the_most_pressing_goes_first_then_what_ends_first_then_who_came_first() {
         let now = start();
-        let ends = |at| Need { ends: Some(crate::simulated::at(at)), ..ASKED };
+        let ends = |at| Need { expires_at: Some(crate::simulated::at(at)), ..ASKED };
         for (waiting, first) in [
             (vec![UNASKED, ASKED, ENDING_SOON, EMPTY, ENDING_SOON], 2),
             (vec![UNASKED, ends(900), ends(800), ends(800)], 2),

@@ -45,12 +45,12 @@ pub struct Arguments {
         default_value = "/etc/roletap/roletap.toml"
     )]
     pub config: PathBuf,
-    /// What to do
+    /// Command to run
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// The subcommands of `roletap`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Assume the configured roles and serve their credentials
@@ -77,7 +77,7 @@ pub enum Command {
         /// How the settings are written
         #[arg(long, value_enum, default_value_t)]
         format: EnvFormat,
-        /// What the settings lead to
+        /// Endpoint that the settings lead to
         #[arg(long, value_enum, default_value_t)]
         front: EnvFront,
     },
@@ -126,7 +126,7 @@ pub enum Command {
     Doctor(doctor::DoctorArguments),
     /// Print a completion script
     Completions {
-        /// The shell
+        /// Shell to write completions for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
@@ -140,10 +140,10 @@ pub enum Command {
 /// How `check` reports.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum CheckFormat {
-    /// For people
+    /// A table for people
     #[default]
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
@@ -161,7 +161,7 @@ pub enum EnvFormat {
     Json,
 }
 
-/// Where `roletap env` leads.
+/// The endpoints or files that `roletap env` can lead a workload to.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum EnvFront {
     /// The credentials endpoint, as a container's
@@ -173,7 +173,7 @@ pub enum EnvFront {
     File,
 }
 
-/// What the process exits with: sysexits.
+/// The exit statuses of the process, as in sysexits(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
     /// It went well.
@@ -191,7 +191,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The number.
+    /// Returns the number of this exit status.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -207,9 +207,9 @@ impl ExitStatus {
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the process exits with.
+    /// The exit status of the process.
     pub status: ExitStatus,
-    /// What was being done, what was found, what to do next; printed as it is.
+    /// The action, the finding and the next step, printed as it is.
     pub message: String,
 }
 

@@ -32,7 +32,7 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(43_200 + 900);
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over `text`.
+    /// Wraps `text`, which is wiped when the secret is dropped.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
@@ -49,14 +49,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What STS sent, unexamined.
+/// An answer of STS, not yet examined.
 #[derive(Debug)]
 pub struct Grant {
-    /// `AccessKeyId`
+    /// The field `AccessKeyId`.
     pub access_key_id: String,
-    /// `SecretAccessKey`
+    /// The field `SecretAccessKey`. **Secret**.
     pub secret_access_key: Secret,
-    /// `SessionToken`
+    /// The field `SessionToken`. **Secret**.
     pub session_token: Secret,
     /// `Expiration`; `None` where the answer had none or the SDK made one up.
     pub expires_at: Option<SystemTime>,
@@ -70,7 +70,7 @@ pub struct Credentials {
     /// Everything up to, not including, the optional `AccountId` and the closing brace.
     document: Bytes,
     document_head: usize,
-    /// Where the secret access key and the session token stand in it.
+    /// The positions of the secret access key and of the session token in the document.
     secrets: [Range<usize>; 2],
     issued_at: SystemTime,
     expires_at: SystemTime,
@@ -210,17 +210,17 @@ impl Credentials {
         &self.access_key_id
     }
 
-    /// When they were received.
+    /// Returns the time at which they were received.
     pub fn issued_at(&self) -> SystemTime {
         self.issued_at
     }
 
-    /// When they end, in whole seconds.
+    /// Returns the time of expiry, in whole seconds.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// What STS granted, whatever was asked for.
+    /// Returns the granted lifetime, which may be shorter than the requested one.
     pub fn lifetime(&self) -> Duration {
         self.expires_at.duration_since(self.issued_at).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! A role's credentials as a shared credentials file: what stands in it, and what has to be done about it. Pure.
 //!
-//! The first line is a comment that says whose the file is and when it ends. By it a later process knows what an earlier one
+//! The first line is a comment that says whose the file is and when its credentials expire. By it a later process knows what an earlier one
 //! has left, and no file without it is ever replaced or removed.
 
 use std::sync::Arc;
@@ -17,18 +17,18 @@ const MARK: &str = "# written by roletap, which replaces it: role ";
 const UNTIL: &str = ", until ";
 const GRANT: &str = ", grant ";
 
-/// What is known of a file.
+/// The state of a credentials file on disk, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnDisk {
-    /// Nobody has looked, or what we wrote is to be written again.
+    /// It has not been inspected yet, or has to be written again.
     Unknown,
-    /// There is none.
+    /// There is no file.
     Absent,
-    /// One that we, or a process before us, wrote.
+    /// A file that this or an earlier roletap process wrote.
     Ours(FileHeader),
 }
 
-/// What a file says of itself.
+/// The first line of a credentials file that roletap wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileHeader {
     role: String,
@@ -39,32 +39,33 @@ pub struct FileHeader {
     access_key_id: Option<String>,
 }
 
-/// What a role wants of its file.
+/// The role that a file belongs to, and its state.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Whose it is.
+    /// The role that the file belongs to.
     pub role: &'a Role,
-    /// What is in hand.
+    /// The state of that role.
     pub state: &'a RoleState,
-    /// What lies there was issued for a request that a reload has replaced.
+    /// The file holds credentials for a request that a reload has replaced.
     pub outdated: bool,
 }
 
-/// What to do about a file.
+/// The next action on a credentials file.
 #[derive(Debug)]
 pub enum Action {
-    /// Nothing before this time, or before there are news.
+    /// Wait until this time, or until the role's state changes.
     Wait(Option<SystemTime>),
-    /// See what lies there.
+    /// Read the file's first line.
     Inspect,
-    /// Write these.
+    /// Write these credentials.
     Write(Arc<Credentials>),
-    /// Take it away.
+    /// Remove the file.
     Remove,
 }
 
-/// What to do at `now`, for the role that wants the file, or for none. What works is left to its end: without credentials in
-/// hand a file of an earlier process stays as long as they last.
+/// Returns the next action at `now`, for the role that wants the file, or for none.
+///
+/// A file of an earlier process stays until its credentials expire, as long as none are in hand.
 pub fn step(wanted: Option<Wanted<'_>>, known: &OnDisk, now: SystemTime) -> Action {
     let Some(Wanted { role, state, outdated }) = wanted else {
         return match known {
@@ -94,7 +95,7 @@ pub fn step(wanted: Option<Wanted<'_>>, known: &OnDisk, now: SystemTime) -> Acti
     }
 }
 
-/// The whole file. **Secret**: it goes to the path that its role names and nowhere else.
+/// Renders the whole file. **Secret**: it goes to the path that its role names and nowhere else.
 pub fn text(file: &CredentialsFile, role: &Role, credentials: &Credentials) -> Zeroizing<String> {
     let head = format!(
         "{MARK}{}{UNTIL}{}{GRANT}{}\n",
@@ -106,7 +107,7 @@ pub fn text(file: &CredentialsFile, role: &Role, credentials: &Credentials) -> Z
 }
 
 impl FileHeader {
-    /// What the first line says, if it is one of ours. What cannot be read of it has ended.
+    /// Parses the first line; `None` if roletap did not write it. A line that is cut off counts as expired.
     pub fn parse(line: &str) -> Option<Self> {
         let rest = line.strip_prefix(MARK)?.trim_end();
         let fields = || {
@@ -120,12 +121,12 @@ impl FileHeader {
         Some(Self { role, until, grant, access_key_id: None })
     }
 
-    /// Whether the credentials in it are of no use any more.
+    /// Tells whether the credentials in the file have expired at `now`.
     pub fn has_expired(&self, now: SystemTime) -> bool {
         now >= self.until
     }
 
-    /// What has just been written.
+    /// Describes the file that holds these credentials of `role`.
     pub fn of(role: &Role, credentials: &Credentials) -> Self {
         Self {
             role: role.name.to_string(),

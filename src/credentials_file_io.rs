@@ -21,31 +21,30 @@ const LONGEST_LINE: u64 = 512;
 /// To a unit with `ProtectHome=`, whatever their permissions are (systemd.exec(5)).
 const CLOSED: [&str; 3] = ["/home", "/root", "/run/user"];
 
-/// One thing to do about one file.
+/// One operation on one credentials file.
 #[derive(Debug)]
 pub struct Job {
-    /// Which.
+    /// The path of the credentials file.
     pub path: PathBuf,
-    /// What.
+    /// The operation.
     pub what: What,
-    /// The first in this process: what a killed one left unfinished is swept.
+    /// This is the first operation of this process on the file: leftovers of killed processes are removed.
     pub first: bool,
-    /// When it was begun.
+    /// The time at which the operation began.
     pub at: SystemTime,
 }
 
-/// What can be done about a file.
+/// An operation on a credentials file.
 #[derive(Debug)]
 pub enum What {
-    /// See what lies there.
+    /// Read the first line.
     Look,
     /// Write these credentials of this role.
     Write(Arc<Role>, Arc<Credentials>),
-    /// Take it away, if it is ours.
+    /// Remove the file, if roletap wrote it.
     Remove,
 }
 
-/// What lies at a path.
 enum Found {
     Nothing,
     Ours(FileHeader),
@@ -140,7 +139,7 @@ fn found(path: &Path) -> io::Result<Found> {
     })
 }
 
-/// What is not there need not be removed.
+/// Takes a file that is already gone for removed.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

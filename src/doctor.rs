@@ -35,18 +35,18 @@ pub enum Mark {
 pub struct Finding {
     /// How it counts.
     pub mark: Mark,
-    /// Which check, for programs; stable.
+    /// The stable name of the check, for programs.
     pub check: &'static str,
-    /// What was found.
+    /// A sentence that says what was found.
     pub what: String,
-    /// What that means, whom to ask and what to change.
+    /// The meaning, the person to ask and the change to make.
     pub advice: Option<Box<Advice>>,
 }
 
-/// What belongs together.
+/// Findings about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// What it is about.
+    /// The subject, such as `this host`.
     pub title: String,
     /// In the order of looking.
     pub findings: Vec<Finding>,
@@ -106,7 +106,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// What somebody has to do.
+/// Makes advice: the meaning, the person to ask and the change to make.
 pub fn advice(
     meaning: impl Into<String>,
     ask: impl Into<String>,
@@ -150,7 +150,7 @@ impl Report {
         findings.filter(|finding| finding.mark == mark).count()
     }
 
-    /// For people.
+    /// Renders the report for people.
     pub fn text(&self) -> String {
         // Writing to a string cannot fail.
         let mut out = String::new();

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::snapshot::{EncodedSnapshot, SNAPSHOT_LIMIT, Snapshot, SnapshotError};
 use crate::systemd;
 
-/// What the descriptors are called in systemd's store.
+/// The names of the descriptors in systemd's store.
 const NAMES: [&str; 2] = ["state-1", "state-2"];
 /// `MFD_NOEXEC_SEAL`: never to be executed. Unknown to kernels before 6.3.
 const NOEXEC_SEAL: u32 = 0x8;

@@ -23,7 +23,7 @@ use crate::credentials::Credentials;
 use crate::issuer::{Class, IssueError};
 use crate::role::{OnDenied, Role, Terms};
 
-/// What is known about one role. Changes only when an attempt concludes.
+/// The facts about one role. They change only when an attempt concludes.
 #[derive(Debug, Clone, Default)]
 pub enum RoleState {
     /// No attempt has concluded.
@@ -36,11 +36,11 @@ pub enum RoleState {
     },
     /// Credentials in hand. Whether they are fresh is a question about now.
     Issued {
-        /// What is vended.
+        /// The credentials that are vended until they expire.
         credentials: Arc<Credentials>,
         /// When to issue again, drawn once.
         refresh_at: SystemTime,
-        /// What has failed since.
+        /// The attempts that have failed since.
         failures: Option<Failures>,
     },
 }
@@ -63,10 +63,10 @@ pub struct Failures {
 /// Numbers of failures, in the order of [`Class::ALL`].
 pub type ByClass = [u32; Class::ALL.len()];
 
-/// What a state means at one instant: readiness, metrics and replies speak this.
+/// The meaning of a state at one instant, as readiness, metrics and replies show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// There were credentials, and they have ended.
+    /// Credentials were issued, and have expired.
     Expired,
     /// Nothing was ever issued, and an attempt has failed.
     Failed,
@@ -93,7 +93,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(1_000);
 const STEP_TOLERANCE: Duration = Duration::from_secs(60);
 
 impl RoleState {
-    /// When the next attempt is due; a time that is not after `now` means at once.
+    /// Returns when the next attempt is due; a time that is not after `now` means at once.
     pub fn next_attempt(&self, now: SystemTime) -> SystemTime {
         match self {
             Self::Pending => UNIX_EPOCH,
@@ -161,7 +161,7 @@ impl RoleState {
         }
     }
 
-    /// What this state means at `now`.
+    /// Returns the phase at `now`.
     pub fn phase(&self, now: SystemTime) -> Phase {
         match self {
             Self::Pending => Phase::Pending,
@@ -172,7 +172,7 @@ impl RoleState {
         }
     }
 
-    /// What may be handed to a workload at `now`, or why nothing may.
+    /// Returns unexpired credentials, or the phase that keeps a workload from having any.
     pub fn vend(&self, now: SystemTime) -> Result<&Arc<Credentials>, Phase> {
         match self {
             Self::Issued { credentials, .. } if now < credentials.expires_at() => Ok(credentials),
@@ -180,7 +180,7 @@ impl RoleState {
         }
     }
 
-    /// The failures since the last success.
+    /// Returns the failures since the last success.
     pub fn failures(&self) -> Option<&Failures> {
         match self {
             Self::Pending => None,
@@ -189,7 +189,7 @@ impl RoleState {
         }
     }
 
-    /// Credentials in hand, expired or not.
+    /// Returns the last issued credentials, expired or not.
     pub fn credentials(&self) -> Option<&Arc<Credentials>> {
         match self {
             Self::Pending | Self::Failing { .. } => None,

@@ -39,27 +39,27 @@ pub struct Metrics {
     unknown: Counts,
 }
 
-/// Where STS may be asked, and where it is.
+/// The configured regions of STS and the active one.
 #[derive(Debug, Default)]
 struct Regions {
     all: Vec<String>,
     asked: String,
 }
 
-/// What is read at scrape time, beside the slots.
+/// The values that are read when Prometheus scrapes.
 #[derive(Debug)]
 pub struct ScrapeSnapshot<'a> {
-    /// The slots.
+    /// The state of every role.
     pub table: &'a Table,
     /// The instant that phases are about.
     pub now: SystemTime,
     /// Calls that wait for a turn.
     pub queue_depth: usize,
-    /// Whether the host stays away from STS.
+    /// This host stays away from STS.
     pub paused: bool,
     /// Server minus local clock, seconds.
     pub clock_skew: Option<f64>,
-    /// Each source: its name, whether it is up, when it ends.
+    /// Each source: its name, whether it is up, and when its credentials expire.
     pub sources: Vec<(String, bool, Option<SystemTime>)>,
 }
 
@@ -167,13 +167,13 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// An attempt for a role has ended.
+    /// Counts a concluded attempt for a role.
     pub fn attempt_concluded(&self, counts: &Counts, class: Option<Class>, took: Duration) {
         counts.attempt(class);
         self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
     }
 
-    /// A request to STS has ended.
+    /// Counts a request to STS.
     pub fn sts_request(&self, operation: &str, region: &str, class: Option<Class>) {
         self.sts_requests.with_label_values(&[operation, region, outcome(class)]).inc();
     }
@@ -220,7 +220,7 @@ impl Metrics {
         self.vend_duration.observe(took.as_secs_f64());
     }
 
-    /// A reload has ended.
+    /// Counts a reload.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.with_label_values(&[result.as_str()]).inc();
         self.last_reload_successful.set(i64::from(result == Reload::Applied));
@@ -231,7 +231,7 @@ impl Metrics {
         self.config_loaded.set(seconds(now));
     }
 
-    /// A refresher ended and was started again.
+    /// Counts a refresher that stopped and was started again.
     pub fn refresher_restarted(&self) {
         self.refresher_restarts.inc();
     }
@@ -249,7 +249,7 @@ impl Metrics {
         Connections(self.connections.with_label_values(&[listener]))
     }
 
-    /// Where requests are counted that belong to no role.
+    /// Returns the counters of requests that belong to no role.
     pub fn unknown_role(&self) -> &Counts {
         &self.unknown
     }
@@ -311,7 +311,7 @@ impl Metrics {
             out,
             "roletap_source_expiry_timestamp_seconds",
             "gauge",
-            "When base credentials end; absent if they do not.",
+            "When base credentials expire; absent if they do not.",
         );
         for (source, _, expires_at) in &scene.sources {
             if let Some(at) = expires_at {
@@ -353,7 +353,7 @@ pub struct Connections(IntGauge);
 pub struct OpenConnection(IntGauge);
 
 impl Connections {
-    /// One more.
+    /// Counts one more connection until the returned guard is dropped.
     pub fn open(&self) -> OpenConnection {
         self.0.inc();
         OpenConnection(self.0.clone())
@@ -366,12 +366,12 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Counts by role name, for as long as the process lives: a reload takes nothing back.
+/// Counters by role name. They live as long as the process, so a reload takes nothing back.
 #[derive(Debug, Default)]
 pub struct CounterRegistry(RwLock<std::collections::BTreeMap<String, Arc<Counts>>>);
 
 impl CounterRegistry {
-    /// The counts of a role.
+    /// Returns the counters of a role.
     pub fn of(&self, role: &str) -> Arc<Counts> {
         let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         counts.entry(role.to_owned()).or_default().clone()

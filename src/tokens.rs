@@ -37,11 +37,11 @@ const LONGEST: u64 = 4096;
 #[derive(Debug, thiserror::Error)]
 #[error("role `{role}`: {what}")]
 pub struct TokenProblem {
-    /// Whose token.
+    /// The name of the role.
     pub role: String,
-    /// What was being done, and what was found; what to do next.
+    /// The action, the finding and the next step.
     pub what: String,
-    /// Whether it is a question of permissions.
+    /// A permission was missing.
     pub not_permitted: bool,
 }
 
@@ -91,10 +91,10 @@ pub fn prepare(
     if problems.is_empty() { Ok(Tokens { roles }) } else { Err(problems) }
 }
 
-/// What was wrong, and whether a permission was missing.
+/// A sentence, and whether a permission was missing.
 type Refused = (String, bool);
 
-/// What a look at a role's token found, before anything is written.
+/// The result of inspecting a role's token, before anything is written.
 enum Found<'a> {
     NoneNeeded,
     Brought(Digest),
@@ -113,7 +113,7 @@ struct TokenFile {
 /// The groups looked up so far: a thousand roles share a few.
 type Groups<'a> = HashMap<&'a str, Result<Gid, Refused>>;
 
-/// What can be found wrong without writing anything.
+/// Finds problems that can be seen without writing anything.
 fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<Found<'a>, Refused> {
     match &role.token {
         TokenSource::None => Ok(Found::NoneNeeded),
@@ -333,7 +333,7 @@ fn refused(error: &io::Error, doing: &str) -> Refused {
     (format!("{doing}: {error}{hint}"), not_permitted)
 }
 
-/// Where a role's token file lies, for whoever tells a workload about it.
+/// Returns the path of a role's token file; `None` with `unsafe_no_token`.
 pub fn path_of(config: &Config, role: &Role) -> Option<PathBuf> {
     match &role.token {
         TokenSource::None => None,

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::tokens::{self, Digest};
 
-/// What `doctor` is told.
+/// The arguments of `roletap doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
     /// Roles of the configuration; without one, all of them
@@ -40,7 +40,7 @@ pub struct DoctorArguments {
     /// Look at the variables in this file too
     #[arg(long, value_name = "FILE", group = "consumer")]
     env_file: Option<PathBuf>,
-    /// Whether this user may read the token file
+    /// Check that this user may read the token file
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Assume each role also without external id, tags and session policies: what makes the difference, and whether the
@@ -56,7 +56,7 @@ pub struct DoctorArguments {
     /// Another S3 than that of AWS; without it AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL are looked at
     #[arg(long, value_name = "URL", requires = "s3")]
     s3_endpoint: Option<String>,
-    /// For programs
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
     /// Write what a helper needs to know into this file, without secrets

@@ -19,13 +19,13 @@ use crate::tokens;
 /// A workload's settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where its credentials are.
+    /// The URL of its credentials.
     pub url: String,
-    /// What it shows, and where that lies; `None` with `unsafe_no_token`.
+    /// The token and the path of its file; `None` with `unsafe_no_token`.
     pub token: Option<(Zeroizing<String>, PathBuf)>,
 }
 
-/// What shadows the container provider in the chain of one SDK or another.
+/// Variables that come before the container provider in the chain of some SDK.
 pub const UNSET: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -38,7 +38,7 @@ pub const UNSET: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// What leads to the credentials endpoint, and so past every other front.
+/// Variables that lead to the credentials endpoint, and so past every other endpoint.
 const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -48,10 +48,10 @@ const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
 /// Names the profile that is read of a file.
 const PROFILE: &str = "AWS_PROFILE";
 
-/// What must not go to a proxy.
+/// Addresses that must not be reached through a proxy.
 pub const NO_PROXY: &str = "127.0.0.1,localhost,169.254.169.254,169.254.170.2,169.254.170.23";
 
-/// `roletap env`
+/// Prints the variables that lead a workload to its role: `roletap env`.
 pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Result<(), Failure> {
     let loaded = load(config, "no settings were printed")?;
     let config = &loaded.config;

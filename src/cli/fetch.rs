@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// `/roles` of ten thousand roles has about 8 MB.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// What came back.
+/// An answer of the daemon.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -66,7 +66,7 @@ pub fn authorization(token: Option<&str>) -> Option<(&'static str, &str)> {
     token.map(|token| (header::AUTHORIZATION.as_str(), token))
 }
 
-/// Asks whether `url` has credentials for us without taking them: whoever takes some is missed when they have ended
+/// Asks whether `url` has credentials for us without taking them: whoever takes some is missed when they have expired
 /// (`roletap_stale_consumers`). Only a refusal has a body.
 pub fn fetch_nothing(url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
     match fetch_with("HEAD", url, headers)? {
@@ -90,7 +90,7 @@ pub fn fetch_with(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<A
     })
 }
 
-/// Sleeps.
+/// Blocks this thread for the length of `pause`.
 pub fn pause(pause: Duration) {
     let _ = block_on(async { tokio::time::sleep(pause).await });
 }

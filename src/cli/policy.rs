@@ -16,7 +16,7 @@ use crate::policy::{
 use crate::role::{Base, Principal, Refused, Role};
 use crate::source::load_once;
 
-/// What `policy` is told.
+/// The arguments of `roletap policy`.
 #[derive(Debug, Args)]
 pub struct PolicyArguments {
     /// A role of the configuration
@@ -25,16 +25,16 @@ pub struct PolicyArguments {
     /// All roles that a source signs for, with --kind caller
     #[arg(long, conflicts_with = "role")]
     all: bool,
-    /// Which source, where several sign for roles (with --all)
+    /// Source to print the policy for, where several sign for roles (with --all)
     #[arg(long, value_name = "NAME", requires = "all")]
     source: Option<String>,
-    /// What the policy says
+    /// Kind of policy to print
     #[arg(long, value_enum, default_value_t)]
     kind: PolicyKind,
     /// In which language
     #[arg(long, value_enum, default_value_t)]
     format: PolicyFormat,
-    /// Who signs: a user or role; without it STS is asked who we are (trust), or nobody is named (caller)
+    /// User or role that signs; without it STS is asked for roletap's own identity (trust), or nobody is named (caller)
     #[arg(long, value_name = "ARN")]
     principal: Option<String>,
     /// Let in only sessions of these names, such as 'orders-*' (trust)
@@ -54,15 +54,15 @@ pub struct PolicyArguments {
     read_only: bool,
 }
 
-/// What a policy says.
+/// The kinds of policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum PolicyKind {
-    /// Who may assume the role: for its owner
+    /// Trust policy: lets roletap assume the role; for the role's owner
     #[default]
     Trust,
-    /// Which roles our own identity may assume: for whoever owns that
+    /// Identity policy: lets roletap's base identity assume roles; for the owner of that identity
     Caller,
-    /// What the role may do in a bucket: for its owner
+    /// Bucket permissions of the role; for the role's owner
     S3,
 }
 
@@ -74,7 +74,7 @@ pub enum PolicyFormat {
     Json,
     /// A data source
     Terraform,
-    /// A template
+    /// A CloudFormation template
     #[value(name = "cloudformation")]
     CloudFormation,
 }
@@ -154,7 +154,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     }
 }
 
-/// What says nothing must not look as if it did.
+/// Refuses combinations of arguments that would print an empty policy.
 fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
     use PolicyKind::{Caller, S3, Trust};
     let belongs: [(&str, bool, &[PolicyKind], &str); 7] = [
@@ -263,7 +263,7 @@ fn signed_for<'a>(
     Ok((roles, (!left_out.is_empty()).then_some(note)))
 }
 
-/// Whose permissions have to let this role be assumed, if it is known: a chained role's parent, whatever is given.
+/// Returns the principal whose permissions have to allow this role: a chained role's parent, else the given one.
 fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Principal>, Failure> {
     match &role.request.base {
         Base::Source(_) => Ok(given),
@@ -286,7 +286,7 @@ fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Prin
     }
 }
 
-/// Whom STS takes us for when this role is asked for, and whether STS had to be asked to know.
+/// Returns the identity that signs for this role, and whether STS had to be asked for it.
 fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure> {
     let base = &role.request.base;
     let known = match base {

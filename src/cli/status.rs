@@ -107,7 +107,7 @@ fn render(overview: &Value) -> String {
         if let Some(stale @ 1..) = role["stale_consumers"].as_u64() {
             let _ = writeln!(
                 out,
-                "\n{}: consumers whose credentials have ended, and that have not asked since: {stale}\n  \
+                "\n{}: consumers whose credentials have expired, and that have not asked since: {stale}\n  \
                  stopped on purpose, or holding on to what they have? see `roletap doctor --pid`",
                 text(&role["name"]),
             );

@@ -12,22 +12,22 @@ use super::{Finding, advice, host};
 use crate::credentials::PATH;
 use crate::token_digest::Digest;
 
-/// What can be known of a workload.
+/// Facts about one workload.
 #[derive(Debug, Default)]
 pub struct Consumer<'a> {
-    /// Which one: "process 4711".
+    /// The workload's name, such as `process 4711`.
     pub name: String,
-    /// What it has in its environment.
+    /// The workload's environment.
     pub variables: BTreeMap<String, Zeroizing<String>>,
     /// The role that it should have, where one is named.
     pub role: Option<&'a str>,
-    /// Where our endpoint listens.
+    /// The addresses of roletap's credentials endpoint.
     pub listen: &'a [SocketAddr],
     /// Each role, with the digest of its token where it is known.
     pub tokens: Vec<(&'a str, Option<Digest>)>,
-    /// What the file holds that it names for its token.
+    /// The content of the token file that the environment names.
     pub token_file: Option<Result<Zeroizing<String>, String>>,
-    /// Whether instance metadata answers on this host.
+    /// Instance metadata answers on this host.
     pub metadata_answers: bool,
 }
 
@@ -36,11 +36,11 @@ const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 
-/// What stands before the container provider in every chain: a variable, what it means, and its fellows.
+/// Variables that come before the container provider in every chain, the meaning, and the variables to unset.
 const SHADOWS: &[(&str, &str, &str)] = &[
     (
         "AWS_ACCESS_KEY_ID",
-        "static keys in the environment win over roletap in every SDK, and they end, or never change",
+        "static keys in the environment win over roletap in every SDK, and they expire, or never change",
         "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
     ),
     (
@@ -115,7 +115,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Which role it asks for.
+    /// Checks the URL of the endpoint, and returns the role in it.
     fn address(&self, findings: &mut Vec<Finding>) -> Option<&str> {
         if let Some(relative) = self.get(RELATIVE) {
             let (what, meaning) = match self.get(FULL) {
@@ -278,7 +278,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Where it may end in silence.
+    /// Checks what an SDK does in silence when roletap answers with an error.
     fn falls_through(&self, findings: &mut Vec<Finding>) {
         let variables: BTreeMap<String, String> = self
             .variables

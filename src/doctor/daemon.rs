@@ -37,7 +37,7 @@ pub fn answers(overview: &Value) -> Finding {
     Finding::good("daemon", format!("roletap {} runs", text("version")))
 }
 
-/// Whether it sees who is calling; `None` where no role demands it.
+/// Reports whether the daemon sees which process is calling; `None` where no role demands it.
 pub fn callers(overview: &Value) -> Option<Finding> {
     match overview["callers_known"].as_bool()? {
         true => Some(Finding::good("callers", "the kernel tells the daemon who is calling")),
@@ -53,7 +53,7 @@ pub fn callers(overview: &Value) -> Option<Finding> {
     }
 }
 
-/// What it holds for a role, by `/roles`.
+/// Reports on the credentials that the daemon has for a role, by `/roles`.
 pub fn holds(role: &Role, overview: &Value) -> Finding {
     let roles = overview["roles"].as_array();
     let found =
@@ -111,7 +111,7 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
     }
 }
 
-/// What the credentials endpoint answers to the role's own token.
+/// Reports on the endpoint's answer to the role's own token.
 pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
     match status {
         200 => {

@@ -11,17 +11,17 @@ pub struct Front<'a> {
     pub name: &'a str,
     /// The role that it serves.
     pub role: &'a str,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     /// Nobody else opens it.
     pub is_systemds: bool,
     /// The daemon answers at its admin endpoint.
     pub daemon_runs: bool,
-    /// What came of asking there.
+    /// The result of a request to that address.
     pub seen: Seen,
 }
 
-/// What a client there would see.
+/// The answer that a client of an IMDS endpoint would get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// No interface here has the address.
@@ -34,14 +34,14 @@ pub enum Seen {
     OtherRole(String),
     /// It answers a request for the role's credentials.
     Answered {
-        /// HTTP's.
+        /// The HTTP status.
         status: u16,
         /// Ours, of a refusal.
         code: String,
     },
 }
 
-/// What that means.
+/// Reports on one IMDS endpoint.
 pub fn finding(front: &Front<'_>) -> Finding {
     let Front { name, role, address, .. } = front;
     let of_another_namespace = "it lies in another network namespace, or nobody opens it; the log of the daemon's start names where it listens";

@@ -49,7 +49,7 @@ pub fn clock(skew: Option<f64>) -> Finding {
     Finding::good("clock", words)
 }
 
-/// Which proxy variables apply to requests to `endpoint`, and whether our own endpoint is exempt from them.
+/// Reports which proxies apply to requests to `endpoint`, and whether roletap's own endpoint is exempt from them.
 pub fn proxies(
     variables: &BTreeMap<String, String>,
     endpoint: &str,
@@ -82,7 +82,7 @@ pub fn proxies(
     findings
 }
 
-/// Whether a proxy would get requests for our own endpoint, with the token in them.
+/// Reports a proxy that would get requests for roletap's endpoint, with the token in them.
 pub fn caught(variables: &BTreeMap<String, String>, ours: SocketAddr) -> Option<Finding> {
     let (name, proxy) = proxy_for(variables, false, &ours.ip().to_string())?;
     let what = format!(
@@ -116,7 +116,7 @@ fn proxy_for<'v>(
     (!exempt).then_some(found)
 }
 
-/// Whether the rules of a NO_PROXY name this host.
+/// Tells whether the rules of a NO_PROXY name this host.
 fn exempts(rules: &str, host: &str) -> bool {
     rules.split(',').map(str::trim).any(|rule| {
         let suffix = rule.trim_start_matches('.');

@@ -10,13 +10,13 @@ use crate::role::{Base, CallerIdentity, Role};
 /// One role, tried once.
 #[derive(Debug)]
 pub struct Attempt {
-    /// What came of it.
+    /// The result of the attempt.
     pub outcome: Result<Granted, IssueError>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// What STS gave, without anything secret.
+/// Facts about issued credentials, without anything secret.
 #[derive(Debug, Clone)]
 pub struct Granted {
     /// The key id.
@@ -65,7 +65,7 @@ impl Variant {
     }
 }
 
-/// Who signs for a source.
+/// Reports the identity of a source.
 pub fn identity(source: &str, who: Result<&CallerIdentity, String>) -> Finding {
     match who {
         Ok(who) => {
@@ -131,7 +131,7 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
     }
 }
 
-/// What the differential probe shows: what changes when one thing is left out.
+/// Reports what changes when one setting is left out: the differential probe.
 pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)]) -> Vec<Finding> {
     let owner = format!("the owner of account {}", role.request.role_arn.account_id());
     let arn = &role.request.role_arn;

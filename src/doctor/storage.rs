@@ -4,10 +4,10 @@ use super::{Finding, advice};
 use crate::issuer::explain::denial::{Denial, Reason};
 use crate::role::Role;
 
-/// `s3://bucket/prefix`
+/// A place in S3: `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The bucket.
+    /// The name of the bucket.
     pub bucket: String,
     /// The prefix; may be empty.
     pub prefix: String,
@@ -38,11 +38,11 @@ impl Place {
 /// One request, by the action that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// DeleteObject
+    /// The operation `DeleteObject`.
     Delete,
-    /// ListObjectsV2
+    /// The operation `ListObjectsV2`.
     List,
-    /// PutObject
+    /// The operation `PutObject`.
     Put,
 }
 
@@ -64,20 +64,20 @@ impl Operation {
     }
 }
 
-/// What S3 answered.
+/// An answer of S3.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status; none if nothing answered.
     pub status: Option<u16>,
-    /// `<Code>`
+    /// The text of the element `Code`.
     pub code: Option<String>,
     /// `<Message>`, or what stood in the way.
     pub message: String,
-    /// `x-amz-request-id`
+    /// The header `x-amz-request-id`.
     pub request_id: Option<String>,
 }
 
-/// What the answer means.
+/// Reports on the answer to one operation.
 pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer) -> Finding {
     let at = format!("s3://{}/{}", place.bucket, place.prefix);
     let arn = &role.request.role_arn;

@@ -22,7 +22,7 @@ pub(super) fn render(out: &mut String, scene: &ScrapeSnapshot<'_>, unknown: &Cou
     gauge(
         out,
         "roletap_credentials_expiry_timestamp_seconds",
-        "When the credentials in hand end.",
+        "When the credentials in hand expire.",
         &|slot| slot.state().credentials().map(|credentials| seconds(credentials.expires_at())),
     );
     gauge(
@@ -99,7 +99,7 @@ pub(super) fn render(out: &mut String, scene: &ScrapeSnapshot<'_>, unknown: &Cou
     gauge(
         out,
         "roletap_stale_consumers",
-        "Consumers that were given credentials which have ended, and have not asked since.",
+        "Consumers that were given credentials which have expired, and have not asked since.",
         &|slot| {
             let consumers = &slot.counts.consumers;
             Some(consumers.stale(&slot.role.callers, scene.now) as f64)

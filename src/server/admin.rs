@@ -124,7 +124,7 @@ struct RoleView {
     phase: &'static str,
     required: bool,
     asked_for: bool,
-    /// Consumers that were given credentials which have ended, and have not asked since.
+    /// Consumers that were given credentials which have expired, and have not asked since.
     stale_consumers: usize,
     access_key_id: Option<String>,
     issued_at: Option<String>,

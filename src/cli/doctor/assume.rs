@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::role::{Role, RoleName, SessionDuration, Source};
 use crate::source::Sources;
 
-/// What it takes to ask STS.
+/// The configuration and counters for requests to STS.
 pub(super) struct Asking<'c> {
     pub(super) config: &'c Config,
     pub(super) skew: Arc<Skew>,
@@ -106,7 +106,7 @@ struct Walk<'i> {
     issuer: &'i StsIssuer,
     clock: &'i SharedTimeSource,
     region: &'i str,
-    /// What each role was given, to sign for those that are chained to it.
+    /// Credentials issued so far, which sign for the roles that are chained to them.
     issued: BTreeMap<RoleName, Credentials>,
 }
 

@@ -31,7 +31,7 @@ fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     Failure::io(error, format!("cannot write {}", path.display()))
 }
 
-/// Writes it.
+/// Writes the support bundle, without secrets.
 pub(super) fn write(
     (path, mut file): (&Path, File),
     config_path: &Path,

@@ -17,7 +17,7 @@ const LIST: &str = "/latest/meta-data/iam/security-credentials/";
 /// It is on this host, or it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What is found of those that serve `wanted`.
+/// Reports on the IMDS endpoints that serve the `wanted` roles.
 pub(super) fn findings(config: &Config, wanted: &[&Role], daemon_runs: bool) -> Vec<Finding> {
     let is_wanted = |front: &&Imds| wanted.iter().any(|role| role.name == front.role);
     let mut findings = Vec::new();
@@ -65,7 +65,7 @@ fn look(address: SocketAddr, role: &str) -> Seen {
     }
 }
 
-/// Whether an interface of ours has it: only then it can be bound, whoever listens there.
+/// Tells whether an interface of this host has this address: only then it can be bound.
 fn is_here(ip: IpAddr) -> bool {
     let bound = TcpListener::bind((ip, 0));
     !bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
