@@ -132,7 +132,8 @@ impl Credentials {
             secrets: [&grant.secret_access_key, &grant.session_token].map(|secret| {
                 let secret = secret.expose();
                 // It stands there once, between quotes, which it has none of.
-                let at = head.find(&*quoted(secret)).map_or(0, |at| at + 1);
+                let quoted = Zeroizing::new(format!("\"{secret}\""));
+                let at = head.find(&*quoted).map_or(0, |at| at + 1);
                 at..at + secret.len()
             }),
             issued_at: now,
@@ -262,10 +263,6 @@ fn check(field: &'static str, value: &str, allowed: impl Fn(&u8) -> bool) -> Res
         return Err(Unusable::Malformed(field));
     }
     Ok(())
-}
-
-fn quoted(text: &str) -> Zeroizing<String> {
-    Zeroizing::new(format!("\"{text}\""))
 }
 
 /// The inverse of rendering: no value holds a quote, so the text between two names is the value.
