@@ -219,7 +219,22 @@ impl Failure {
         Self { status, message: format!("error: {message}\n") }
     }
 
-    /// By what went wrong with a file or a socket.
+    /// Fails because the command line asks for what cannot be.
+    pub fn usage(message: impl Display) -> Self {
+        Self::new(ExitStatus::Usage, message)
+    }
+
+    /// Fails because of the configuration.
+    pub fn config(message: impl Display) -> Self {
+        Self::new(ExitStatus::Config, message)
+    }
+
+    /// Fails because somebody does not answer, or not as needed.
+    pub fn unavailable(message: impl Display) -> Self {
+        Self::new(ExitStatus::Unavailable, message)
+    }
+
+    /// Fails with the status that an error of a file or a socket calls for.
     pub fn io(error: &std::io::Error, doing: impl Display) -> Self {
         let status = if error.kind() == std::io::ErrorKind::PermissionDenied {
             ExitStatus::NotPermitted
@@ -248,6 +263,12 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),
     }
+}
+
+/// Makes the runtime that waits for a command's requests.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::io(&error, "cannot start"))
 }
 
 /// Writes to standard output. A reader that has gone is nobody's failure.
@@ -282,9 +303,6 @@ pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
 pub(crate) fn role<'c>(config: &'c Config, name: &str) -> Result<&'c Role, Failure> {
     let known = || config.roles.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     config.roles.get(name).map(AsRef::as_ref).ok_or_else(|| {
-        Failure::new(
-            ExitStatus::Usage,
-            format!("no role `{name}` in the configuration; it has: {}", known()),
-        )
+        Failure::usage(format!("no role `{name}` in the configuration; it has: {}", known()))
     })
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::env::Settings;
-use super::fetch::{Answer, ask_admin, authorization, fetch, fetch_nothing};
-use super::{ExitStatus, Failure, environment, load, print, role};
+use super::fetch::{Answer, ask_admin, authorization, fetch_nothing};
+use super::{ExitStatus, Failure, environment, load, print, role, runtime};
 use crate::aws_hosts;
 use crate::clock::Skew;
 use crate::config::Config;
@@ -75,10 +75,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let bundle = arguments.bundle.as_deref();
     let bundle = bundle.map(|file| Ok((file, bundle::open(file)?)));
     let bundle = bundle.transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io(&error, "cannot start"))?;
+    let runtime = runtime()?;
 
     let mut report = Report::default();
     let skew = Arc::new(Skew::new());
@@ -132,11 +129,11 @@ fn wanted<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Role>, Fai
 }
 
 fn place(text: &str, wanted: &[&Role]) -> Result<Place, Failure> {
-    let usage = |message: String| Failure::new(ExitStatus::Usage, message);
-    let place = Place::parse(text).map_err(|what| usage(format!("--s3 {text}: {what}")))?;
+    let place =
+        Place::parse(text).map_err(|what| Failure::usage(format!("--s3 {text}: {what}")))?;
     match wanted {
         [_] => Ok(place),
-        _ => Err(usage("--s3 is for one role: name it".to_owned())),
+        _ => Err(Failure::usage("--s3 is for one role: name it")),
     }
 }
 
@@ -156,23 +153,14 @@ fn look_at_daemon(
     arguments: &DoctorArguments,
     report: &mut Report,
 ) -> Result<Option<Value>, Failure> {
-    let overview = ask_admin(config, "GET", "/roles").and_then(|answer| {
-        serde_json::from_slice::<Value>(&answer.body).map_err(|_| {
-            Failure::new(
-                ExitStatus::Unavailable,
-                "the answer is not JSON: is something else listening there?",
-            )
-        })
-    });
+    let overview = ask_admin(config, "GET", "/roles").and_then(|answer| answer.json());
     let mut findings = vec![match &overview {
         Ok(overview) => daemon::answers(overview),
         Err(failure) => daemon::silent(words(failure)),
     }];
     findings.extend(overview.as_ref().ok().and_then(daemon::callers));
     let reader = match &arguments.user {
-        Some(name) => {
-            Some(inspect::user(name).map_err(|what| Failure::new(ExitStatus::Usage, what))?)
-        }
+        Some(name) => Some(inspect::user(name).map_err(Failure::usage)?),
         None => workload.and_then(|workload| workload.reader.clone()),
     };
     for role in wanted {
@@ -221,15 +209,8 @@ fn look_at_daemon(
     Ok(overview.ok())
 }
 
-fn vended(settings: &Settings) -> Result<Answer, Failure> {
-    let token = settings.token.as_ref().map(|(token, _)| token.as_str());
-    fetch("GET", &settings.url, token)
-}
-
 fn code_of(answer: &Answer) -> String {
-    let body = serde_json::from_slice::<Value>(&answer.body).ok();
-    let code = body.as_ref().and_then(|body| body["code"].as_str());
-    code.unwrap_or_default().to_owned()
+    answer.text("code").unwrap_or_default()
 }
 
 fn words(failure: &Failure) -> &str {
@@ -294,7 +275,7 @@ fn storage_findings(
     runtime: &tokio::runtime::Runtime,
 ) -> Vec<Finding> {
     let credentials =
-        Settings::of(config, role).and_then(|settings| vended(&settings)).and_then(|answer| {
+        Settings::of(config, role).and_then(|settings| settings.ask()).and_then(|answer| {
             match answer.status {
                 200 => Ok(answer),
                 _ => Err(answer.failure("the daemon vends nothing")),

@@ -8,6 +8,7 @@ use http::{Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
@@ -30,13 +31,22 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Parses the body as JSON.
+    pub fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body).map_err(|_| {
+            Failure::unavailable("the answer is not JSON: is something else listening there?")
+        })
+    }
+
+    /// Returns a text of the JSON object that a refusal has as its body.
+    pub fn text(&self, key: &str) -> Option<String> {
+        Some(self.json().ok()?[key].as_str()?.to_owned())
+    }
+
     /// As a failure, in the daemon's own words.
     pub fn failure(&self, doing: &str) -> Failure {
-        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
-        let message = said
-            .as_ref()
-            .and_then(|body| body["message"].as_str())
-            .unwrap_or("an answer without a message");
+        let message = self.text("message");
+        let message = message.as_deref().unwrap_or("an answer without a message");
         let status = match self.status {
             401 | 403 => ExitStatus::NotPermitted,
             _ => ExitStatus::Unavailable,
@@ -48,10 +58,7 @@ impl Answer {
 /// Asks the admin endpoint.
 pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
     let Some(address) = config.admin.listen.first() else {
-        return Err(Failure::new(
-            ExitStatus::Config,
-            "the admin endpoint is turned off: set `admin.listen`",
-        ));
+        return Err(Failure::config("the admin endpoint is turned off: set `admin.listen`"));
     };
     fetch(method, &format!("http://{address}{path}"), None)
 }
@@ -83,10 +90,7 @@ pub fn fetch_with(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<A
     })?
     .map_err(|error| {
         let hint = "is the daemon running, with this configuration?";
-        Failure::new(
-            ExitStatus::Unavailable,
-            format!("cannot ask {url}: {}; {hint}", chain_of(error.as_ref())),
-        )
+        Failure::unavailable(format!("cannot ask {url}: {}; {hint}", chain_of(error.as_ref())))
     })
 }
 
@@ -126,6 +130,5 @@ async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.map_err(|error| Failure::io(&error, "cannot start"))?.block_on(future))
+    Ok(super::runtime()?.block_on(future))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::{Args, ValueEnum};
 
-use super::{ExitStatus, Failure, environment, load, print, print_notice, role};
+use super::{Failure, environment, load, print, print_notice, role, runtime};
 use crate::config::Config;
 use crate::issuer::sts::ForSources;
 use crate::issuer::sts::identity::caller_identity;
@@ -90,7 +90,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
         (Some(name), _) => (vec![role(config, name)?], None),
         (None, PolicyKind::Caller) => signed_for(config, arguments.source.as_deref())?,
         (None, PolicyKind::Trust | PolicyKind::S3) => {
-            return Err(usage(
+            return Err(Failure::usage(
                 "--all is for --kind caller: each role has a trust policy and permissions of its own",
             ));
         }
@@ -101,7 +101,9 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     })?;
     for role in &roles {
         let exact = check_exact(role.request.role_arn.as_str());
-        exact.map_err(|refused| usage(format!("`role_arn` of role {} {refused}", role.name)))?;
+        exact.map_err(|refused| {
+            Failure::usage(format!("`role_arn` of role {} {refused}", role.name))
+        })?;
     }
     let language = match arguments.format {
         PolicyFormat::Json => Language::Json,
@@ -150,7 +152,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
             let bucket = bucket(arguments, role)?;
             write(Policy::Bucket { role, bucket: &bucket })
         }
-        (PolicyKind::Trust | PolicyKind::S3, _) => Err(usage("name one role")),
+        (PolicyKind::Trust | PolicyKind::S3, _) => Err(Failure::usage("name one role")),
     }
 }
 
@@ -168,7 +170,7 @@ fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
     ];
     for (name, given, kinds, words) in belongs {
         if given && !kinds.contains(&arguments.kind) {
-            return Err(usage(format!("{name} is for --kind {words}")));
+            return Err(Failure::usage(format!("{name} is for --kind {words}")));
         }
     }
     Ok(())
@@ -176,7 +178,7 @@ fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
 
 fn bucket(arguments: &PolicyArguments, role: &Role) -> Result<Bucket, Failure> {
     let name = parsed(arguments.bucket.as_deref(), "--bucket", BucketName::parse)?
-        .ok_or_else(|| usage("--kind s3 needs --bucket, and mostly --prefix"))?;
+        .ok_or_else(|| Failure::usage("--kind s3 needs --bucket, and mostly --prefix"))?;
     let partition = role.request.role_arn.partition();
     Ok(Bucket {
         name,
@@ -195,12 +197,13 @@ fn check_principal(principal: Option<&Principal>, role: &Role) -> Result<(), Fai
     let Some(principal) = principal else {
         return Ok(());
     };
-    check_exact(principal.arn()).map_err(|refused| usage(format!("the principal {refused}")))?;
+    check_exact(principal.arn())
+        .map_err(|refused| Failure::usage(format!("the principal {refused}")))?;
     let partition = role.request.role_arn.partition();
     if principal.partition() == partition {
         return Ok(());
     }
-    Err(usage(format!(
+    Err(Failure::usage(format!(
         "{principal} is of the partition `{}`, and role {} of `{partition}`: no session crosses partitions",
         principal.partition(),
         role.name
@@ -231,18 +234,18 @@ fn signed_for<'a>(
         (Some(asked), _) => asked,
         (None, [only]) => only,
         (None, []) => {
-            return Err(usage(
+            return Err(Failure::usage(
                 "no role is signed for by a source; for a chained role name it, as in `roletap policy ROLE --kind caller`",
             ));
         }
         (None, _) => {
-            return Err(usage(format!(
+            return Err(Failure::usage(format!(
                 "several sources sign for roles, and a policy belongs to one identity: {in_use}; name one with --source"
             )));
         }
     };
     let Some(roles) = signed.remove(source) else {
-        return Err(usage(format!(
+        return Err(Failure::usage(format!(
             "no role is signed for by a source `{source}`; in use: {in_use}"
         )));
     };
@@ -268,9 +271,10 @@ fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Prin
     match &role.request.base {
         Base::Source(_) => Ok(given),
         Base::Role(parent) => {
-            let signs = Principal::parse(parent.request.role_arn.as_str(), true).map_err(usage)?;
+            let signs =
+                Principal::parse(parent.request.role_arn.as_str(), true).map_err(Failure::usage)?;
             match given {
-                Some(given) if given.arn() != signs.arn() => Err(usage(format!(
+                Some(given) if given.arn() != signs.arn() => Err(Failure::usage(format!(
                     "role {} is chained to role.{}, which signs for it as {signs}: it is that role that needs the policy, \
                      not {given}; leave --principal out",
                     role.name, parent.name
@@ -278,7 +282,7 @@ fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Prin
                 Some(_) | None => Ok(Some(signs)),
             }
         }
-        Base::Token(_) => Err(usage(format!(
+        Base::Token(_) => Err(Failure::usage(format!(
             "role {} is assumed with a token of an identity provider, so nobody signs for it and no identity of AWS needs \
              a policy",
             role.name
@@ -293,7 +297,7 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
         Base::Role(parent) => Some(&parent.request.role_arn),
         Base::Source(source) => source.origin.role_arn(),
         Base::Token(_) => {
-            return Err(usage(format!(
+            return Err(Failure::usage(format!(
                 "role {} is assumed with a token of an identity provider, so its trust policy names that provider and no \
                  principal of AWS",
                 role.name
@@ -303,23 +307,17 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
     if let Some(arn) = known {
         return Principal::parse(arn.as_str(), true)
             .map(|principal| (principal, false))
-            .map_err(usage);
+            .map_err(Failure::usage);
     }
     let Some(source) = base.source() else {
-        return Err(usage(format!("nobody signs for role {}", role.name)));
+        return Err(Failure::usage(format!("nobody signs for role {}", role.name)));
     };
     let cannot = |what: &dyn std::fmt::Display| {
-        Failure::new(
-            ExitStatus::Unavailable,
-            format!(
-                "cannot ask STS who we are: {what}; pass --principal ARN, the user or role that roletap signs as"
-            ),
-        )
+        Failure::unavailable(format!(
+            "cannot ask STS who we are: {what}; pass --principal ARN, the user or role that roletap signs as"
+        ))
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| cannot(&error))?;
+    let runtime = runtime()?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     runtime.block_on(async {
         let outside =
@@ -338,9 +336,5 @@ fn parsed<T>(
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, Refused>,
 ) -> Result<Option<T>, Failure> {
-    text.map(parse).transpose().map_err(|refused| usage(format!("{name} {refused}")))
-}
-
-fn usage(message: impl std::fmt::Display) -> Failure {
-    Failure::new(ExitStatus::Usage, message)
+    text.map(parse).transpose().map_err(|refused| Failure::usage(format!("{name} {refused}")))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fetch::{ask_admin, pause};
-use super::{ExitStatus, Failure, load, print};
+use super::{Failure, load, print};
 use crate::config::Config;
 
 /// Between two looks with `--watch`.
@@ -20,7 +20,7 @@ pub fn status(config: &Path, json: bool, watch: bool, ready: bool) -> Result<(),
         let answer = ask_admin(&loaded.config, "GET", "/readyz")?;
         return match answer.status {
             200 => Ok(()),
-            _ => Err(Failure::new(ExitStatus::Unavailable, "not ready")),
+            _ => Err(Failure::unavailable("not ready")),
         };
     }
     loop {
@@ -43,12 +43,7 @@ fn overview(config: &Config) -> Result<Value, Failure> {
     if answer.status != 200 {
         return Err(answer.failure("cannot show the status"));
     }
-    serde_json::from_slice(&answer.body).map_err(|_| {
-        Failure::new(
-            ExitStatus::Unavailable,
-            "the answer is not JSON: is something else listening there?",
-        )
-    })
+    answer.json()
 }
 
 fn render(overview: &Value) -> String {

@@ -59,15 +59,7 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
     let found =
         roles.and_then(|roles| roles.iter().find(|found| found["name"] == role.name.as_str()));
     let Some(found) = found else {
-        return Finding::failed(
-            "daemon-role",
-            "the daemon does not know this role",
-            advice(
-                "the configuration was changed after it was read",
-                OPERATOR,
-                "reload it (`systemctl reload roletap`)",
-            ),
-        );
+        return Finding::failed("daemon-role", "the daemon does not know this role", reload());
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let phase = text(&found["phase"]);
@@ -84,11 +76,7 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
         return Finding::failed(
             "daemon-role",
             format!("the daemon has {} for it", text(&found["role_arn"])),
-            advice(
-                "the configuration was changed after it was read",
-                OPERATOR,
-                "reload it (`systemctl reload roletap`)",
-            ),
+            reload(),
         );
     }
     match (phase.as_str(), error.is_null()) {
@@ -102,13 +90,23 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
             ),
             said(),
         ),
-        ("pending", _) => Finding::note("daemon-role", "the daemon's first attempt has not ended"),
+        ("pending", _) => {
+            Finding::note("daemon-role", "the daemon's first attempt is still under way")
+        }
         _ => Finding::failed(
             "daemon-role",
             format!("the daemon has nothing to vend ({phase}): {message}"),
             said(),
         ),
     }
+}
+
+fn reload() -> Box<Advice> {
+    advice(
+        "the configuration was changed after it was read",
+        OPERATOR,
+        "reload it (`systemctl reload roletap`)",
+    )
 }
 
 /// Reports on the endpoint's answer to the role's own token.

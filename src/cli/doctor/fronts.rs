@@ -4,8 +4,6 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::cli::fetch::{Answer, fetch_nothing, fetch_with};
 use crate::config::{Config, FrontSocket, Imds};
 use crate::doctor::Finding;
@@ -72,9 +70,7 @@ fn is_here(ip: IpAddr) -> bool {
 }
 
 fn stranger(answer: &Answer) -> Seen {
-    let body = serde_json::from_slice::<Value>(&answer.body).ok();
-    let message = body.as_ref().and_then(|body| body["message"].as_str());
-    Seen::Stranger(match message {
+    Seen::Stranger(match answer.text("message") {
         Some(message) => format!("HTTP {}: {message}", answer.status),
         None => format!("HTTP {}", answer.status),
     })

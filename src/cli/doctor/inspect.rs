@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
-use crate::cli::{ExitStatus, Failure};
+use crate::cli::Failure;
 use crate::doctor::environment::{Unit, of_file, of_process};
 use crate::doctor::file::{Entry, Reader};
 use crate::doctor::host::host_of;
@@ -33,7 +33,7 @@ pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
     let environ = std::fs::read(directory.join("environ")).map_err(|error| {
         if error.kind() == ErrorKind::NotFound {
-            return Failure::new(ExitStatus::Usage, format!("there is no process {pid}"));
+            return Failure::usage(format!("there is no process {pid}"));
         }
         let hint = if error.kind() == ErrorKind::PermissionDenied {
             "; only its own user and root may: run doctor with sudo"
@@ -126,10 +126,7 @@ fn shown(unit: &str) -> Result<String, Failure> {
         shown.map_err(|error| Failure::io(&error, format!("cannot run systemctl; {instead}")))?;
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     if !shown.status.success() || text.contains("LoadState=not-found") {
-        return Err(Failure::new(
-            ExitStatus::Usage,
-            format!("systemd knows no unit {unit}; {instead}"),
-        ));
+        return Err(Failure::usage(format!("systemd knows no unit {unit}; {instead}")));
     }
     Ok(text)
 }
