@@ -76,14 +76,36 @@ impl Finding {
         Self::new(Mark::Note, check, what, None)
     }
 
-    /// It works, and may not always.
-    pub fn warning(check: &'static str, what: impl Into<String>, advice: Box<Advice>) -> Self {
-        Self::new(Mark::Warning, check, what, Some(advice))
+    /// Makes a finding that works today and may not tomorrow, with the meaning, the person to ask and the change to make.
+    pub fn warning(
+        check: &'static str,
+        what: impl Into<String>,
+        meaning: impl Into<String>,
+        ask: impl Into<String>,
+        change: impl Into<String>,
+    ) -> Self {
+        Self::advised(Mark::Warning, check, what, advice(meaning, ask, change))
     }
 
-    /// It fails, or will.
-    pub fn failed(check: &'static str, what: impl Into<String>, advice: Box<Advice>) -> Self {
-        Self::new(Mark::Failed, check, what, Some(advice))
+    /// Makes a finding that fails, or will, with the meaning, the person to ask and the change to make.
+    pub fn failed(
+        check: &'static str,
+        what: impl Into<String>,
+        meaning: impl Into<String>,
+        ask: impl Into<String>,
+        change: impl Into<String>,
+    ) -> Self {
+        Self::advised(Mark::Failed, check, what, advice(meaning, ask, change))
+    }
+
+    /// Makes a finding with advice that somebody else has given.
+    pub fn advised(
+        mark: Mark,
+        check: &'static str,
+        what: impl Into<String>,
+        advice: Box<Advice>,
+    ) -> Self {
+        Self::new(mark, check, what, Some(advice))
     }
 
     fn new(
@@ -235,7 +257,9 @@ mod tests {
                 Finding::failed(
                     "door",
                     "the door is open",
-                    advice("anybody comes in", "whoever has the key", "shut it"),
+                    "anybody comes in",
+                    "whoever has the key",
+                    "shut it",
                 ),
             ],
         );

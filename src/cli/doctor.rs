@@ -20,7 +20,7 @@ use crate::aws_hosts;
 use crate::clock::Skew;
 use crate::config::Config;
 use crate::doctor::storage::{Operation, Place};
-use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, storage};
+use crate::doctor::{Finding, Mark, OPERATOR, Report, consumer, daemon, host, storage};
 use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::tokens::{self, Digest};
@@ -288,12 +288,13 @@ fn storage_findings(
     let vended = match credentials {
         Ok(vended) => vended,
         Err(what) => {
-            let advice = crate::doctor::advice(
+            return vec![Finding::failed(
+                "s3",
+                format!("S3 was not asked: {what}"),
                 "S3 is tried with what the running daemon vends, and that is nothing",
-                crate::doctor::OPERATOR,
+                OPERATOR,
                 "look at the daemon and the role, above",
-            );
-            return vec![Finding::failed("s3", format!("S3 was not asked: {what}"), advice)];
+            )];
         }
     };
     let by_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use super::{Finding, advice, host};
+use super::{Finding, host};
 use crate::credentials::PATH;
 use crate::token_digest::Digest;
 
@@ -81,11 +81,11 @@ impl Consumer<'_> {
     }
 
     fn failed(&self, check: &'static str, what: String, meaning: &str, change: &str) -> Finding {
-        Finding::failed(check, what, advice(meaning, self.operator(), change))
+        Finding::failed(check, what, meaning, self.operator(), change)
     }
 
     fn warned(&self, check: &'static str, what: String, meaning: &str, change: &str) -> Finding {
-        Finding::warning(check, what, advice(meaning, self.operator(), change))
+        Finding::warning(check, what, meaning, self.operator(), change)
     }
 
     fn shadows(&self, findings: &mut Vec<Finding>) {

@@ -1,6 +1,6 @@
 //! What S3 made of the vended credentials. Pure.
 
-use super::{Finding, advice};
+use super::{Finding, Mark, advice};
 use crate::issuer::explain::denial::{Denial, Reason};
 use crate::role::Role;
 
@@ -136,7 +136,7 @@ pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer
             "look at the code and the message; with the request id AWS support can tell more",
         ),
     };
-    Finding::failed("s3", what, advice)
+    Finding::advised(Mark::Failed, "s3", what, advice)
 }
 
 /// Assumed, and denied by S3: which action, and by whose policy as far as S3 says.
