@@ -6,7 +6,7 @@ use super::cloudformation::path_and_name;
 use super::{Bucket, Language, Policy, SessionNames};
 use crate::role::{Principal, PrincipalKind, Role};
 
-/// What IAM takes, blanks not counted.
+/// The longest trust policy that IAM takes by default, in characters without blanks.
 const TRUST_LIMIT: usize = 2048;
 const MANAGED_LIMIT: usize = 6144;
 
