@@ -263,7 +263,6 @@ mod tests {
     use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
-    use crate::refresher::Heartbeat;
     use crate::simulated::{Scripted, Wall, config, error};
 
     const HOUR: u64 = 3600;
@@ -318,7 +317,7 @@ mod tests {
                 queue: Queue::new(LIMITS),
                 clock: clock.clone(),
                 metrics: Arc::new(Metrics::new().unwrap()),
-                heartbeat: Arc::new(Heartbeat::default()),
+                heartbeat: Arc::default(),
             };
             let slots = Arc::new(Slots::default());
             let mut fleet = Fleet::new(ctx, slots.clone());

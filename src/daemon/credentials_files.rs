@@ -437,7 +437,7 @@ mod tests {
         let disk = Arc::new(Disk::default());
         let hang = hanging.iter().map(PathBuf::from);
         disk.hanging.lock().unwrap().extend(hang);
-        let heartbeat = Heartbeat::new();
+        let heartbeat = Heartbeat::default();
         let work = {
             let disk = disk.clone();
             move |job: &Job| disk.carry_out(job)

@@ -122,7 +122,7 @@ impl AdminEndpoint {
         shared: &Shared,
         config: &Config,
     ) -> io::Result<Self> {
-        let readiness = Arc::new(Readiness::new());
+        let readiness = Arc::new(Readiness::default());
         let admin = Arc::new(Admin {
             slots: shared.slots.clone(),
             clock: shared.clock.clone(),

@@ -12,11 +12,12 @@ use aws_smithy_async::time::SharedTimeSource;
 use http::{Method, Request, request};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::either::Either;
 
 use super::guard::direct;
 use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
-use super::{Connection, Endpoint, ReplyFuture};
+use super::{Connection, Endpoint, ReplyFuture, ready};
 use crate::audit::{Audit, AuditEvent};
 use crate::caller::peer::PeerLookup;
 use crate::caller::{self, Consumer, Description};
@@ -189,17 +190,17 @@ impl Endpoint for Arc<Vend> {
         {
             let (vend, connection) = (self.clone(), connection.clone());
             let (slot, patience) = (slot.clone(), table.pending_wait);
-            return ReplyFuture::Later(Box::pin(async move {
+            return Either::Right(Box::pin(async move {
                 let _ = tokio::time::timeout(patience, slot.first_attempt_concluded()).await;
                 drop(permit);
                 // A reload may have come meanwhile: decide anew, under the table of now.
                 let now = vend.ctx.clock.now();
                 let incoming = Incoming { head: &head, connection: &connection, started, now };
                 let decision = vend.decide(&vend.ctx.slots.load(), incoming);
-                vend.conclude(decision, incoming)
+                Ok(vend.conclude(decision, incoming))
             }));
         }
-        ReplyFuture::Now(Some(self.conclude(decision, incoming)))
+        ready(self.conclude(decision, incoming))
     }
 }
 
