@@ -5,7 +5,7 @@
 #
 # SDKs speak plain HTTP to loopback only, so a sink has to share the network namespace: the host's, or the pod's.
 # BASE needs Rust, a C compiler and CA certificates; tests/container/run puts one together itself.
-ARG BASE=docker.io/library/rust:1-bookworm
+ARG BASE=docker.io/library/rust:1.95-bookworm
 FROM ${BASE} AS build
 ARG PROFILE=release
 WORKDIR /src

@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 
-from stage import Failure, install_python, install_step, locked, say, unless_unchanged
+from stage import Failure, install_python, install_step, left_out, locked, say, unless_unchanged
 
 HERE = pathlib.Path(__file__).resolve().parent
 APT = threading.Lock()
@@ -32,7 +32,7 @@ def install(clients, cache):
         except Failure as failure:
             if client.quick:
                 raise Failure(f"{client.name}: {failure}") from None
-            say(f"skipped: {client.name}: {failure}")
+            left_out(client.name, " ".join(str(failure).split()))
             missing.append((client, str(failure)))
         else:
             ready.append((client, places(client, target)))

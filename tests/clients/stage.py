@@ -18,12 +18,37 @@ HERE = pathlib.Path(__file__).resolve().parent
 INSTALL_TIMEOUT = 900
 
 
+ROOT = HERE.parent.parent
+NOTHING_SHOWN = 77  # the exit code of a runner that could not show anything here
+
+
 class Failure(Exception):
     """The stage could not be set; says what to do about it."""
 
 
 def say(line):
     print(line, file=sys.stderr, flush=True)
+
+
+def left_out(what, why):
+    """Says what is not shown on this machine, and adds it to the list that check.sh ends with."""
+    say(f"SKIPPED, {what}: {why}")
+    if report := os.environ.get("ROLETAP_NOT_SHOWN"):
+        with open(report, "a") as file:
+            file.write(f"{what}: {why}\n")
+
+
+def built(program):
+    """The path of `roletap` or `fake-sts`, which cargo builds if need be."""
+    done = subprocess.run([ROOT / "tests/built", program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Failure(f"cargo could not build {program}")
+    return pathlib.Path(done.stdout.strip())
+
+
+def is_offline():
+    """`check.sh --offline`: nothing may be fetched."""
+    return "ROLETAP_OFFLINE" in os.environ
 
 
 # Installing, all pinned, each only when its pins have changed.
@@ -56,6 +81,8 @@ def unless_unchanged(target, pins, make, also=""):
     wanted = hashlib.sha256(b"\0".join(pinned)).hexdigest()
     stamp = target / ".installed"
     if not stamp.exists() or stamp.read_text() != wanted:
+        if is_offline():
+            raise Failure(f"{target.name} is not installed yet, and --offline forbids to fetch it")
         shutil.rmtree(target, ignore_errors=True)
         say(f"installing {target.name} …")
         make()
