@@ -53,7 +53,7 @@ pub struct Heartbeat {
 
 /// A subscription to changes of what is published.
 #[derive(Debug, Clone)]
-pub struct Changes(watch::Receiver<()>);
+pub struct ChangeListener(watch::Receiver<()>);
 
 impl Heartbeat {
     /// Returns the number of ticks of all refreshers.
@@ -72,8 +72,8 @@ impl Heartbeat {
     }
 
     /// Subscribes to changes.
-    pub fn changes(&self) -> Changes {
-        Changes(self.changes.subscribe())
+    pub fn changes(&self) -> ChangeListener {
+        ChangeListener(self.changes.subscribe())
     }
 
     fn record_tick(&self, slot: &Slot) {
@@ -90,7 +90,7 @@ impl Heartbeat {
     }
 }
 
-impl Changes {
+impl ChangeListener {
     /// Waits for a change since the last call. Cancel-safe.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {

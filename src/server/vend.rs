@@ -61,7 +61,7 @@ pub enum Protocol {
 
 /// The right of a request, before the state of the role is looked at.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(super) enum Admitted {
     /// The request is not about credentials, and this answers it.
     Answered(Reply),
     /// The request may have the credentials of this role.
@@ -100,8 +100,8 @@ impl Vend {
             Protocol::Imds(endpoint) => endpoint.access(table, head, now),
         };
         let slot = match access {
-            Ok(Access::Role(slot)) => slot,
-            Ok(Access::Answered(reply)) => return Decision::Answered(reply),
+            Ok(Admitted::Role(slot)) => slot,
+            Ok(Admitted::Answered(reply)) => return Decision::Answered(reply),
             Err(refusal) => return Decision::Refused(None, refusal),
         };
         match self.vend(&slot, incoming) {
@@ -210,7 +210,7 @@ fn by_token(
     hosts: &[IpAddr],
     head: &request::Parts,
     now: SystemTime,
-) -> Result<Access, Refusal> {
+) -> Result<Admitted, Refusal> {
     let token = direct(head, hosts).ok_or(Refusal::Forbidden)?;
     let name = head.uri.path().strip_prefix(PATH).ok_or(Refusal::NotFound)?;
     if head.method != Method::GET && head.method != Method::HEAD {
@@ -230,7 +230,7 @@ fn by_token(
             _ => return Err(Refusal::Unauthorized),
         },
     };
-    Ok(Access::Role(slot.clone()))
+    Ok(Admitted::Role(slot.clone()))
 }
 
 /// Returns the unexpired credentials of a role.
