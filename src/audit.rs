@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{header, request};
+use serde::Serialize;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::config::AuditSink;
@@ -96,7 +97,8 @@ impl Audit {
         let line = Line {
             time: rfc3339(event.now),
             role: event.role.map(RoleName::as_str),
-            result: event.result,
+            audit: "vend",
+            result: event.result.as_str(),
             access_key_id: event.credentials.map(Credentials::access_key_id),
             expires_at: expires_at.map(rfc3339),
             requests,
@@ -116,50 +118,42 @@ impl Audit {
     }
 }
 
-/// The fields of one line.
+/// The fields of one line, in the order of their names.
+#[derive(Serialize)]
 struct Line<'a> {
-    time: String,
-    role: Option<&'a str>,
-    result: VendResult,
     access_key_id: Option<&'a str>,
-    expires_at: Option<String>,
-    requests: u64,
-    peer: String,
+    /// Tells audit lines from others.
+    audit: &'static str,
     /// The user and unit that opened the connection, for roles with `allow_users` or `allow_units`.
     caller: Option<String>,
+    expires_at: Option<String>,
+    peer: String,
+    #[serde(rename = "requests_since_last_line")]
+    requests: u64,
+    result: &'static str,
+    role: Option<&'a str>,
+    time: String,
     user_agent: Option<String>,
 }
 
 impl Line<'_> {
     fn json(&self) -> String {
-        let line = serde_json::json!({
-            "time": self.time,
-            "audit": "vend",
-            "role": self.role,
-            "result": self.result.as_str(),
-            "access_key_id": self.access_key_id,
-            "expires_at": self.expires_at,
-            "requests_since_last_line": self.requests,
-            "peer": self.peer,
-            "caller": self.caller,
-            "user_agent": self.user_agent,
-        });
-        format!("{line}\n")
+        serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
     fn entry(&self) -> Entry {
         let message = format!(
             "audit: {} {} to {}, {} since the last line",
-            self.result.as_str(),
+            self.result,
             self.access_key_id.or(self.role).unwrap_or("-"),
             self.peer,
             self.requests
         );
         let requests = self.requests.to_string();
         let fields = [
-            ("AUDIT", Some("vend")),
+            ("AUDIT", Some(self.audit)),
             ("ROLE", self.role),
-            ("RESULT", Some(self.result.as_str())),
+            ("RESULT", Some(self.result)),
             ("ACCESS_KEY_ID", self.access_key_id),
             ("EXPIRES_AT", self.expires_at.as_deref()),
             ("REQUESTS_SINCE_LAST_LINE", Some(&requests)),

@@ -42,7 +42,7 @@ mod snapshotter;
 mod status;
 
 use self::callers::InheritedListener;
-use self::endpoints::{AdminEndpoint, Endpoints};
+use self::endpoints::{AdminEndpoint, VendEndpoints};
 pub use self::endpoints::{IMDS_CONNECTIONS, PreparedEndpoints, PreparedImds};
 use self::snapshotter::Snapshotter;
 use self::status::StatusReporter;
@@ -83,7 +83,7 @@ pub struct Daemon {
     shared: Shared,
     inherited: Vec<InheritedListener>,
     fleet: Fleet<StsIssuer>,
-    endpoints: Endpoints,
+    endpoints: VendEndpoints,
     admin: AdminEndpoint,
     snapshotter: Option<Snapshotter>,
     reading: reload::Reading,
@@ -125,7 +125,7 @@ impl Daemon {
         fleet.apply(config, &tokens, None);
         let inherited = callers::inherited_listeners(&endpoints);
         callers::log_unknown_callers(&shared.peers, config, &inherited);
-        let endpoints = Endpoints::start(endpoints, &shared, config, audit.clone())?;
+        let endpoints = VendEndpoints::start(endpoints, &shared, config, audit.clone())?;
         let admin = AdminEndpoint::start(prepared.admin, &shared, config)?;
         if reaper::is_init() {
             tokio::spawn(reaper::reap_zombies());

@@ -261,7 +261,6 @@ mod tests {
     use crate::failure::{Class, IssueError};
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
-    use crate::refresher::Heartbeat;
     use crate::simulated::{Scripted, Wall, config, error};
     use crate::snapshot::Snapshot;
     use crate::sts_queue::Queue;
@@ -321,7 +320,7 @@ mod tests {
                 queue: Queue::new(LIMITS),
                 clock: clock.clone(),
                 metrics: Arc::new(Metrics::new().unwrap()),
-                heartbeat: Arc::new(Heartbeat::default()),
+                heartbeat: Arc::default(),
             };
             let slots = Arc::new(Slots::default());
             let mut fleet = Fleet::new(ctx, slots.clone());

@@ -426,14 +426,7 @@ impl VendResult {
 
     /// Returns true if a request that was authorised for a role can end so.
     pub fn is_about_a_role(self) -> bool {
-        match self {
-            Self::Vended
-            | Self::Pending
-            | Self::Unavailable
-            | Self::AssumeRoleFailed
-            | Self::CallerNotAllowed => true,
-            Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed => false,
-        }
+        !matches!(self, Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed)
     }
 }
 

@@ -83,20 +83,13 @@ impl PeerLookup {
         answer
     }
 
-    /// Returns the reason why the kernel does not tell, if it was tried.
-    pub fn unavailable_reason(&self) -> Option<String> {
+    /// Returns if the kernel tells who opened a connection, and else why not; `None` if it was not
+    /// tried.
+    pub fn availability(&self) -> Option<Result<(), String>> {
         match &*self.netlink() {
-            Socket::Unavailable(why) => Some(why.clone()),
-            Socket::Ready(_) | Socket::Untried => None,
-        }
-    }
-
-    /// Returns true if the kernel tells who opened a connection; `None` if it was not tried.
-    pub fn is_available(&self) -> Option<bool> {
-        match *self.netlink() {
-            Socket::Ready(_) => Some(true),
-            Socket::Unavailable(_) => Some(false),
             Socket::Untried => None,
+            Socket::Ready(_) => Some(Ok(())),
+            Socket::Unavailable(why) => Some(Err(why.clone())),
         }
     }
 
@@ -352,7 +345,7 @@ mod tests {
         let kernel = PeerLookup::default();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         assert_eq!(kernel.caller(address, address, None), Err(PeerError::Unavailable));
-        assert_eq!((kernel.is_available(), kernel.unavailable_reason()), (None, None));
+        assert_eq!(kernel.availability(), None);
     }
 
     #[test]
@@ -429,7 +422,7 @@ mod tests {
         }
     }
 
-    /// Only who may administer the network can send to the netlink of another; they must not be able to say who is calling.
+    /// Only who may administer the network can send to the netlink socket of another; they must not be able to say who is calling.
     #[test]
     fn nobody_answers_in_the_kernels_place() {
         let Some(kernel) = kernel() else { return };
@@ -457,7 +450,7 @@ mod tests {
                 MsgFlags::empty(),
             );
             if let Err(errno) = sent {
-                println!("SKIPPED: we cannot send to another's netlink here: {errno}");
+                println!("SKIPPED: we cannot send to another's socket here: {errno}");
                 return;
             }
         }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::credentials_file::{self, Action, OnDisk, Wanted};
 use crate::credentials_file_io::{Job, What, carry_out};
-use crate::refresher::Changes;
+use crate::refresher::ChangeListener;
 use crate::role::Role;
 use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
 
@@ -30,7 +30,7 @@ const MAX_THREADS: usize = 128;
 const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
-/// Changes come in swarms: those within this time are handled together.
+/// ChangeListener come in swarms: those within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is logged, and counts as failed once in every such time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::fr
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Starts to follow the slots, for as long as the runtime lives.
-pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: Changes) {
+pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: ChangeListener) {
     tokio::spawn(async move {
         loop {
             let writer = FileWriter::new(slots.clone(), clock.clone(), carry_out);
@@ -109,7 +109,7 @@ where
         Self { slots, clock, work, table: None, tasks: BTreeMap::new(), jobs: JoinSet::new() }
     }
 
-    async fn follow(mut self, mut changes: Changes) {
+    async fn follow(mut self, mut changes: ChangeListener) {
         loop {
             self.follow_table();
             let nap = self.start_due();
@@ -437,7 +437,7 @@ mod tests {
         let disk = Arc::new(Disk::default());
         let hang = hanging.iter().map(PathBuf::from);
         disk.hanging.lock().unwrap().extend(hang);
-        let heartbeat = Heartbeat::new();
+        let heartbeat = Heartbeat::default();
         let work = {
             let disk = disk.clone();
             move |job: &Job| disk.carry_out(job)

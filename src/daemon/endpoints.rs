@@ -53,7 +53,7 @@ pub struct PreparedImds {
 
 /// The running endpoints that vend credentials.
 #[derive(Debug)]
-pub(super) struct Endpoints {
+pub(super) struct VendEndpoints {
     shutdown: CancellationToken,
     threads: Vec<JoinHandle<Drained>>,
 }
@@ -66,7 +66,7 @@ pub(super) struct AdminEndpoint {
     task: tokio::task::JoinHandle<Drained>,
 }
 
-impl Endpoints {
+impl VendEndpoints {
     pub(super) fn start(
         prepared: PreparedEndpoints,
         shared: &Shared,
@@ -122,7 +122,7 @@ impl AdminEndpoint {
         shared: &Shared,
         config: &Config,
     ) -> io::Result<Self> {
-        let readiness = Arc::new(Readiness::new());
+        let readiness = Arc::new(Readiness::default());
         let admin = Arc::new(Admin {
             slots: shared.slots.clone(),
             clock: shared.clock.clone(),

@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::clock::Skew;
 use crate::fd_store::FdStore;
-use crate::refresher::Changes;
+use crate::refresher::ChangeListener;
 use crate::role::{Role, RoleName};
 use crate::slots::Slots;
 use crate::snapshot::{NotRestored, RestoredRole, Snapshot};
 use crate::systemd;
 use crate::token_digest::Tokens;
 
-/// Changes come in swarms: this long after the first, all of them are stored at once.
+/// ChangeListener come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
 /// The pause between two stores. Credentials that are issued meanwhile are lost if the process is
 /// killed.
@@ -104,9 +104,9 @@ pub(super) fn inherit(
 }
 
 impl SnapshotTask {
-    async fn run(mut self, mut changes: Changes, stop: CancellationToken) {
+    async fn run(mut self, mut changes: ChangeListener, stop: CancellationToken) {
         let mut not_before = Instant::now();
-        let changed = async |changes: &mut Changes, not_before: Instant| {
+        let changed = async |changes: &mut ChangeListener, not_before: Instant| {
             changes.next().await;
             tokio::time::sleep_until(not_before.max(Instant::now() + GATHER)).await;
         };

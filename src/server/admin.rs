@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::guard;
 use super::reply::{self, Refusal, Reply};
-use super::{Connection, Endpoint, ReplyFuture};
+use super::{Connection, Endpoint, ReplyFuture, ready};
 use crate::caller::peer::PeerLookup;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
@@ -53,11 +53,6 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Makes a readiness that comes after [`START_DEADLINE`] at the latest.
-    pub fn new() -> Self {
-        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
-    }
-
     /// Ends readiness for good.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -73,9 +68,10 @@ impl Readiness {
     }
 }
 
+/// Ready at [`START_DEADLINE`] from now at the latest.
 impl Default for Readiness {
     fn default() -> Self {
-        Self::new()
+        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
     }
 }
 
@@ -222,6 +218,7 @@ impl Admin {
     fn overview(&self) -> Overview {
         let table = self.slots.load();
         let scene = self.scene(&table);
+        let callers = self.peers.availability();
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             time: rfc3339(scene.now),
@@ -231,8 +228,8 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
-            callers_known: self.peers.is_available(),
-            callers_error: self.peers.unavailable_reason(),
+            callers_known: callers.as_ref().map(Result::is_ok),
+            callers_error: callers.and_then(Result::err),
             sources: self
                 .sources
                 .statuses()
@@ -318,6 +315,6 @@ fn error_view(role: &Role, failures: &Failures) -> ErrorView {
 
 impl Endpoint for Arc<Admin> {
     fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> ReplyFuture {
-        ReplyFuture::Now(Some(self.answer(&request.into_parts().0)))
+        ready(self.answer(&request.into_parts().0))
     }
 }

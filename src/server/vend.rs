@@ -12,11 +12,12 @@ use aws_smithy_async::time::SharedTimeSource;
 use http::{Method, Request, request};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::either::Either;
 
 use super::guard::direct;
 use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
-use super::{Connection, Endpoint, ReplyFuture};
+use super::{Connection, Endpoint, ReplyFuture, ready};
 use crate::audit::{Audit, AuditEvent};
 use crate::caller::peer::PeerLookup;
 use crate::caller::{self, Consumer, Description};
@@ -59,7 +60,7 @@ pub enum Protocol {
 
 /// The right of a request, before the state of the role is looked at.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(super) enum Admitted {
     /// The request is not about credentials, and this answers it.
     Answered(Reply),
     /// The request may have the credentials of this role.
@@ -98,8 +99,8 @@ impl Vend {
             Protocol::Imds(endpoint) => endpoint.access(table, head, now),
         };
         let slot = match access {
-            Ok(Access::Role(slot)) => slot,
-            Ok(Access::Answered(reply)) => return Decision::Answered(reply),
+            Ok(Admitted::Role(slot)) => slot,
+            Ok(Admitted::Answered(reply)) => return Decision::Answered(reply),
             Err(refusal) => return Decision::Refused(None, refusal),
         };
         match self.vend(&slot, incoming) {
@@ -188,17 +189,17 @@ impl Endpoint for Arc<Vend> {
         {
             let (vend, connection) = (self.clone(), connection.clone());
             let (slot, patience) = (slot.clone(), table.pending_wait);
-            return ReplyFuture::Later(Box::pin(async move {
+            return Either::Right(Box::pin(async move {
                 let _ = tokio::time::timeout(patience, slot.first_attempt_concluded()).await;
                 drop(permit);
                 // A reload may have come meanwhile: decide anew, under the table of now.
                 let now = vend.ctx.clock.now();
                 let incoming = Incoming { head: &head, connection: &connection, started, now };
                 let decision = vend.decide(&vend.ctx.slots.load(), incoming);
-                vend.conclude(decision, incoming)
+                Ok(vend.conclude(decision, incoming))
             }));
         }
-        ReplyFuture::Now(Some(self.conclude(decision, incoming)))
+        ready(self.conclude(decision, incoming))
     }
 }
 
@@ -208,7 +209,7 @@ fn by_token(
     hosts: &[IpAddr],
     head: &request::Parts,
     now: SystemTime,
-) -> Result<Access, Refusal> {
+) -> Result<Admitted, Refusal> {
     let token = direct(head, hosts).ok_or(Refusal::Forbidden)?;
     let name = head.uri.path().strip_prefix(PATH).ok_or(Refusal::NotFound)?;
     if head.method != Method::GET && head.method != Method::HEAD {
@@ -228,7 +229,7 @@ fn by_token(
             _ => return Err(Refusal::Unauthorized),
         },
     };
-    Ok(Access::Role(slot.clone()))
+    Ok(Admitted::Role(slot.clone()))
 }
 
 /// Returns the unexpired credentials of a role.

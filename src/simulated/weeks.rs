@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
-use crate::refresher::{Heartbeat, RefreshContext};
+use crate::refresher::RefreshContext;
 use crate::slots::Slots;
 use crate::sts_queue::Queue;
 use crate::token_digest::Tokens;
@@ -81,7 +81,7 @@ async fn live(plan: Plan) -> Tally {
         queue: Queue::new(LIMITS),
         clock: server_time.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),
-        heartbeat: Arc::new(Heartbeat::new()),
+        heartbeat: Arc::default(),
     };
     let mut fleet = Fleet::new(ctx, slots.clone());
     let mut versions: BTreeMap<usize, u32> = (0..plan.roles).map(|number| (number, 0)).collect();

@@ -202,7 +202,7 @@ fn what_is_not_for_us_is_closed_and_named() {
     supervisor.hand_over("roletap.socket", listener.into());
     supervised.launch();
     supervised.daemon.vended("orders");
-    supervised.daemon.logged("`roletap.socket`, which is none of");
+    supervised.daemon.logged("`roletap.socket`, which is neither");
     let log = supervised.daemon.log();
     assert_eq!(log.matches("is no listening TCP socket").count(), 3, "{log}");
 }
