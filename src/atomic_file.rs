@@ -32,7 +32,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Re
     written
 }
 
-/// Removes what processes before this one were writing when they were killed; in a container they had our number, too. Before
+/// Removes what processes before this one were writing when they were killed; in a container they had the same pid. Before
 /// this process writes to `path` for the first time.
 pub fn remove_leftovers(path: &Path) {
     let (Some(dir), unfinished) = (path.parent(), unfinished(path)) else {
@@ -91,7 +91,7 @@ pub fn is_not_ours(error: &io::Error) -> bool {
 
 /// Something else lies there.
 #[derive(Debug, thiserror::Error)]
-#[error("it is not a plain file of ours; remove it")]
+#[error("it is not a regular file of roletap's user or root; remove it")]
 struct NotOurs;
 
 fn errno(error: &io::Error) -> Option<Errno> {

@@ -87,7 +87,7 @@ pub enum Turn {
 pub enum Answer {
     /// STS let it in, whatever came of it.
     Good,
-    /// Throttled, and how long STS asked us to stay away, if it did.
+    /// Throttled, and the wait that STS asked for, if it did.
     Throttled(Option<Duration>),
     /// STS was not reached.
     Unreachable,

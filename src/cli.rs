@@ -116,7 +116,7 @@ pub enum Command {
         /// A role of the configuration
         role: String,
     },
-    /// Print a policy for somebody to apply: who may assume a role, whom we may assume, what a sink may do in a bucket
+    /// Print a policy for somebody to apply: who may assume a role, which roles roletap may assume, what a sink may do in a bucket
     ///
     /// Standard output holds nothing but the document; whose it is and how to apply it is told on standard error.
     Policy(policy::PolicyArguments),

@@ -15,7 +15,7 @@ use crate::role::{CredentialsFile, CredentialsFileGroup, Role};
 
 /// Readable for the group, and for nobody else.
 const MODE: u32 = 0o640;
-/// Longer than any first line of ours.
+/// Longer than any first line that roletap writes.
 const LONGEST_LINE: u64 = 512;
 
 /// To a unit with `ProtectHome=`, whatever their permissions are (systemd.exec(5)).
@@ -118,10 +118,10 @@ fn found(path: &Path) -> io::Result<Found> {
         Ok(Some((file, _))) => file,
         Ok(None) => return Ok(Found::Nothing),
         Err(error) if atomic_file::is_not_ours(&error) => {
-            return Ok(Found::Theirs("it is not a plain file of ours"));
+            return Ok(Found::Theirs("it is not a regular file of roletap's user or root"));
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Ok(Found::Theirs("it is not for us to read"));
+            return Ok(Found::Theirs("roletap's user may not read it"));
         }
         Err(error) => return Err(error),
     };

@@ -285,7 +285,7 @@ impl Metrics {
         }
         drop(regions);
         if let Some(skew) = scrape.clock_skew {
-            let help = "Clock of STS minus ours, by the Date of its last answer.";
+            let help = "Clock of STS minus that of this host, by the Date of its last answer.";
             Family::gauge(out, "roletap_clock_skew_seconds", help).sample(&[], skew);
         }
         let help = "1 while a base identity holds usable credentials.";

@@ -98,11 +98,11 @@ type Refused = (String, bool);
 enum Found<'a> {
     NoneNeeded,
     Brought(Digest),
-    /// Of our own making: what lies there, and whose it is to be.
+    /// Generated: the file that is there, and the group that it shall have.
     Ours(Option<TokenFile>, Option<(&'a str, Gid)>),
 }
 
-/// A plain file of ours, as one look found it.
+/// A token file that roletap wrote, as it was found.
 struct TokenFile {
     /// `None` where no whole token is in it.
     token: Option<Zeroizing<String>>,
@@ -153,7 +153,7 @@ fn brought(path: &Path) -> Result<Digest, Refused> {
     }
 }
 
-/// The token of our own making: what lies there, its mode and group put right, or a new one.
+/// Returns the generated token: the one in the file, with mode and group corrected, or a new one.
 fn ours(
     dir: &Path,
     role: &Role,
@@ -204,7 +204,7 @@ fn put_right(path: &Path, found: &TokenFile, mode: u32, gid: Option<Gid>) -> io:
     Ok(())
 }
 
-/// Makes the token directory, where it is missing: whoever knows a name in it may pass, whatever the umask is, and only we
+/// Makes the token directory, where it is missing: whoever knows a name in it may pass, whatever the umask is, and only this user
 /// may list it. Who may read a file is the file's own business.
 fn create(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
@@ -229,11 +229,11 @@ fn token_file_at(path: &Path) -> io::Result<Option<TokenFile>> {
     Ok(Some(TokenFile { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
 }
 
-/// The token in a file that is not ours to judge, if there is a whole one.
+/// Reads a token from a file that roletap does not write, if a whole one is in it.
 fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
     // Opening a pipe waits for a writer, and a reload must not wait.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a plain file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     token_in(File::open(path)?)
 }

@@ -19,7 +19,7 @@ const MEMORY_LEFT: f64 = 0.95;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 const EXCEPTION_EVERY: Duration = Duration::from_secs(10);
 
-/// STS has throttled us, and not long ago.
+/// The memory of throttled answers of STS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Throttled {
     /// The last time.

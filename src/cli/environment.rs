@@ -36,7 +36,7 @@ pub(super) fn reexec_sanitized() -> Result<(), Failure> {
         Failure::io(
             &error,
             format!(
-                "cannot change our own environment: unset {}, and spare {} by NO_PROXY",
+                "cannot change the environment of this process: unset {}, and spare {} by NO_PROXY",
                 CONTAINER_VARIABLES.join(", "),
                 SPARED.join(", ")
             ),

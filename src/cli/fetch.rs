@@ -73,7 +73,7 @@ pub fn authorization(token: Option<&str>) -> Option<(&'static str, &str)> {
     token.map(|token| (header::AUTHORIZATION.as_str(), token))
 }
 
-/// Asks whether `url` has credentials for us without taking them: whoever takes some is missed when they have expired
+/// Asks whether `url` has credentials without taking them: whoever takes some is missed when they have expired
 /// (`roletap_stale_consumers`). Only a refusal has a body.
 pub fn fetch_nothing(url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
     match fetch_with("HEAD", url, headers)? {

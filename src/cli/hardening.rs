@@ -10,7 +10,7 @@ const OF_A_FRONT: usize = 8;
 /// Fewer connections at once are no service.
 const LEAST: usize = 16;
 
-/// No core dumps, and no memory for other processes of our user to read. Best effort: a container may forbid it.
+/// Keeps memory out of core dumps and from other processes of this user. Best effort: a container may forbid it.
 pub(super) fn disable_core_dumps_and_ptrace() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = prctl::set_dumpable(false);

@@ -143,7 +143,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
             })?;
             if asked {
                 print_notice(&format!(
-                    "note: STS says that we are {principal}, by what this shell signs with. If the daemon signs as \
+                    "note: STS says that this shell signs as {principal}. If the daemon signs as \
                      another, pass --principal.\n"
                 ));
             }
@@ -315,7 +315,7 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
     };
     let cannot = |what: &dyn std::fmt::Display| {
         Failure::unavailable(format!(
-            "cannot ask STS who we are: {what}; pass --principal ARN, the user or role that roletap signs as"
+            "cannot ask STS for roletap's base identity: {what}; pass --principal ARN, the user or role that roletap signs as"
         ))
     };
     let runtime = runtime()?;

@@ -25,7 +25,7 @@ pub fn answers(overview: &Value) -> Finding {
         return Finding::warning(
             "daemon",
             format!("roletap {} runs, and STS throttles it: all calls pause", text("version")),
-            "our own account makes more requests than STS allows",
+            "the account of roletap's base identity makes more requests than STS allows",
             OPERATOR,
             "use longer sessions, or fewer hosts per account (`roletap check --hosts N` shows the sum)",
         );
@@ -179,7 +179,13 @@ pub fn token_file(
         ));
     }
     if text.is_some_and(|text| text.trim() != text) {
-        findings.push(Finding::failed("token-newline", format!("{path} has blanks or a newline at its ends"), "most SDKs send it as it is, which is no valid header: the request fails before it is made", OPERATOR, "write the token without a newline (`printf %s`)"));
+        findings.push(Finding::failed(
+            "token-newline",
+            format!("{path} has blanks or a newline at its ends"),
+            "most SDKs send it as it is, which is no valid header: the request fails before it is made",
+            OPERATOR,
+            "write the token without a newline (`printf %s`)",
+        ));
     }
     if let Some(reader) = reader {
         findings.push(match obstacle(reader, file, above) {

@@ -139,8 +139,14 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
     let mut explained = false;
     for (variant, attempt) in variants {
         match (variant, works, &attempt.outcome) {
-            (Variant::WithoutExternalId, true, Ok(_)) => findings.push(Finding::failed("confused-deputy", format!("{arn} can be assumed without the external id"), "a confused deputy: whoever gets us to use this ARN for them reaches this account. AWS asks third parties to \
-                     test for this before they accept a role", owner.clone(), "demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)")),
+            (Variant::WithoutExternalId, true, Ok(_)) => findings.push(Finding::failed(
+                "confused-deputy",
+                format!("{arn} can be assumed without the external id"),
+                "a confused deputy: whoever gets roletap to use this ARN for them reaches this account. AWS asks third parties \
+                 to test for this before they accept a role",
+                owner.clone(),
+                "demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)",
+            )),
             (Variant::WithoutExternalId, true, Err(error)) if error.class.needs_a_person() => {
                 findings.push(Finding::good(
                     "confused-deputy",
@@ -149,15 +155,33 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
             }
             (Variant::WithoutExternalId, false, Ok(_)) => {
                 explained = true;
-                findings.push(Finding::failed("external-id", format!("{arn} can be assumed without the external id, and not with it"), "the trust policy lets us in and has a condition that our external id does not meet", owner.clone(), "compare the external id in the trust policy with the one that is configured here"));
+                findings.push(Finding::failed(
+                    "external-id",
+                    format!("{arn} can be assumed without the external id, and not with it"),
+                    "the trust policy lets roletap's base identity in, and has a condition that the configured external id does not meet",
+                    owner.clone(),
+                    "compare the external id in the trust policy with the one that is configured here",
+                ));
             }
             (Variant::WithoutTags, false, Ok(_)) => {
                 explained = true;
-                findings.push(Finding::failed("tags", format!("{arn} can be assumed without tags and source identity"), "sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in our own", format!("{owner}, and the administrators of our own account"), "allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`"));
+                findings.push(Finding::failed(
+                    "tags",
+                    format!("{arn} can be assumed without tags and source identity"),
+                    "sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in that of roletap's base identity",
+                    format!("{owner}, and the administrators of the account of roletap's base identity"),
+                    "allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`",
+                ));
             }
             (Variant::WithoutPolicies, false, Ok(_)) => {
                 explained = true;
-                findings.push(Finding::failed("session-policy", format!("{arn} can be assumed without the session policies"), "the session policies are what is refused", super::OPERATOR, "correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account"));
+                findings.push(Finding::failed(
+                    "session-policy",
+                    format!("{arn} can be assumed without the session policies"),
+                    "the session policies are what is refused",
+                    super::OPERATOR,
+                    "correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account",
+                ));
             }
             (Variant::WithoutTags | Variant::WithoutPolicies, true, _) => {}
             (_, _, Err(error)) => findings.push(Finding::note(

@@ -58,7 +58,7 @@ impl Asking<'_> {
                 who.as_ref().map_err(ToString::to_string),
             ));
         }
-        report.add("who we are", findings);
+        report.add("roletap's base identities", findings);
         let mut walk = Walk {
             issuer: &issuer,
             clock: &clock,

@@ -17,7 +17,7 @@ use crate::tokens;
 /// In the place of a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// The file, before anything is asked of anybody: readable for us alone. One that is there already is left alone.
+/// The file, before anything is asked of anybody: readable for this user alone. One that is there already is left alone.
 pub(super) fn open(path: &Path) -> Result<File, Failure> {
     OpenOptions::new()
         .write(true)

@@ -186,7 +186,7 @@ pub(super) fn regular(path: &Path) -> std::io::Result<&Path> {
     }
 }
 
-/// A token, if we may read it.
+/// Returns a token, if this user may read it.
 pub(super) fn token_text(path: &Path) -> Option<Zeroizing<String>> {
     let path = regular(path).ok()?;
     std::fs::read_to_string(path).ok().map(Zeroizing::new)
