@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use check::{Check, refusal_json};
-pub use files::Source;
+pub use files::ConfigFile;
 pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
 pub use host::{Directory, FixedHost, Host, ThisHost};
 pub use load::Loaded;

@@ -146,27 +146,27 @@ pub enum OnDenied {
 
 /// Why a value was refused, in two parts which a report shows on two lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct InvalidValue {
     /// What was found: a phrase that follows the name of the key.
     pub what: String,
     /// What was expected, or what to do.
     pub expected: String,
 }
 
-impl Refused {
+impl InvalidValue {
     /// From the two parts.
     pub fn new(what: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { what: what.into(), expected: expected.into() }
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.what, self.expected)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for InvalidValue {}
 
 /// A role's name: safe in a URL path, a file name and a metric label.
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, and not `unknown`, which metrics keep for roles that are none.
@@ -175,10 +175,10 @@ pub struct RoleName(String);
 
 impl RoleName {
     /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_name(text)?;
         if text == "unknown" {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is the label that metrics use for roles which are not configured",
                 "choose another name",
             ));
@@ -204,11 +204,11 @@ pub struct SessionDuration(u32);
 
 impl SessionDuration {
     /// Refuses what STS refuses; `unsafe_short_sessions` lowers the floor to one second.
-    pub fn from_secs(seconds: i64, unsafe_short_sessions: bool) -> Result<Self, Refused> {
+    pub fn from_secs(seconds: i64, unsafe_short_sessions: bool) -> Result<Self, InvalidValue> {
         let least = if unsafe_short_sessions { 1 } else { 900 };
         match u32::try_from(seconds) {
             Ok(seconds) if (least..=43_200).contains(&seconds) => Ok(Self(seconds)),
-            Ok(_) | Err(_) => Err(Refused::new(
+            Ok(_) | Err(_) => Err(InvalidValue::new(
                 format!("is {seconds}"),
                 format!(
                     "expected {least} to 43200 seconds, and at most what the role's own maximum allows"
@@ -234,7 +234,7 @@ pub struct SessionName(String);
 
 impl SessionName {
     /// Refuses what STS would refuse.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_text(text, 64, "_+=,.@-")?;
         Ok(Self(text.to_owned()))
     }
@@ -253,9 +253,12 @@ pub struct SourceIdentity(String);
 
 impl SourceIdentity {
     /// Refuses what STS would refuse.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         if text.starts_with("aws:") {
-            return Err(Refused::new("begins with `aws:`", "AWS keeps that prefix for itself"));
+            return Err(InvalidValue::new(
+                "begins with `aws:`",
+                "AWS keeps that prefix for itself",
+            ));
         }
         check_text(text, 64, "_+=,.@-")?;
         Ok(Self(text.to_owned()))
@@ -273,7 +276,7 @@ pub struct ExternalId(String);
 
 impl ExternalId {
     /// Refuses what STS would refuse. The complaint does not repeat the value.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_text(text, 1224, "_+=,.@:/-")?;
         Ok(Self(text.to_owned()))
     }
@@ -296,10 +299,10 @@ pub(crate) fn is_name_char(c: char) -> bool {
 }
 
 /// The rule for names of ours.
-fn check_name(text: &str) -> Result<(), Refused> {
+fn check_name(text: &str) -> Result<(), InvalidValue> {
     const EXPECTED: &str =
         "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
-    let refuse = |what: String| Err(Refused::new(what, EXPECTED));
+    let refuse = |what: String| Err(InvalidValue::new(what, EXPECTED));
     let Some(first) = text.chars().next() else {
         return refuse("is empty".to_owned());
     };
@@ -317,18 +320,18 @@ fn check_name(text: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Refused> {
+fn check_text(text: &str, most: usize, marks: &str) -> Result<(), InvalidValue> {
     let expected = || format!("expected 2 to {most} letters, digits and {marks}");
     let found = text.chars().count();
     if text.trim() != text {
-        return Err(Refused::new("has blanks at its ends", "remove them"));
+        return Err(InvalidValue::new("has blanks at its ends", "remove them"));
     }
     if !(2..=most).contains(&found) {
         let s = if found == 1 { "" } else { "s" };
-        return Err(Refused::new(format!("has {found} character{s}"), expected()));
+        return Err(InvalidValue::new(format!("has {found} character{s}"), expected()));
     }
     match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
-        Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected())),
+        Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected())),
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::reading::Reading;
 use super::section::Section;
 use super::value::At;
-use crate::role::{Callers, OVERFLOW_UID, Refused, UnitName, User};
+use crate::role::{Callers, InvalidValue, OVERFLOW_UID, UnitName, User};
 
 /// Takes back what [defaults] demand.
 const ANYBODY: &str = "*";
@@ -20,7 +20,7 @@ pub(super) fn read(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Call
 fn demand<T>(
     section: &mut Section<'_>,
     key: &'static str,
-    parse: impl Fn(&str, &mut Reading<'_>) -> Result<T, Refused>,
+    parse: impl Fn(&str, &mut Reading<'_>) -> Result<T, InvalidValue>,
     reading: &mut Reading<'_>,
 ) -> Option<Vec<T>> {
     let found = section.strings(key, reading)?;
@@ -46,7 +46,7 @@ fn demand<T>(
 }
 
 /// A name that the host knows, or a number.
-fn user(name: &str, reading: &mut Reading<'_>) -> Result<User, Refused> {
+fn user(name: &str, reading: &mut Reading<'_>) -> Result<User, InvalidValue> {
     let uid = match reading.users.get(name) {
         Some(known) => known.clone(),
         None => {
@@ -58,10 +58,10 @@ fn user(name: &str, reading: &mut Reading<'_>) -> Result<User, Refused> {
     Ok(User { name: name.to_owned(), uid })
 }
 
-fn user_id(name: &str, reading: &Reading<'_>) -> Result<u32, Refused> {
+fn user_id(name: &str, reading: &Reading<'_>) -> Result<u32, InvalidValue> {
     let shown = name.escape_debug();
     if name == ANYBODY {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "names `*` among others",
             "write it alone, for everybody, or remove it",
         ));
@@ -69,30 +69,30 @@ fn user_id(name: &str, reading: &Reading<'_>) -> Result<u32, Refused> {
     let number = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     let uid = if number {
         name.parse().map_err(|_| {
-            Refused::new(format!("names the user {shown}"), "expected 0 to 4294967294")
+            InvalidValue::new(format!("names the user {shown}"), "expected 0 to 4294967294")
         })?
     } else {
         let found = reading.host.user_id(name).map_err(|error| {
-            Refused::new(
+            InvalidValue::new(
                 format!("names `{shown}`, which cannot be looked up: {error}"),
                 "give the user's number in quotes, or see why (`getent passwd`)",
             )
         })?;
         found.ok_or_else(|| {
-            Refused::new(
+            InvalidValue::new(
                 format!("names `{shown}`, which is no user of this host"),
                 "create the user first, or give its number in quotes; for a unit with DynamicUser=, name the unit in allow_units",
             )
         })?
     };
     match uid {
-        OVERFLOW_UID => Err(Refused::new(
+        OVERFLOW_UID => Err(InvalidValue::new(
             format!("names `{shown}`, as whom the kernel shows all whom it cannot name"),
             "run the workload as a user of its own",
         )),
         // What the kernel takes for no user at all.
         u32::MAX => {
-            Err(Refused::new(format!("names the user {shown}"), "expected 0 to 4294967294"))
+            Err(InvalidValue::new(format!("names the user {shown}"), "expected 0 to 4294967294"))
         }
         uid => Ok(uid),
     }

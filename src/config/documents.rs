@@ -5,14 +5,14 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::files::Source;
+use super::files::ConfigFile;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 
 /// A file's table, or `None` where the file has no sound one.
 pub(super) type Document<'a> = Option<Spanned<DeTable<'a>>>;
 
-pub(super) fn parse<'a>(sources: &'a [Source], reading: &mut Reading<'_>) -> Vec<Document<'a>> {
+pub(super) fn parse<'a>(sources: &'a [ConfigFile], reading: &mut Reading<'_>) -> Vec<Document<'a>> {
     let mut documents = Vec::with_capacity(sources.len());
     for (file, source) in sources.iter().enumerate() {
         if let Some(refused) = source.failure() {

@@ -7,7 +7,7 @@ use super::problem::Place;
 use super::reading::Reading;
 use super::section::Section;
 use super::value::At;
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// A duration, and where it was written unless it is a default.
 pub(super) struct Timed {
@@ -33,9 +33,9 @@ pub(super) fn parse(
     text: &str,
     example: Duration,
     range: RangeInclusive<Duration>,
-) -> Result<Duration, Refused> {
+) -> Result<Duration, InvalidValue> {
     let signed: jiff::SignedDuration = text.parse().map_err(|_| {
-        Refused::new(
+        InvalidValue::new(
             "is not a duration",
             format!("expected a number with a unit, such as \"{}\"", spoken(example)),
         )
@@ -43,7 +43,7 @@ pub(super) fn parse(
     let value = Duration::try_from(signed).ok();
     value.filter(|value| range.contains(value)).ok_or_else(|| {
         let expected = format!("expected {} to {}", spoken(*range.start()), spoken(*range.end()));
-        Refused::new(format!("is {}", text.escape_debug()), expected)
+        InvalidValue::new(format!("is {}", text.escape_debug()), expected)
     })
 }
 

@@ -7,19 +7,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// No honest configuration is larger: 1,000 roles with every key are about 500 KiB.
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
 /// One file's path and text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct ConfigFile {
     path: PathBuf,
-    text: Result<String, Refused>,
+    text: Result<String, InvalidValue>,
 }
 
-impl Source {
+impl ConfigFile {
     /// A text that is at hand already. `path` is what reports call it.
     pub fn text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         let text = text.into();
@@ -40,33 +40,33 @@ impl Source {
         self.text.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn failure(&self) -> Option<&Refused> {
+    pub(super) fn failure(&self) -> Option<&InvalidValue> {
         self.text.as_ref().err()
     }
 }
 
 /// Without the text: somebody may have put a secret in it.
-impl fmt::Debug for Source {
+impl fmt::Debug for ConfigFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ConfigFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 /// Reads the main file, then `conf.d/*.toml` beside it in the order of their names.
 /// Hidden files, and those that an editor leaves behind, do not end in `.toml` or begin with a dot.
-pub(super) fn read_all(main: &Path) -> Vec<Source> {
-    let mut sources = vec![Source::bytes(main, read_capped(main))];
+pub(super) fn read_all(main: &Path) -> Vec<ConfigFile> {
+    let mut sources = vec![ConfigFile::bytes(main, read_capped(main))];
     let dir = main.parent().unwrap_or(Path::new("")).join("conf.d");
     match list(&dir) {
         Ok(paths) => sources.extend(paths.into_iter().map(|path| {
             let bytes = read_capped(&path);
-            Source::bytes(path, bytes)
+            ConfigFile::bytes(path, bytes)
         })),
         // A link that leads nowhere is not the same as no directory: somebody meant to have roles there.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound
                 && std::fs::symlink_metadata(&dir).is_err() => {}
-        Err(error) => sources.push(Source::bytes(dir, Err(error))),
+        Err(error) => sources.push(ConfigFile::bytes(dir, Err(error))),
     }
     sources
 }
@@ -102,7 +102,7 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The reason as a phrase that follows "the file", and what to do.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]
-pub(super) fn unreadable(error: &io::Error) -> Refused {
+pub(super) fn unreadable(error: &io::Error) -> InvalidValue {
     let (what, then) = match error.kind() {
         io::ErrorKind::NotFound => ("does not exist", "create it, or name another path"),
         io::ErrorKind::PermissionDenied => (
@@ -112,21 +112,21 @@ pub(super) fn unreadable(error: &io::Error) -> Refused {
         io::ErrorKind::IsADirectory => ("is a directory", "name the file inside it"),
         _ => {
             let what = format!("cannot be read: {error}");
-            return Refused::new(what, "check the path and the file system");
+            return InvalidValue::new(what, "check the path and the file system");
         }
     };
-    Refused::new(what, then)
+    InvalidValue::new(what, then)
 }
 
-fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
+fn decode(bytes: Vec<u8>) -> Result<String, InvalidValue> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "is larger than 1 MiB",
             "split it into files in conf.d, or check that this is the right file",
         ));
     }
     if bytes.contains(&0) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "holds zero bytes",
             "it was not written completely, or is not text: write it again",
         ));
@@ -134,7 +134,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Refused> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes().iter().take(valid).filter(|&&b| b == b'\n').count();
-        Refused::new(
+        InvalidValue::new(
             format!(
                 "is not UTF-8: line {line} holds another encoding, or the file is cut off there"
             ),
@@ -179,14 +179,14 @@ mod tests {
     #[test]
     fn every_way_of_not_being_a_text_has_a_reason() {
         let dir = tempfile::tempdir().unwrap();
-        let reason = |source: &Source| source.failure().unwrap().what.clone();
+        let reason = |source: &ConfigFile| source.failure().unwrap().what.clone();
         assert_eq!(reason(&read_all(&dir.path().join("absent.toml"))[0]), "does not exist");
         assert_eq!(reason(&read_all(dir.path())[0]), "is a directory");
-        let huge = Source::text("x", "#".repeat(MAX_BYTES as usize + 1));
+        let huge = ConfigFile::text("x", "#".repeat(MAX_BYTES as usize + 1));
         assert_eq!(reason(&huge), "is larger than 1 MiB");
-        assert!(Source::text("x", "#".repeat(MAX_BYTES as usize)).failure().is_none());
-        assert_eq!(reason(&Source::text("x", "a\0b")), "holds zero bytes");
-        let latin1 = Source::bytes("x", Ok(b"# one\n# gr\xfc\xdfe\n".to_vec()));
+        assert!(ConfigFile::text("x", "#".repeat(MAX_BYTES as usize)).failure().is_none());
+        assert_eq!(reason(&ConfigFile::text("x", "a\0b")), "holds zero bytes");
+        let latin1 = ConfigFile::bytes("x", Ok(b"# one\n# gr\xfc\xdfe\n".to_vec()));
         assert!(reason(&latin1).starts_with("is not UTF-8: line 2"));
     }
 }

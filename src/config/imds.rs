@@ -13,7 +13,7 @@ use super::region;
 use super::roles::StsFacts;
 use super::section::Section;
 use super::{FrontSocket, HttpTokens, Imds, ImdsName};
-use crate::role::{Refused, RoleName};
+use crate::role::{InvalidValue, RoleName};
 
 /// What was read, and every address of it, so that no two clash.
 pub(super) struct Fronts {
@@ -40,8 +40,10 @@ impl Fronts {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("add [role.{}], or name another", front.role),
             };
-            let refused =
-                Refused::new(format!("names `{}`, which is no configured role", front.role), help);
+            let refused = InvalidValue::new(
+                format!("names `{}`, which is no configured role", front.role),
+                help,
+            );
             reading.refuse(&at, "`role`", &refused);
         }
     }
@@ -94,7 +96,7 @@ fn read_one(
     let role = section.text("role", reading, RoleName::parse);
     let socket = section.text("socket", reading, |text| match text {
         "systemd" => Ok(FrontSocket::Systemd),
-        other => Err(Refused::new(
+        other => Err(InvalidValue::new(
             format!("is `{}`", other.escape_debug()),
             "expected \"systemd\" (never opened by roletap itself), or leave it out",
         )),
@@ -102,7 +104,7 @@ fn read_one(
     let http_tokens = section.text("http_tokens", reading, |text| match text {
         "required" => Ok(HttpTokens::Required),
         "optional" => Ok(HttpTokens::Optional),
-        other => Err(Refused::new(
+        other => Err(InvalidValue::new(
             format!("is `{}`", other.escape_debug()),
             "expected \"required\" (version 2 only) or \"optional\" (version 1 too)",
         )),
@@ -111,7 +113,7 @@ fn read_one(
         u8::try_from(hops)
             .ok()
             .filter(|hops| (1..=64).contains(hops))
-            .ok_or_else(|| Refused::new(format!("is {hops}"), "expected 1 to 64"))
+            .ok_or_else(|| InvalidValue::new(format!("is {hops}"), "expected 1 to 64"))
     });
     let region = section.text("region", reading, |text| region::region(text, sts.custom_endpoint));
     let front = role.map(|role| Imds {
@@ -158,7 +160,7 @@ pub(super) fn lint<'c>(
 
 impl ImdsName {
     /// As a role's name.
-    fn parse(text: &str) -> Result<Self, Refused> {
+    fn parse(text: &str) -> Result<Self, InvalidValue> {
         RoleName::parse(text).map(|name| Self(name.to_string()))
     }
 
@@ -171,7 +173,7 @@ impl ImdsName {
 impl Name for ImdsName {
     const KIND: &'static str = "imds";
 
-    fn parse(text: &str) -> Result<Self, Refused> {
+    fn parse(text: &str) -> Result<Self, InvalidValue> {
         Self::parse(text)
     }
 }

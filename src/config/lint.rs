@@ -8,7 +8,7 @@ use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::section::Section;
 use super::{Config, chains, credentials_file, files, hint, imds, policy};
-use crate::role::{Refused, Role, RoleName};
+use crate::role::{InvalidValue, Role, RoleName};
 
 /// What `accept_warnings` of a role may name: each lint about a role.
 const ABOUT_ROLES: [&str; 13] = [
@@ -79,7 +79,7 @@ pub(super) fn read_accepted(name: &RoleName, section: &mut Section<'_>, reading:
         };
         let what =
             format!("names `{}`, which is no warning about a role", item.value.escape_debug());
-        reading.refuse(&item.at, "`accept_warnings`", &Refused::new(what, help));
+        reading.refuse(&item.at, "`accept_warnings`", &InvalidValue::new(what, help));
     }
 }
 
@@ -261,7 +261,7 @@ fn endpoint_without_tls(config: &Config, reading: &Reading<'_>) -> Option<Proble
 }
 
 /// `no-final-newline`. A copy that was cut short may still parse: `duration_seconds = 36` for 3600.
-fn no_final_newline(file: usize, source: &files::Source) -> Option<Problem> {
+fn no_final_newline(file: usize, source: &files::ConfigFile) -> Option<Problem> {
     let text = source.contents();
     (!text.is_empty() && !text.ends_with('\n')).then(|| {
         Problem::warning("no-final-newline", None, "the file does not end with a newline")

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::section::Section;
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// An address, and where it was written unless it is a default.
 #[derive(Debug, Clone)]
@@ -111,12 +111,12 @@ pub(super) fn check_distinct(all: &[(&str, &Listen)], reading: &mut Reading<'_>)
     }
 }
 
-fn parse(text: &str, port: u16) -> Result<SocketAddr, Refused> {
+fn parse(text: &str, port: u16) -> Result<SocketAddr, InvalidValue> {
     if let Ok(addr) = text.parse() {
         return Ok(addr);
     }
     let shown = text.escape_debug();
-    let refuse = |what: String, expected: String| Err(Refused::new(what, expected));
+    let refuse = |what: String, expected: String| Err(InvalidValue::new(what, expected));
     let last = text.rsplit_once(':').filter(|(_, port)| port.len() == 4 || port.len() == 5);
     if let Some((host, port)) = last
         && host.parse::<Ipv6Addr>().is_ok()

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::documents::{self, Document};
-use super::files::{self, Source};
+use super::files::{self, ConfigFile};
 use super::host::{Host, ThisHost};
 use super::problem::{Place, Problem, Report};
 use super::reading::Reading;
@@ -27,7 +27,7 @@ pub struct Loaded {
     pub config: Config,
     /// Lints; often empty.
     pub warnings: Report,
-    sources: Arc<[Source]>,
+    sources: Arc<[ConfigFile]>,
     places: BTreeMap<(String, String), Place>,
 }
 
@@ -52,7 +52,7 @@ impl Loaded {
 
     /// The files this was read from, the main file first.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.sources.iter().map(Source::path)
+        self.sources.iter().map(ConfigFile::path)
     }
 }
 
@@ -63,8 +63,8 @@ impl Config {
     }
 
     /// Reads texts; the first is the main file. Every problem of all of them is in the one report.
-    pub fn parse(sources: Vec<Source>, host: &dyn Host) -> Result<Loaded, Report> {
-        let sources: Arc<[Source]> = sources.into();
+    pub fn parse(sources: Vec<ConfigFile>, host: &dyn Host) -> Result<Loaded, Report> {
+        let sources: Arc<[ConfigFile]> = sources.into();
         let mut reading = Reading::new(host, &sources);
         let documents = documents::parse(&sources, &mut reading);
         let config = read_config(&documents, &mut reading);

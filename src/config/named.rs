@@ -10,19 +10,19 @@ use super::documents::Document;
 use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::value::{Layer, type_of};
-use crate::role::{Refused, RoleName, SourceName};
+use crate::role::{InvalidValue, RoleName, SourceName};
 
 /// The name of a table of a kind.
 pub(super) trait Name: Clone + PartialEq + fmt::Display {
     const KIND: &'static str;
 
-    fn parse(text: &str) -> Result<Self, Refused>;
+    fn parse(text: &str) -> Result<Self, InvalidValue>;
 }
 
 impl Name for RoleName {
     const KIND: &'static str = "role";
 
-    fn parse(text: &str) -> Result<Self, Refused> {
+    fn parse(text: &str) -> Result<Self, InvalidValue> {
         Self::parse(text)
     }
 }
@@ -30,7 +30,7 @@ impl Name for RoleName {
 impl Name for SourceName {
     const KIND: &'static str = "source";
 
-    fn parse(text: &str) -> Result<Self, Refused> {
+    fn parse(text: &str) -> Result<Self, InvalidValue> {
         Self::parse(text)
     }
 }

@@ -8,7 +8,7 @@ use super::reading::Reading;
 use super::roles::{not_blank, resolve};
 use super::section::Section;
 use super::value::At;
-use crate::role::{Refused, TokenIdentity};
+use crate::role::{InvalidValue, TokenIdentity};
 
 /// What STS is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,13 +133,13 @@ fn check_size(
     )));
 }
 
-fn parse(text: &str) -> Result<Operation, Refused> {
+fn parse(text: &str) -> Result<Operation, InvalidValue> {
     // `AssumeRole`, `assume-role` and `assume_role` are the same.
     let plain: String =
         text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let is = |name: &str| name.replace('_', "") == plain;
     if let Some((_, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("is \"{}\", which roletap does not ask for", text.escape_debug()),
             *why,
         ));
@@ -147,7 +147,7 @@ fn parse(text: &str) -> Result<Operation, Refused> {
     match text {
         "assume_role" => Ok(Operation::AssumeRole),
         WITH_TOKEN => Ok(Operation::WithWebIdentity),
-        other => Err(Refused::new(
+        other => Err(InvalidValue::new(
             format!("is \"{}\"", other.escape_debug()),
             format!("expected \"assume_role\" or \"{WITH_TOKEN}\""),
         )),
@@ -155,15 +155,15 @@ fn parse(text: &str) -> Result<Operation, Refused> {
 }
 
 /// `urlType`: the two providers of OAuth 2.0 that AWS knows are named without a scheme.
-fn provider(text: &str) -> Result<String, Refused> {
+fn provider(text: &str) -> Result<String, InvalidValue> {
     if !(4..=2048).contains(&text.chars().count()) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("has {} characters", text.chars().count()),
             "expected 4 to 2048, such as www.amazon.com or graph.facebook.com",
         ));
     }
     if text.contains("://") || text.contains(char::is_whitespace) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "is not the bare name of a provider",
             "expected www.amazon.com or graph.facebook.com; a token of OpenID Connect names its provider itself",
         ));

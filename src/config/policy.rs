@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::role::{Refused, RoleArn};
+use crate::role::{InvalidValue, RoleArn};
 
 /// The service model has no maximum for AssumeRole, but the prose still says this for the policy and its ARNs together.
 pub(super) const DOCUMENTED_MAX: usize = 2048;
@@ -11,9 +11,9 @@ pub(super) const MAX_POLICY_ARNS: usize = 10;
 
 /// Checks a session policy and takes out the blanks, which count against its size.
 /// The rest stays as written: order, numbers and escapes are the author's.
-pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
+pub(super) fn session_policy(text: &str) -> Result<String, InvalidValue> {
     let policy: Value = serde_json::from_str(text).map_err(|error| {
-        Refused::new(
+        InvalidValue::new(
             format!(
                 "is not JSON, at line {} column {} of the policy",
                 error.line(),
@@ -23,13 +23,13 @@ pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
         )
     })?;
     let Value::Object(policy) = policy else {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "is JSON, but not an object",
             "expected { \"Version\": …, \"Statement\": … }",
         ));
     };
     if let Some(odd) = text.chars().find(|&c| c > '\u{ff}') {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("holds `{odd}` (U+{:04X})", u32::from(odd)),
             "STS takes characters up to U+00FF; write others as \\u escapes",
         ));
@@ -38,20 +38,20 @@ pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
         Some(Value::Array(statements)) => statements.iter().collect(),
         Some(statement @ Value::Object(_)) => vec![statement],
         Some(_) => {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "has a `Statement` that is neither object nor array",
                 "expected an array of objects",
             ));
         }
         None => {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "has no `Statement`",
                 "a session with an empty policy may do nothing: leave the policy out, or add statements",
             ));
         }
     };
     if statements.is_empty() {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "has an empty `Statement`",
             "a session with an empty policy may do nothing: leave the policy out, or add statements",
         ));
@@ -59,7 +59,7 @@ pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
     for statement in statements {
         for key in ["Principal", "NotPrincipal"] {
             if statement.get(key).is_some() {
-                return Err(Refused::new(
+                return Err(InvalidValue::new(
                     format!("has a `{key}`"),
                     "a session policy is about its own session: remove it (a trust policy has one)",
                 ));
@@ -70,10 +70,10 @@ pub(super) fn session_policy(text: &str) -> Result<String, Refused> {
 }
 
 /// Checks the ARN of a managed policy, for a session of `role`.
-pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, Refused> {
+pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, InvalidValue> {
     const EXPECTED: &str =
         "expected arn:PARTITION:iam::ACCOUNT:policy/NAME, or arn:PARTITION:iam::aws:policy/NAME";
-    let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+    let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let &["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
         return refuse("holds something that is not the ARN of an IAM policy");
@@ -89,13 +89,13 @@ pub(super) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, R
     }
     if let Some(role) = role {
         if partition != role.partition() {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("holds a policy of the partition `{partition}`"),
                 format!("expected the role's own, `{}`", role.partition()),
             ));
         }
         if account != "aws" && account != role.account_id() {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("holds a policy of the account `{account}`"),
                 format!("expected one of the role's account, {}, or of AWS", role.account_id()),
             ));

@@ -12,7 +12,7 @@ use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippe
 use serde_json::{Value, json};
 
 use super::excerpt::Excerpt;
-use super::files::Source;
+use super::files::ConfigFile;
 
 /// A range of bytes in one of the files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,14 +140,14 @@ impl Problem {
 /// All problems of all files, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    sources: Arc<[Source]>,
+    sources: Arc<[ConfigFile]>,
     problems: Vec<Problem>,
 }
 
 impl Report {
     /// Puts the problems in the order of the files. The same problem found twice, as when two roles
     /// inherit one bad default, is told once.
-    pub(super) fn new(sources: Arc<[Source]>, mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(sources: Arc<[ConfigFile]>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(Problem::order);
         let mut told: Vec<Problem> = Vec::with_capacity(problems.len());
         for problem in problems {
@@ -291,7 +291,7 @@ impl Report {
     }
 
     fn line_and_column(&self, place: &Place) -> (usize, usize) {
-        let text = self.sources.get(place.file).map(Source::contents).unwrap_or_default();
+        let text = self.sources.get(place.file).map(ConfigFile::contents).unwrap_or_default();
         let before = text.get(..place.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

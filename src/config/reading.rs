@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::files::Source;
+use super::files::ConfigFile;
 use super::host::{Directory, Host};
 use super::problem::{Place, Problem};
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// What a reading of the files gathers on its way.
 pub(super) struct Reading<'h> {
     pub(super) host: &'h dyn Host,
-    pub(super) sources: &'h [Source],
+    pub(super) sources: &'h [ConfigFile],
     pub(super) problems: Vec<Problem>,
     /// Where each key's value was found: by section and key. The key "" is the section's header.
     pub(super) places: BTreeMap<(String, String), Place>,
@@ -26,7 +26,7 @@ pub(super) struct Reading<'h> {
     /// Templates that name this host: by role and key.
     pub(super) names_host: BTreeSet<(String, &'static str)>,
     /// Users that were looked up, so that a thousand roles ask once.
-    pub(super) users: BTreeMap<String, Result<u32, Refused>>,
+    pub(super) users: BTreeMap<String, Result<u32, InvalidValue>>,
     /// Directories of files to be written, as far as they are there: looked at once, for a thousand roles too.
     pub(super) directories: BTreeMap<PathBuf, Directory>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Unknown {
 }
 
 impl<'h> Reading<'h> {
-    pub(super) fn new(host: &'h dyn Host, sources: &'h [Source]) -> Self {
+    pub(super) fn new(host: &'h dyn Host, sources: &'h [ConfigFile]) -> Self {
         Self {
             host,
             sources,
@@ -64,7 +64,7 @@ impl<'h> Reading<'h> {
         self.problems.push(problem);
     }
 
-    pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &Refused) {
+    pub(super) fn refuse(&mut self, at: &Place, subject: &str, refused: &InvalidValue) {
         self.problem(
             Problem::new(at.clone(), format!("{subject} {}", refused.what)).help(&refused.expected),
         );

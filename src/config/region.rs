@@ -4,15 +4,15 @@ use super::problem::{Place, Problem};
 use super::reading::Reading;
 use super::section::Section;
 use super::value::At;
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// The place of the region in an `endpoint_url`.
 pub(super) const PLACEHOLDER: &str = "{region}";
 
 /// A region. What is behind an endpoint of one's own may call it as it likes.
-pub(super) fn region(text: &str, custom_endpoint: bool) -> Result<String, Refused> {
+pub(super) fn region(text: &str, custom_endpoint: bool) -> Result<String, InvalidValue> {
     if text == "aws-global" {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "is `aws-global`, which is no region",
             "expected a region such as eu-central-1: the regional endpoint is always used",
         ));
@@ -26,11 +26,11 @@ pub(super) fn region(text: &str, custom_endpoint: bool) -> Result<String, Refuse
     let zone =
         text.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|rest| is_aws_region(rest));
     Err(match zone {
-        Some(region) => Refused::new(
+        Some(region) => InvalidValue::new(
             format!("is the availability zone `{text}`"),
             format!("expected its region, {region}"),
         ),
-        None => Refused::new(
+        None => InvalidValue::new(
             format!("is `{}`", text.escape_debug()),
             "expected a region such as eu-central-1",
         ),

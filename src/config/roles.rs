@@ -14,7 +14,7 @@ use super::{
     callers, credentials_file, files, lint, operation, policy, remaining, session_name, tags,
 };
 use crate::role::{
-    AssumeRole, Base, ExternalId, OnDenied, Refused, Role, RoleArn, RoleName, SessionDuration,
+    AssumeRole, Base, ExternalId, InvalidValue, OnDenied, Role, RoleArn, RoleName, SessionDuration,
     SessionName, Source, SourceIdentity, Terms, TokenSource,
 };
 
@@ -61,7 +61,7 @@ pub(super) fn read(
         .text("on_denied", reading, |text| match text {
             "keep" => Ok(OnDenied::Keep),
             "drop" => Ok(OnDenied::Drop),
-            other => Err(Refused::new(
+            other => Err(InvalidValue::new(
                 format!("is `{}`", other.escape_debug()),
                 "expected \"keep\" (vend until expiry) or \"drop\" (a revoked trust bites at once)",
             )),
@@ -165,9 +165,9 @@ fn read_session_name(
 }
 
 /// Said of the template, since filling it in replaces the colon.
-fn not_reserved(template: &str) -> Result<String, Refused> {
+fn not_reserved(template: &str) -> Result<String, InvalidValue> {
     if template.starts_with("aws:") {
-        return Err(Refused::new("begins with `aws:`", "AWS keeps that prefix for itself"));
+        return Err(InvalidValue::new("begins with `aws:`", "AWS keeps that prefix for itself"));
     }
     Ok(template.to_owned())
 }
@@ -178,7 +178,7 @@ fn named<T>(
     template: &At<impl AsRef<str>>,
     name: &RoleName,
     arn: Option<&RoleArn>,
-    parse: impl FnOnce(&str) -> Result<T, Refused>,
+    parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
     reading: &mut Reading<'_>,
 ) -> Option<T> {
     let template_text = template.value.as_ref();
@@ -306,27 +306,28 @@ fn read_token(section: &mut Section<'_>, reading: &mut Reading<'_>) -> TokenSour
 }
 
 /// A group's name or number. Whether there is such a group is a question for the start, not for the file.
-pub(super) fn group_name(text: &str) -> Result<String, Refused> {
+pub(super) fn group_name(text: &str) -> Result<String, InvalidValue> {
     let odd =
         text.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
     match odd {
-        Some(odd) => Err(Refused::new(format!("holds {odd:?}"), "expected the name of one group")),
+        Some(odd) => {
+            Err(InvalidValue::new(format!("holds {odd:?}"), "expected the name of one group"))
+        }
         None => not_blank(text),
     }
 }
 
 /// `minimumSessionTokenSizeType`.
-fn token_size(bytes: i64) -> Result<u32, Refused> {
+fn token_size(bytes: i64) -> Result<u32, InvalidValue> {
     const MOST: i64 = 4096;
-    u32::try_from(bytes)
-        .ok()
-        .filter(|_| bytes <= MOST)
-        .ok_or_else(|| Refused::new(format!("is {bytes}"), format!("expected 0 to {MOST} bytes")))
+    u32::try_from(bytes).ok().filter(|_| bytes <= MOST).ok_or_else(|| {
+        InvalidValue::new(format!("is {bytes}"), format!("expected 0 to {MOST} bytes"))
+    })
 }
 
-pub(super) fn not_blank(text: &str) -> Result<String, Refused> {
+pub(super) fn not_blank(text: &str) -> Result<String, InvalidValue> {
     if text.trim().is_empty() {
-        return Err(Refused::new("is empty", "fill it in, or leave the key out"));
+        return Err(InvalidValue::new("is empty", "fill it in, or leave the key out"));
     }
     Ok(text.to_owned())
 }
@@ -335,11 +336,11 @@ fn read_file(key: &str, path: &At<&str>, reading: &mut Reading<'_>) -> Option<St
     let full = resolve(Path::new(path.value), &path.at, reading);
     let refused = match Host::read(reading.host, &full) {
         Ok(bytes) if bytes.len() as u64 > files::MAX_BYTES => {
-            Refused::new("is larger than 1 MiB", "check that this is the right file")
+            InvalidValue::new("is larger than 1 MiB", "check that this is the right file")
         }
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => return Some(text),
-            Err(_) => Refused::new("is not UTF-8", "save it as UTF-8"),
+            Err(_) => InvalidValue::new("is not UTF-8", "save it as UTF-8"),
         },
         Err(error) => files::unreadable(&error),
     };

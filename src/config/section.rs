@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::problem::{Place, Problem};
 use super::reading::{Reading, Unknown};
 use super::value::{At, Layer, Pair, type_of};
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// A table, or none: the defaults of an absent section are found by the same questions.
 pub(super) struct Section<'a> {
@@ -62,7 +62,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         reading: &mut Reading<'_>,
-        parse: impl FnOnce(&str) -> Result<T, Refused>,
+        parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
     ) -> Option<At<T>> {
         let found = self.string(key, reading)?;
         parsed(key, found.at, parse(found.value), reading)
@@ -73,7 +73,7 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         reading: &mut Reading<'_>,
-        parse: impl FnOnce(i64) -> Result<T, Refused>,
+        parse: impl FnOnce(i64) -> Result<T, InvalidValue>,
     ) -> Option<At<T>> {
         let found = self.find(key, reading)?;
         let Some(integer) = found.value.as_integer() else {
@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
         };
         let value = i64::from_str_radix(integer.as_str(), integer.radix())
             .map_err(|_| {
-                Refused::new("is out of every range", "expected a number of reasonable size")
+                InvalidValue::new("is out of every range", "expected a number of reasonable size")
             })
             .and_then(parse);
         parsed(key, found.at, value, reading)
@@ -326,7 +326,7 @@ fn is_given(layer: &Layer<'_>, key: &str) -> bool {
 fn parsed<T>(
     key: &str,
     at: Place,
-    value: Result<T, Refused>,
+    value: Result<T, InvalidValue>,
     reading: &mut Reading<'_>,
 ) -> Option<At<T>> {
     match value {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::hint;
 use super::host::Host;
 use super::secret;
-use crate::role::{self, Refused, RoleArn, RoleName};
+use crate::role::{self, InvalidValue, RoleArn, RoleName};
 
 /// What STS takes.
 const MAX_LENGTH: usize = 64;
@@ -26,19 +26,19 @@ pub(super) fn expand(
     name: Option<&RoleName>,
     arn: Option<&RoleArn>,
     host: &dyn Host,
-) -> Result<String, Refused> {
+) -> Result<String, InvalidValue> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         out.push_str(before);
         let Some((variable, after)) = after.split_once('}') else {
-            return Err(Refused::new("has a `{` without a `}`", "close it, or remove it"));
+            return Err(InvalidValue::new("has a `{` without a `}`", "close it, or remove it"));
         };
         out.push_str(&value(variable, name, arn, host)?);
         rest = after;
     }
     if rest.contains('}') {
-        return Err(Refused::new("has a `}` without a `{`", "remove it"));
+        return Err(InvalidValue::new("has a `}` without a `{`", "remove it"));
     }
     out.push_str(rest);
     Ok(fit(&out))
@@ -54,7 +54,7 @@ fn value(
     name: Option<&RoleName>,
     arn: Option<&RoleArn>,
     host: &dyn Host,
-) -> Result<String, Refused> {
+) -> Result<String, InvalidValue> {
     if let Some(name) = variable.strip_prefix("env:") {
         return from_environment(name, host);
     }
@@ -64,7 +64,7 @@ fn value(
         "instance_id" => match host.machine_id() {
             Some(id) => id.chars().take(12).collect(),
             None => {
-                return Err(Refused::new(
+                return Err(InvalidValue::new(
                     "asks for {instance_id}, but this host has no /etc/machine-id",
                     "run `systemd-machine-id-setup`, or use {hostname}",
                 ));
@@ -73,7 +73,7 @@ fn value(
         "role" => match name {
             Some(name) => name.as_str().to_owned(),
             None => {
-                return Err(Refused::new(
+                return Err(InvalidValue::new(
                     "asks for {role}, but a source is of many roles",
                     "use {role_name}, the name in its `role_arn`, or {hostname}",
                 ));
@@ -87,7 +87,7 @@ fn value(
                 Some(near) => format!("did you mean `{{{near}}}`?"),
                 None => format!("expected one of {all} {{env:NAME}}"),
             };
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("has an unknown variable `{{{}}}`", unknown.escape_debug()),
                 help,
             ));
@@ -96,16 +96,16 @@ fn value(
     Ok(value)
 }
 
-fn from_environment(name: &str, host: &dyn Host) -> Result<String, Refused> {
+fn from_environment(name: &str, host: &dyn Host) -> Result<String, InvalidValue> {
     if secret::is_secret_key(name) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("asks for {{env:{}}}, which looks like a secret", name.escape_debug()),
             "this name is written to the logs of both accounts: choose another variable",
         ));
     }
     match host.env(name) {
         Some(value) if !value.is_empty() => Ok(value),
-        Some(_) | None => Err(Refused::new(
+        Some(_) | None => Err(InvalidValue::new(
             format!("asks for {{env:{}}}, which is not set", name.escape_debug()),
             "set it in the daemon's environment, or use another variable",
         )),
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::config::FixedHost;
 
-    fn expanded(template: &str) -> Result<String, Refused> {
+    fn expanded(template: &str) -> Result<String, InvalidValue> {
         let name = RoleName::parse("orders").unwrap();
         let arn = RoleArn::parse("arn:aws:iam::111122223333:role/team/orders-sink", false).unwrap();
         let mut host = FixedHost::default();

@@ -14,7 +14,7 @@ use super::roles::StsFacts;
 use super::section::Section;
 use super::value::At;
 use super::{AuditSink, Log, LogFormat, LogLevel, Server, Sts};
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 const SERVER_PORT: u16 = 5169;
 const ADMIN_PORT: u16 = 5170;
@@ -183,7 +183,7 @@ fn read_own_accounts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Ve
     for item in &found.value {
         let digits = item.value.bytes().all(|b| b.is_ascii_digit());
         if !digits || item.value.len() != 12 {
-            let refused = Refused::new(
+            let refused = InvalidValue::new(
                 format!("is `{}`", item.value.escape_debug()),
                 "expected 12 digits in quotes, without dashes",
             );
@@ -193,29 +193,30 @@ fn read_own_accounts(section: &mut Section<'_>, reading: &mut Reading<'_>) -> Ve
     found.value.iter().map(|item| item.value.to_owned()).collect()
 }
 
-fn endpoint_url(text: &str) -> Result<String, Refused> {
+fn endpoint_url(text: &str) -> Result<String, InvalidValue> {
     const EXPECTED: &str = "expected https://HOST or http://HOST:PORT";
     // Any region shows whether the rest is a URL.
     let example = text.replace(region::PLACEHOLDER, "eu-central-1");
     if example.contains(['{', '}']) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "holds braces",
             "expected none but those of {region}, which stands for the region that is asked",
         ));
     }
-    let uri: http::Uri = example.parse().map_err(|_| Refused::new("is not a URL", EXPECTED))?;
+    let uri: http::Uri =
+        example.parse().map_err(|_| InvalidValue::new("is not a URL", EXPECTED))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(Refused::new("does not begin with https:// or http://", EXPECTED));
+        return Err(InvalidValue::new("does not begin with https:// or http://", EXPECTED));
     }
     let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     if authority.contains('@') {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "holds a user name or a password",
             "requests to STS are signed, so remove it, and replace the password: it was in this file",
         ));
     }
     if uri.query().is_some() {
-        return Err(Refused::new("has a query", "remove the part from `?` on"));
+        return Err(InvalidValue::new("has a query", "remove the part from `?` on"));
     }
     Ok(text.to_owned())
 }
@@ -272,7 +273,7 @@ fn number<T: TryFrom<i64>>(
 ) -> T {
     let found = section.integer(key, reading, |value| {
         let refused = || {
-            Refused::new(
+            InvalidValue::new(
                 format!("is {value}"),
                 format!("expected {} to {}", range.start(), range.end()),
             )
@@ -285,20 +286,20 @@ fn number<T: TryFrom<i64>>(
     found.map_or(default, |found| found.value)
 }
 
-fn absolute_path(text: &str) -> Result<PathBuf, Refused> {
+fn absolute_path(text: &str) -> Result<PathBuf, InvalidValue> {
     let path = Path::new(text);
     if !path.is_absolute() {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             "is not an absolute path",
             "expected one that begins with `/`: the daemon may be started anywhere",
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(Refused::new("holds a control character", "expected a plain path"));
+        return Err(InvalidValue::new("holds a control character", "expected a plain path"));
     }
     Ok(path.to_owned())
 }
 
-fn not_one_of(found: &str, expected: &str) -> Refused {
-    Refused::new(format!("is `{}`", found.escape_debug()), format!("expected {expected}"))
+fn not_one_of(found: &str, expected: &str) -> InvalidValue {
+    InvalidValue::new(format!("is `{}`", found.escape_debug()), format!("expected {expected}"))
 }

@@ -14,7 +14,7 @@ use super::section::Section;
 use super::value::At;
 use super::{named, session_name};
 use crate::role::{
-    CommandLine, Origin, Refused, RoleArn, SessionName, Source, SourceName, WebIdentity,
+    CommandLine, InvalidValue, Origin, RoleArn, SessionName, Source, SourceName, WebIdentity,
 };
 
 const DEFAULT_SESSION_NAME: &str = "roletap-{hostname}";
@@ -198,26 +198,26 @@ fn path(
     Some(roles::resolve(Path::new(&value), &at, reading))
 }
 
-fn not_blank(text: &str) -> Result<String, Refused> {
+fn not_blank(text: &str) -> Result<String, InvalidValue> {
     if text.trim().is_empty() {
-        return Err(Refused::new("is empty", "fill it in, or leave the key out"));
+        return Err(InvalidValue::new("is empty", "fill it in, or leave the key out"));
     }
     if text.chars().any(char::is_control) {
-        return Err(Refused::new("holds a control character", "expected plain text"));
+        return Err(InvalidValue::new("holds a control character", "expected plain text"));
     }
     Ok(text.to_owned())
 }
 
-fn metadata_endpoint(text: &str) -> Result<String, Refused> {
+fn metadata_endpoint(text: &str) -> Result<String, InvalidValue> {
     const EXPECTED: &str = "expected http://HOST or http://HOST:PORT";
-    let uri: http::Uri = text.parse().map_err(|_| Refused::new("is not a URL", EXPECTED))?;
+    let uri: http::Uri = text.parse().map_err(|_| InvalidValue::new("is not a URL", EXPECTED))?;
     let plain = uri.scheme_str() == Some("http")
         && uri.host().is_some_and(|host| !host.is_empty())
         && matches!(uri.path(), "" | "/")
         && uri.query().is_none()
         && !text.contains('@');
     if !plain {
-        return Err(Refused::new("is not the root of a metadata service", EXPECTED));
+        return Err(InvalidValue::new("is not the root of a metadata service", EXPECTED));
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Refused;
+use super::InvalidValue;
 
 /// An IAM role's ARN, taken apart.
 ///
@@ -20,16 +20,16 @@ const MAX_LENGTH: usize = 2048;
 impl RoleArn {
     /// Parses `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
     /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS, such as Ceph).
-    pub fn parse(text: &str, relaxed: bool) -> Result<Self, Refused> {
-        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+    pub fn parse(text: &str, relaxed: bool) -> Result<Self, InvalidValue> {
+        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         if text.is_empty() {
             return refuse("is empty");
         }
         if text.trim() != text {
-            return Err(Refused::new("has blanks at its ends", "remove them"));
+            return Err(InvalidValue::new("has blanks at its ends", "remove them"));
         }
         if text.len() > MAX_LENGTH {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("has {} characters", text.len()),
                 format!("expected at most {MAX_LENGTH}"),
             ));
@@ -44,7 +44,7 @@ impl RoleArn {
             } else if text.contains([':', '/']) {
                 refuse("is not an ARN")
             } else {
-                Err(Refused::new(
+                Err(InvalidValue::new(
                     "is a bare name, not an ARN",
                     "give the whole ARN, arn:aws:iam::ACCOUNT:role/NAME: a name alone does not say whose account",
                 ))
@@ -54,7 +54,7 @@ impl RoleArn {
             return refuse("does not begin with `arn:`");
         }
         if !is_partition(partition) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names the partition `{partition}`"),
                 "expected aws, aws-cn, aws-us-gov or another that begins with `aws-`",
             ));
@@ -66,7 +66,7 @@ impl RoleArn {
             return refuse(&format!("names the service `{service}`, not `iam`"));
         }
         if !region.is_empty() {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names the region `{region}`"),
                 "roles have no region: expected two colons after `iam`",
             ));
@@ -110,34 +110,34 @@ pub(super) fn is_partition(text: &str) -> bool {
         })
 }
 
-pub(super) fn check_account(account: &str, relaxed: bool) -> Result<(), Refused> {
+pub(super) fn check_account(account: &str, relaxed: bool) -> Result<(), InvalidValue> {
     if account.is_empty() {
         return if relaxed {
             Ok(())
         } else {
-            Err(Refused::new(
+            Err(InvalidValue::new(
                 "has no account",
                 "expected 12 digits before `:role/`; only a custom sts.endpoint_url allows none",
             ))
         };
     }
     if !account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("names the account `{account}`"),
             "expected 12 digits, without dashes",
         ));
     }
     match account.len() {
         12 => Ok(()),
-        found => Err(Refused::new(
+        found => Err(InvalidValue::new(
             format!("has an account of {found} digits"),
             "expected 12: count them, a leading zero is easily lost",
         )),
     }
 }
 
-fn check_resource(resource: &str) -> Result<(), Refused> {
-    let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+fn check_resource(resource: &str) -> Result<(), InvalidValue> {
+    let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
     let (kind, rest) = resource.split_once('/').unwrap_or((resource, ""));
     match kind {
         "role" => {}
@@ -146,7 +146,7 @@ fn check_resource(resource: &str) -> Result<(), Refused> {
         "policy" => return refuse("names a policy, not a role"),
         "root" => return refuse("names a whole account, not a role"),
         "instance-profile" => {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "names an instance profile, not a role",
                 "give the role inside it: `aws iam get-instance-profile` shows its ARN, which has `:role/`",
             ));
@@ -158,13 +158,13 @@ fn check_resource(resource: &str) -> Result<(), Refused> {
         return refuse("has no role name after `role/`");
     }
     if name.len() > 64 {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("has a role name of {} characters", name.len()),
             "expected at most 64",
         ));
     }
     if let Some(odd) = name.chars().find(|&c| !super::is_name_char(c)) {
-        return Err(Refused::new(
+        return Err(InvalidValue::new(
             format!("has {} in the role's name", describe(odd)),
             "expected letters, digits and _+=,.@-",
         ));
@@ -176,9 +176,9 @@ fn check_resource(resource: &str) -> Result<(), Refused> {
 }
 
 /// People copy this from `aws sts get-caller-identity`. The role's path is not in it.
-fn assumed_role(partition: &str, account: &str, resource: &str) -> Refused {
+fn assumed_role(partition: &str, account: &str, resource: &str) -> InvalidValue {
     let name = resource.split('/').nth(1).unwrap_or_default();
-    Refused::new(
+    InvalidValue::new(
         "names a session of a role, not the role",
         format!(
             "the role is likely arn:{partition}:iam::{account}:role/{name}; if it has a path, add it: a session's ARN does not tell"

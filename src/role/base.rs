@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Refused, Role, RoleArn, SessionName, check_name};
+use super::{InvalidValue, Role, RoleArn, SessionName, check_name};
 
 /// What makes STS believe who is asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,12 +191,12 @@ pub struct CommandLine(String);
 
 impl CommandLine {
     /// Refuses what runs nothing.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         if text.trim().is_empty() {
-            return Err(Refused::new("is empty", "expected a command"));
+            return Err(InvalidValue::new("is empty", "expected a command"));
         }
         if text.contains('\0') {
-            return Err(Refused::new("holds a zero byte", "expected a command"));
+            return Err(InvalidValue::new("holds a zero byte", "expected a command"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -235,10 +235,10 @@ impl SourceName {
     pub const ROLE_PREFIX: &str = "role.";
 
     /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_name(text)?;
         if text.starts_with(Self::ROLE_PREFIX) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "begins with `role.`",
                 "`source = \"role.NAME\"` means a role: choose another name",
             ));

@@ -1,6 +1,6 @@
 //! Who may have a role, beside showing its token.
 
-use super::Refused;
+use super::InvalidValue;
 
 /// What a role demands of its callers. The default demands nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,28 +45,28 @@ impl Callers {
 
 impl UnitName {
     /// A name as `systemctl` shows it, with its ending.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         let odd = |c: char| !(c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
         if let Some(odd) = text.chars().find(|c| odd(*c)) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("holds {odd:?}"),
                 "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"",
             ));
         }
         if !KINDS.iter().any(|kind| text.ends_with(kind)) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names `{text}`, which has no ending of a unit that runs something"),
                 format!("did you mean \"{text}.service\"?"),
             ));
         }
         if text.starts_with('.') || text.len() > 255 {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names `{text}`, which is no unit"),
                 "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"",
             ));
         }
         if text.contains("@.") {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names the template `{text}`"),
                 "name its instances, one by one: \"risingwave@1.service\"",
             ));

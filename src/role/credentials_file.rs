@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::Refused;
+use super::InvalidValue;
 
 /// Where a role's credentials are written, how, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +34,10 @@ const LONGEST_NAME: usize = 200;
 
 impl CredentialsFile {
     /// Accepts the absolute path of a file; `..` is refused, so that two paths can be compared.
-    pub fn path(text: &str) -> Result<PathBuf, Refused> {
+    pub fn path(text: &str) -> Result<PathBuf, InvalidValue> {
         const EXPECTED: &str =
             "expected the absolute path of a file, such as \"/run/roletap/files/NAME\"";
-        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         let path = Path::new(text);
         if text.trim().is_empty() {
             return refuse("is empty");
@@ -69,18 +69,18 @@ impl ProfileName {
     }
 
     /// Refuses what not every parser takes for a name.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         const MARKS: &str = "_./%@:+-";
         let expected = format!("expected 1 to 64 letters, digits and {MARKS}");
         if ["DEFAULT", "__proto__"].contains(&text) {
             let what = format!("is `{text}`, which not every SDK takes for a profile");
-            return Err(Refused::new(what, "expected another name"));
+            return Err(InvalidValue::new(what, "expected another name"));
         }
         let odd = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
         match odd {
-            Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected)),
+            Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected)),
             None if (1..=64).contains(&text.len()) => Ok(Self(text.to_owned())),
-            None => Err(Refused::new(format!("has {} characters", text.len()), expected)),
+            None => Err(InvalidValue::new(format!("has {} characters", text.len()), expected)),
         }
     }
 

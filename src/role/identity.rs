@@ -147,7 +147,7 @@ mod tests {
             _ => (text, "\"s\""),
         };
         let sources =
-            vec![crate::config::Source::text("roletap.toml", format!("{text}{source}\n"))];
+            vec![crate::config::ConfigFile::text("roletap.toml", format!("{text}{source}\n"))];
         let host = crate::config::FixedHost::default();
         let config = crate::config::Config::parse(sources, &host)
             .unwrap_or_else(|report| panic!("{}", report.render("", false)))

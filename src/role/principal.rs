@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::arn::{check_account, describe, is_partition};
-use super::{Refused, RoleArn, is_name_char};
+use super::{InvalidValue, RoleArn, is_name_char};
 
 /// What every complaint about a principal ends with, unless it knows better.
 const EXPECTED: &str = "expected the ARN of a role or a user, such as arn:aws:iam::444455556666:role/sinks or arn:aws:iam::444455556666:user/sinks";
@@ -19,7 +19,7 @@ pub struct CallerIdentity {
 
 impl CallerIdentity {
     /// Takes apart the `Arn` of an answer. Emulators leave the account out.
-    pub fn parse(arn: &str) -> Result<Self, Refused> {
+    pub fn parse(arn: &str) -> Result<Self, InvalidValue> {
         Ok(Self { arn: arn.to_owned(), principal: Principal::parse(arn, true)? })
     }
 
@@ -81,16 +81,16 @@ impl Principal {
     /// Takes the ARN of a user, a role, a role's session, an account's root or a federated user.
     /// A session becomes its role: `sts::A:assumed-role/N/S` → `iam::A:role/N`.
     /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS).
-    pub fn parse(text: &str, relaxed: bool) -> Result<Self, Refused> {
-        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+    pub fn parse(text: &str, relaxed: bool) -> Result<Self, InvalidValue> {
+        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         if text == "*" {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is everybody in the world",
                 "name the one role or user that may come in",
             ));
         }
         if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is a whole account",
                 format!(
                     "name the role or user that signs; if all of the account is meant, say arn:aws:iam::{text}:root"

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use roletap::config::{Check, Config, Directory, FixedHost, Loaded, Report, Source, refusal_json};
+use roletap::config::{
+    Check, Config, ConfigFile, Directory, FixedHost, Loaded, Report, refusal_json,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -50,15 +52,15 @@ fn host() -> FixedHost {
 }
 
 /// The sources of a case, under paths which are the same on every machine.
-fn sources(case: &Path) -> Vec<Source> {
+fn sources(case: &Path) -> Vec<ConfigFile> {
     let name = Path::new(case.file_name().unwrap());
     if case.is_file() {
-        return vec![Source::bytes(name, fs::read(case))];
+        return vec![ConfigFile::bytes(name, fs::read(case))];
     }
-    let mut sources = vec![Source::bytes("roletap.toml", fs::read(case.join("roletap.toml")))];
+    let mut sources = vec![ConfigFile::bytes("roletap.toml", fs::read(case.join("roletap.toml")))];
     for file in entries(&case.join("conf.d")) {
         let name = Path::new("conf.d").join(file.file_name().unwrap());
-        sources.push(Source::bytes(name, fs::read(file)));
+        sources.push(ConfigFile::bytes(name, fs::read(file)));
     }
     sources
 }
@@ -73,7 +75,7 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn parse(text: &str) -> Result<Loaded, Report> {
-    Config::parse(vec![Source::text("roletap.toml", text)], &host())
+    Config::parse(vec![ConfigFile::text("roletap.toml", text)], &host())
 }
 
 const MINIMAL: &str =
@@ -273,7 +275,7 @@ fn the_complete_file_shows_every_key() {
 
 /// Whatever is cut off or broken: no panic, and every problem points into the text.
 fn check_sound(bytes: &[u8]) {
-    let source = Source::bytes("roletap.toml", Ok(bytes.to_vec()));
+    let source = ConfigFile::bytes("roletap.toml", Ok(bytes.to_vec()));
     let text = String::from_utf8_lossy(bytes).into_owned();
     let report = match Config::parse(vec![source], &host()) {
         Ok(loaded) => loaded.warnings,
