@@ -4,37 +4,16 @@
 //! what depends on the machine comes through [`Host`]. It asks nothing of AWS and never looks at whether a group, an
 //! address or a role exists; only users are looked up, since a role is kept for them by number.
 
-mod callers;
-mod chains;
 mod check;
-mod credentials_file;
-mod documents;
-mod durations;
-mod excerpt;
+mod diagnostics;
 mod files;
 mod forecast;
-mod hint;
 mod host;
-mod imds;
+mod keys;
 mod lint;
-mod listen;
 mod load;
-mod named;
-mod operation;
-mod policy;
-mod problem;
-mod reading;
-mod redacted;
-mod region;
-mod remaining;
-mod roles;
-mod secret;
-mod section;
-mod session_name;
-mod settings;
-mod sources;
-mod tags;
-mod value;
+mod resolve;
+mod toml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,14 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use check::{Check, refusal_json};
+pub use diagnostics::{Problem, Report, Severity, redacted};
 pub use files::ConfigFile;
 pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
-pub use host::{Directory, FixedHost, Host, ThisHost};
+pub use host::{Directory, FixedHost, Host};
 pub use load::Loaded;
-pub use problem::{Problem, Report, Severity};
-pub use redacted::redacted;
 
-use crate::role::{Role, RoleName, SourceName};
+use crate::role::{Role, RoleName, Source, SourceName};
 
 /// A configuration without a problem. The only way to own one is to have parsed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +44,7 @@ pub struct Config {
     /// `[sts]`
     pub sts: Sts,
     /// `[source.*]`, by name, and the default one where it is not written.
-    pub sources: BTreeMap<SourceName, Arc<crate::role::Source>>,
+    pub sources: BTreeMap<SourceName, Arc<Source>>,
     /// `[role.*]`, by name.
     pub roles: BTreeMap<RoleName, Arc<Role>>,
     _parsed: Parsed,
@@ -228,6 +206,6 @@ impl Sts {
     /// The endpoint of one's own that stands for STS in this region.
     pub fn endpoint_url(&self, region: &str) -> Option<String> {
         let url = self.endpoint_url.as_deref()?;
-        Some(url.replace(region::PLACEHOLDER, region))
+        Some(url.replace(keys::region::PLACEHOLDER, region))
     }
 }

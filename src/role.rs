@@ -158,6 +158,11 @@ impl InvalidValue {
     pub fn new(what: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { what: what.into(), expected: expected.into() }
     }
+
+    /// A word that is none of those that are listed in `expected`.
+    pub fn not_one_of(found: &str, expected: &str) -> Self {
+        Self::new(format!("is `{}`", found.escape_debug()), format!("expected {expected}"))
+    }
 }
 
 impl fmt::Display for InvalidValue {
@@ -203,15 +208,23 @@ impl fmt::Display for RoleName {
 pub struct SessionDuration(u32);
 
 impl SessionDuration {
+    /// The shortest session that STS grants, in seconds.
+    pub const SHORTEST: u32 = 900;
+    /// The longest session that STS grants, in seconds: 12 hours.
+    pub const LONGEST: u32 = 43_200;
+    /// The longest session of a role that is assumed by a role, in seconds.
+    pub const LONGEST_CHAINED: u32 = 3600;
+
     /// Refuses what STS refuses; `unsafe_short_sessions` lowers the floor to one second.
     pub fn from_secs(seconds: i64, unsafe_short_sessions: bool) -> Result<Self, InvalidValue> {
-        let least = if unsafe_short_sessions { 1 } else { 900 };
+        let least = if unsafe_short_sessions { 1 } else { Self::SHORTEST };
         match u32::try_from(seconds) {
-            Ok(seconds) if (least..=43_200).contains(&seconds) => Ok(Self(seconds)),
+            Ok(seconds) if (least..=Self::LONGEST).contains(&seconds) => Ok(Self(seconds)),
             Ok(_) | Err(_) => Err(InvalidValue::new(
                 format!("is {seconds}"),
                 format!(
-                    "expected {least} to 43200 seconds, and at most what the role's own maximum allows"
+                    "expected {least} to {} seconds, and at most what the role's own maximum allows",
+                    Self::LONGEST
                 ),
             )),
         }
@@ -254,14 +267,18 @@ pub struct SourceIdentity(String);
 impl SourceIdentity {
     /// Refuses what STS would refuse.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
-        if text.starts_with("aws:") {
-            return Err(InvalidValue::new(
-                "begins with `aws:`",
-                "AWS keeps that prefix for itself",
-            ));
-        }
+        Self::check_prefix(text)?;
         check_text(text, 64, "_+=,.@-")?;
         Ok(Self(text.to_owned()))
+    }
+
+    /// Refuses the prefix that AWS keeps for itself.
+    pub(crate) fn check_prefix(text: &str) -> Result<(), InvalidValue> {
+        if text.starts_with("aws:") {
+            let what = "begins with `aws:`";
+            return Err(InvalidValue::new(what, "AWS keeps that prefix for itself"));
+        }
+        Ok(())
     }
 
     /// As it goes to STS.

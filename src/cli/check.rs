@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{CheckFormat, ExitStatus, Failure, load, print};
 use crate::caller::kernel::Kernel;
 use crate::config::{Check, Config, refusal_json};
+use crate::config_host;
 
 /// Reports every problem, or what was understood.
 pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failure> {
@@ -19,7 +20,7 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
                 None => Ok(()),
             }
         }
-        CheckFormat::Json => match Config::load(config) {
+        CheckFormat::Json => match config_host::load(config) {
             Ok(loaded) => {
                 let mut found = Check::new(&loaded, hosts).json();
                 found["callers_error"] = callers_unseen(&loaded.config).into();

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Daemon, Shared, callers, limits, surroundings, used_sources};
 use crate::config::{Config, Loaded};
+use crate::config_host;
 use crate::metrics::Reload;
 use crate::reload;
 use crate::systemd;
@@ -138,7 +139,7 @@ impl Daemon {
 
 /// Everything of a reload that may wait for a file, and nothing that changes what runs.
 fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) -> Outcome {
-    let new = Config::load(path).map_err(|report| report.render(UNCHANGED, false))?;
+    let new = config_host::load(path).map_err(|report| report.render(UNCHANGED, false))?;
     let fixed = reload::not_reloadable(old, &new.config);
     if !fixed.is_empty() {
         let report = |key: &String| {

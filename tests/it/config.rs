@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use roletap::config::{
     Check, Config, ConfigFile, Directory, FixedHost, Loaded, Report, refusal_json,
 };
+use roletap::config_host;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -177,7 +178,7 @@ fn files_are_read_from_disk() {
     let dir = tempfile::tempdir().unwrap();
     let main = dir.path().join("roletap.toml");
     let lines = |report: Report| report.to_string();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("does not exist"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("does not exist"));
 
     fs::write(&main, MINIMAL).unwrap();
     fs::create_dir(dir.path().join("conf.d")).unwrap();
@@ -187,16 +188,16 @@ fn files_are_read_from_disk() {
     )
     .unwrap();
     fs::write(dir.path().join("conf.d/p.json"), "{\"Statement\": [{}]}").unwrap();
-    let loaded = Config::load(&main).unwrap();
+    let loaded = config_host::load(&main).unwrap();
     let names: Vec<String> = loaded.config.roles.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["a", "b"]);
 
     fs::write(&main, vec![b'#'; 2 * 1024 * 1024]).unwrap();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("is larger than 1 MiB"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("is larger than 1 MiB"));
     fs::write(&main, b"# gr\xfc\xdfe\n").unwrap();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("is not UTF-8"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("is not UTF-8"));
     fs::create_dir(dir.path().join("conf.d/c.toml")).unwrap();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("is a directory"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("is a directory"));
 }
 
 /// Whatever `check` says about a role can be accepted by its name.
