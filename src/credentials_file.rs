@@ -154,7 +154,7 @@ fn is_dropped(role: &Role, state: &RoleState) -> bool {
 
 /// Tells whether two requests yield credentials that may do the same.
 fn grant(request: &AssumeRole) -> String {
-    let digest = RequestIdentity::of(&stripped(request)).to_bytes();
+    let digest = RequestIdentity::new(&stripped(request)).to_bytes();
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -107,7 +107,7 @@ pub enum Doubt {
 pub fn image(table: &Table, tokens: &Tokens, skew_millis: Option<i64>, serial: u64) -> Image {
     let held = |slot: &crate::slots::Slot| {
         let state = RoleState::clone(&slot.state());
-        Some((RequestIdentity::of(&slot.role.request), slot.was_asked())).zip(issued(state))
+        Some((RequestIdentity::new(&slot.role.request), slot.was_asked())).zip(issued(state))
     };
     let roles: Vec<_> =
         table.slots.iter().filter_map(|(name, slot)| Some((name, held(slot)?))).collect();
@@ -172,7 +172,7 @@ impl Kept {
 
 impl Record {
     fn examined(&self, role: &Role, now: SystemTime) -> Result<Inherited, Dropped> {
-        if self.identity != RequestIdentity::of(&role.request) {
+        if self.identity != RequestIdentity::new(&role.request) {
             return Err(Dropped::Changed);
         }
         let credentials = Credentials::taken_over(

@@ -1,4 +1,4 @@
-//! `roletap check`
+//! The command `roletap check`.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::config_host;
 pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failure> {
     match format {
         CheckFormat::Text => {
-            let loaded = load(config, "nothing was started")?;
+            let loaded = load(config, "roletap would not start with this configuration")?;
             let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             print(&Check::new(&loaded, hosts).text(color))?;
             match callers_unseen(&loaded.config) {
@@ -34,7 +34,7 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
     }
 }
 
-/// Why roles that demand to know who is calling would be refused to everybody, if they were served here and now.
+/// The reason why roles with demands on callers would be refused to everybody on this host, if there is one.
 pub(super) fn callers_unseen(config: &Config) -> Option<String> {
     let mut keys = config.roles.values().flat_map(|role| role.callers.keys());
     let key = keys.next()?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The machine, as far as a configuration depends on it.
 pub trait Host {
-    /// The short host name.
+    /// Returns the short host name.
     fn hostname(&self) -> String;
     /// The full host name, or the short one where no other is known without asking the network.
     fn fqdn(&self) -> String;
@@ -27,11 +27,11 @@ pub trait Host {
 /// The properties of a directory that matter for files written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Directory {
-    /// Its permissions.
+    /// The permission bits of its inode.
     pub mode: u32,
     /// True if nothing in it is ever written to a disk.
     pub in_memory: bool,
-    /// Device and inode: the same for all its names.
+    /// Device and inode, which are the same for all its names.
     pub identity: (u64, u64),
 }
 

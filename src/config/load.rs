@@ -16,9 +16,9 @@ use crate::role::RoleName;
 /// A configuration, its warnings, and the place of each of its keys.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The configuration.
+    /// The configuration itself.
     pub config: Config,
-    /// Lints; often empty.
+    /// The findings of all lints; often none.
     pub warnings: Report,
     files: Arc<[ConfigFile]>,
     places: Places,

@@ -49,7 +49,7 @@ const SKEW_LIMIT: Duration = Duration::from_secs(240);
 /// The header of every answer of STS.
 const REQUEST_ID: &str = "x-amzn-requestid";
 /// AWS's cap for a role that is assumed by a role.
-const LONGEST_CHAINED: u32 = 3600;
+const LONGEST_CHAINED: u32 = crate::role::SessionDuration::LONGEST_CHAINED;
 /// Credentials that are younger than this are not issued anew because STS refused them.
 const YOUNG: Duration = Duration::from_secs(60);
 /// The first line of a message is for people; more of it may quote the request.

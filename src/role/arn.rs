@@ -1,20 +1,16 @@
 //! The ARN of an IAM role, and a precise complaint about everything that is not one.
 
-use std::fmt;
-
 use super::InvalidValue;
 
 /// An IAM role's ARN, taken apart.
 ///
 /// The text is kept as configured, letter by letter: AssumeRole compares role names case-sensitively.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RoleArn {
-    text: String,
-}
+pub struct RoleArn(pub(super) String);
 
-/// What every complaint ends with, unless it knows better.
+/// The end of every complaint that knows no better.
 const EXPECTED: &str = "expected arn:PARTITION:iam::ACCOUNT:role/PATH/NAME, such as arn:aws:iam::111122223333:role/team/orders";
-/// `arnType` in the service model.
+/// The longest ARN, in characters: `arnType` in the service model.
 const MAX_LENGTH: usize = 2048;
 
 impl RoleArn {
@@ -73,33 +69,22 @@ impl RoleArn {
         }
         check_account(account, relaxed)?;
         check_resource(resource)?;
-        Ok(Self { text: text.to_owned() })
+        Ok(Self(text.to_owned()))
     }
 
-    /// As configured.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// `aws`, `aws-cn`, `aws-us-gov`, …
+    /// The partition: `aws`, `aws-cn`, `aws-us-gov`, …
     pub fn partition(&self) -> &str {
-        self.text.split(':').nth(1).unwrap_or_default()
+        self.0.split(':').nth(1).unwrap_or_default()
     }
 
-    /// The twelve digits, or empty where `relaxed` allowed it.
+    /// The 12 digits of the account, or empty where `relaxed` allowed it.
     pub fn account_id(&self) -> &str {
-        self.text.split(':').nth(4).unwrap_or_default()
+        self.0.split(':').nth(4).unwrap_or_default()
     }
 
     /// The last part of the path: the role's own name.
     pub fn role_name(&self) -> &str {
-        self.text.rsplit('/').next().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for RoleArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.0.rsplit('/').next().unwrap_or_default()
     }
 }
 

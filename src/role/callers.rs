@@ -1,42 +1,42 @@
-//! Who may have a role, beside showing its token.
+//! The callers that may have a role, beside showing its token.
 
 use super::InvalidValue;
 
-/// What a role demands of its callers. The default demands nothing.
+/// The demands of a role on its callers. The default demands nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Callers {
-    /// `allow_users`: to be one of these.
+    /// The users of `allow_users`, one of which the caller has to be.
     pub users: Option<Vec<User>>,
-    /// `allow_units`: to run in one of these.
+    /// The units of `allow_units`, in one of which the caller has to run.
     pub units: Option<Vec<UnitName>>,
 }
 
 /// A user of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// As it was configured: a name, or the number.
+    /// The name or number, as it was configured.
     pub name: String,
-    /// Its number, when the configuration was read.
+    /// The number that it had when the configuration was read.
     pub uid: u32,
 }
 
 /// The full name of a unit of the system's own systemd: `risingwave.service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnitName(String);
+pub struct UnitName(pub(super) String);
 
-/// What the kernel says where it cannot name a user: `nobody`.
+/// The number that the kernel gives for a user that it cannot name: `nobody`.
 pub const OVERFLOW_UID: u32 = 65_534;
 
 /// The kinds of units that hold processes of their own.
 const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
 impl Callers {
-    /// Whether the token is all it takes.
+    /// True if the token is all it takes.
     pub fn demand_nothing(&self) -> bool {
         self.users.is_none() && self.units.is_none()
     }
 
-    /// The keys that demand something.
+    /// Iterates over the keys that demand something.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         let users = self.users.is_some().then_some("allow_users");
         users.into_iter().chain(self.units.is_some().then_some("allow_units"))
@@ -44,7 +44,7 @@ impl Callers {
 }
 
 impl UnitName {
-    /// A name as `systemctl` shows it, with its ending.
+    /// Parses a name as `systemctl` shows it, with its ending.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         let odd = |c: char| !(c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
         if let Some(odd) = text.chars().find(|c| odd(*c)) {
@@ -72,10 +72,5 @@ impl UnitName {
             ));
         }
         Ok(Self(text.to_owned()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }

@@ -1,4 +1,4 @@
-//! The request identity as a digest: whether what was issued to an earlier process is what this one would ask for.
+//! The request identity as a digest, by which a process knows credentials that an earlier one was issued.
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -14,8 +14,8 @@ use super::{AssumeRole, Base, Origin, TokenIdentity, WebIdentity};
 pub struct RequestIdentity([u8; 32]);
 
 impl RequestIdentity {
-    /// Of a request.
-    pub fn of(request: &AssumeRole) -> Self {
+    /// Digests a request.
+    pub fn new(request: &AssumeRole) -> Self {
         // By name, so that a field which is added cannot be forgotten here.
         let AssumeRole {
             role_arn,
@@ -42,12 +42,12 @@ impl RequestIdentity {
         Self(fields.0.finalize().into())
     }
 
-    /// As it was kept.
+    /// Restores a digest that was kept.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// To be kept.
+    /// Returns the bytes to keep.
     pub fn to_bytes(self) -> [u8; 32] {
         self.0
     }
@@ -72,12 +72,13 @@ impl Fields {
         }
     }
 
-    /// As [`Base::same_identity`]: the definition counts, and not what it is called.
+    /// The definition of an identity counts, and not its name. A parent's request counts, since its session's tags and source
+    /// identity are inherited.
     fn base(&mut self, base: &Base) {
         match base {
             Base::Role(parent) => {
                 self.add(["role"]);
-                self.0.update(RequestIdentity::of(&parent.request).0);
+                self.0.update(RequestIdentity::new(&parent.request).0);
             }
             Base::Token(TokenIdentity { token_file, provider_id }) => {
                 self.add(["token"]);
@@ -133,7 +134,7 @@ mod tests {
     fn identity(more: &str) -> RequestIdentity {
         let config = config(&["a"], 3600, more);
         let role = config.roles.into_values().next().unwrap();
-        RequestIdentity::of(&role.request)
+        RequestIdentity::new(&role.request)
     }
 
     /// Of the last role of a configuration with these tables.
@@ -153,7 +154,7 @@ mod tests {
             .unwrap_or_else(|report| panic!("{}", report.render("", false)))
             .config;
         let (_, role) = config.roles.into_iter().next_back().unwrap();
-        RequestIdentity::of(&role.request)
+        RequestIdentity::new(&role.request)
     }
 
     #[test]

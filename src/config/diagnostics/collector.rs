@@ -9,7 +9,7 @@ use super::unknown_key::{KnownKeys, UnknownKey};
 use crate::config::ConfigFile;
 use crate::role::{InvalidValue, RoleName};
 
-/// Where each key's value was found, by section and key. The key "" is the section's header.
+/// The place of each key's value, by section and key. The key "" is the section's header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places(BTreeMap<(String, String), Place>);
 

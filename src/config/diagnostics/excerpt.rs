@@ -19,7 +19,7 @@ pub(crate) struct Excerpt {
 #[derive(Debug)]
 pub(crate) struct Window<'e> {
     pub(crate) text: &'e str,
-    /// Where it starts in the excerpt.
+    /// Its offset in the excerpt.
     pub(crate) start: usize,
     pub(crate) first_line: usize,
 }
@@ -68,7 +68,7 @@ impl Excerpt {
         }
     }
 
-    /// Where a span of the original is to be seen here. A span over several lines ends with its first.
+    /// Maps a span of the original to the excerpt. A span over several lines ends with its first.
     pub(crate) fn map(&self, span: Range<usize>) -> Range<usize> {
         let start = self.map_offset(span.start.min(self.original_len), false);
         let end = self.map_offset(span.end.min(self.original_len), true).max(start);

@@ -17,7 +17,7 @@ use crate::config::ConfigFile;
 /// A range of bytes in one of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    /// Which file, in the order they were read.
+    /// The file's index, in the order they were read.
     pub(crate) file: usize,
     /// The bytes, within that file's text.
     pub(crate) start: usize,
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The configuration is refused.
@@ -164,7 +164,7 @@ impl Report {
         self.problems.is_empty()
     }
 
-    /// The report for people. `tail` says what follows from it: "nothing was started".
+    /// The report for people. `tail` says what follows from it, such as "nothing was started".
     pub fn render(&self, tail: &str, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii);

@@ -1,9 +1,9 @@
-//! What looks like a secret, so that no report repeats it.
+//! Recognizes secrets by their looks, so that no report repeats one.
 //!
 //! A report shows source lines, and reports end up in logs and tickets. The rule goes by the text of a line alone,
 //! because a line with a syntax error has no keys yet. It errs on the side of hiding.
 
-/// Whether a key's name says that its value is a secret.
+/// True if a key's name says that its value is a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
     let key: String =
         key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
@@ -34,7 +34,7 @@ pub(crate) fn is_private_key(key: &str) -> bool {
 }
 
 /// For each line of `text`: how many of its bytes may be shown, if not all.
-/// What follows a hidden line without being a `key = value` or a `[header]` of its own belongs to the hidden value.
+/// Text after a hidden line without being a `key = value` or a `[header]` of its own belongs to the hidden value.
 pub(crate) fn hidden_lines(text: &str) -> Vec<Option<usize>> {
     let mut within = false;
     text.split_inclusive('\n')

@@ -12,7 +12,7 @@ const MAIN_ONLY: [&str; 6] = ["server", "admin", "imds", "log", "sts", "defaults
 /// The keys that each kind of section knows.
 pub(crate) type KnownKeys = BTreeMap<&'static str, BTreeSet<&'static str>>;
 
-/// Spellings that people bring from AWS's own files and from other tools, with ours.
+/// Spellings that people bring from AWS's own files and from other tools, each with roletap's.
 const OTHER_SPELLINGS: &[(&str, &str)] = &[
     ("arn", "role_arn"),
     ("session_name", "role_session_name"),

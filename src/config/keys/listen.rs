@@ -140,7 +140,7 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, InvalidValue> {
     Err(InvalidValue::new(what, expected))
 }
 
-/// Loopback, and the three addresses that SDKs take for a container's own metadata service.
+/// True for loopback, and the three addresses that SDKs take for a container's own metadata service.
 fn stays_within_host(ip: IpAddr) -> bool {
     const EKS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23);
     match ip.to_canonical() {
@@ -149,7 +149,7 @@ fn stays_within_host(ip: IpAddr) -> bool {
     }
 }
 
-/// Where an instance metadata service may be: an address that no router forwards.
+/// True for an address that an instance metadata service may have: no router forwards it.
 fn is_local_or_link_local(ip: IpAddr) -> bool {
     const EC2: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match ip.to_canonical() {

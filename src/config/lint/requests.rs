@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Finding, Finished};
 use crate::config::diagnostics::Problem;
 use crate::config::keys::policy;
-use crate::role::{Role, SessionDuration};
+use crate::role::{RequestIdentity, Role, SessionDuration};
 
 /// Sessions of 3000 s are refreshed with 25 minutes left, which keeps every SDK content.
 const SHORT_SESSION: u32 = 3000;
@@ -102,20 +102,18 @@ pub(super) fn arns_differ_in_case<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
 }
 
 pub(super) fn identical<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
-    let mut seen: BTreeMap<&str, Vec<&Role>> = BTreeMap::new();
+    let mut seen: BTreeMap<([u8; 32], SessionDuration), &Role> = BTreeMap::new();
     let mut found = Vec::new();
     for role in all.roles_by_place() {
-        let of_this_arn = seen.entry(role.request.role_arn.as_str()).or_default();
-        let same = |other: &&&Role| other.same_request(role) && other.duration == role.duration;
-        let Some(first) = of_this_arn.iter().find(same) else {
-            of_this_arn.push(role);
-            continue;
-        };
-        let message = format!("{} and {} ask STS for the same thing", first.name, role.name);
-        let problem = Problem::new(all.place(role, ""), message).beside(all.place(first, "")).help(
-            "one role may serve many consumers; or tell the sessions apart by role_session_name",
-        );
-        found.push(Finding { role: Some(role), problem });
+        let request = RequestIdentity::new(&role.request).to_bytes();
+        let first = *seen.entry((request, role.duration)).or_insert(role);
+        if first.name != role.name {
+            let message = format!("{} and {} ask STS for the same thing", first.name, role.name);
+            let problem = Problem::new(all.place(role, ""), message)
+                .beside(all.place(first, ""))
+                .help("one role may serve many consumers; or tell the sessions apart by role_session_name");
+            found.push(Finding { role: Some(role), problem });
+        }
     }
     found
 }
