@@ -95,7 +95,7 @@ fn read_config<'a>(
         section.finish();
     }
     let sources = sources::read(documents, &context, diagnostics);
-    let tables = toml::tables::<RoleName>(documents, diagnostics);
+    let tables = toml::tables(documents, "role", RoleName::parse, diagnostics);
     // Where there was an attempt at a role, the problem with it has been told.
     let attempts = |document: &Document<'_>| {
         let role = document.as_ref().and_then(|table| table.get_ref().get("role"));

@@ -6,6 +6,6 @@ mod section;
 mod value;
 
 pub(crate) use documents::{Document, parse};
-pub(crate) use named::{Name, tables};
+pub(crate) use named::tables;
 pub(crate) use section::Section;
 pub(crate) use value::{Layer, Located};

@@ -17,55 +17,46 @@ impl RoleArn {
     /// Parses `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
     /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS, such as Ceph).
     pub fn parse(text: &str, relaxed: bool) -> Result<Self, InvalidValue> {
-        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         if text.is_empty() {
-            return refuse("is empty");
+            return refuse("is empty", EXPECTED);
         }
         if text.trim() != text {
-            return Err(InvalidValue::new("has blanks at its ends", "remove them"));
+            return refuse("has blanks at its ends", "remove them");
         }
         if text.len() > MAX_LENGTH {
-            return Err(InvalidValue::new(
-                format!("has {} characters", text.len()),
-                format!("expected at most {MAX_LENGTH}"),
-            ));
+            let what = format!("has {} characters", text.len());
+            return refuse(what, format!("expected at most {MAX_LENGTH}"));
         }
         if let Some(odd) = text.chars().find(|c| !('\x21'..='\x7e').contains(c)) {
-            return refuse(&format!("holds {}", describe(odd)));
+            return refuse(format!("holds {}", describe(odd)), EXPECTED);
         }
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &[prefix, partition, service, region, account, resource] = parts.as_slice() else {
-            return if text.starts_with("arn:") {
-                refuse("stops before the role's name")
-            } else if text.contains([':', '/']) {
-                refuse("is not an ARN")
-            } else {
-                Err(InvalidValue::new(
+            return match text.contains([':', '/']) {
+                _ if text.starts_with("arn:") => refuse("stops before the role's name", EXPECTED),
+                true => refuse("is not an ARN", EXPECTED),
+                false => refuse(
                     "is a bare name, not an ARN",
                     "give the whole ARN, arn:aws:iam::ACCOUNT:role/NAME: a name alone does not say whose account",
-                ))
+                ),
             };
         };
         if prefix != "arn" {
-            return refuse("does not begin with `arn:`");
+            return refuse("does not begin with `arn:`", EXPECTED);
         }
         if !is_partition(partition) {
-            return Err(InvalidValue::new(
-                format!("names the partition `{partition}`"),
-                "expected aws, aws-cn, aws-us-gov or another that begins with `aws-`",
-            ));
+            let expected = "expected aws, aws-cn, aws-us-gov or another that begins with `aws-`";
+            return refuse(format!("names the partition `{partition}`"), expected);
         }
         if service == "sts" && resource.starts_with("assumed-role/") {
             return Err(assumed_role(partition, account, resource));
         }
         if service != "iam" {
-            return refuse(&format!("names the service `{service}`, not `iam`"));
+            return refuse(format!("names the service `{service}`, not `iam`"), EXPECTED);
         }
         if !region.is_empty() {
-            return Err(InvalidValue::new(
-                format!("names the region `{region}`"),
-                "roles have no region: expected two colons after `iam`",
-            ));
+            let expected = "roles have no region: expected two colons after `iam`";
+            return refuse(format!("names the region `{region}`"), expected);
         }
         check_account(account, relaxed)?;
         check_resource(resource)?;
@@ -96,68 +87,60 @@ pub(super) fn is_partition(text: &str) -> bool {
 }
 
 pub(super) fn check_account(account: &str, relaxed: bool) -> Result<(), InvalidValue> {
-    if account.is_empty() {
-        return if relaxed {
-            Ok(())
-        } else {
-            Err(InvalidValue::new(
-                "has no account",
-                "expected 12 digits before `:role/`; only a custom sts.endpoint_url allows none",
-            ))
-        };
-    }
-    if !account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(InvalidValue::new(
-            format!("names the account `{account}`"),
-            "expected 12 digits, without dashes",
-        ));
-    }
     match account.len() {
+        0 if relaxed => Ok(()),
+        0 => refuse(
+            "has no account",
+            "expected 12 digits before `:role/`; only a custom sts.endpoint_url allows none",
+        ),
+        _ if !account.bytes().all(|b| b.is_ascii_digit()) => {
+            refuse(format!("names the account `{account}`"), "expected 12 digits, without dashes")
+        }
         12 => Ok(()),
-        found => Err(InvalidValue::new(
+        found => refuse(
             format!("has an account of {found} digits"),
             "expected 12: count them, a leading zero is easily lost",
-        )),
+        ),
     }
 }
 
 fn check_resource(resource: &str) -> Result<(), InvalidValue> {
-    let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
     let (kind, rest) = resource.split_once('/').unwrap_or((resource, ""));
-    match kind {
-        "role" => {}
-        "user" => return refuse("names a user, not a role"),
-        "group" => return refuse("names a group, not a role"),
-        "policy" => return refuse("names a policy, not a role"),
-        "root" => return refuse("names a whole account, not a role"),
+    let not_a_role = match kind {
+        "role" => None,
+        "user" | "group" | "policy" => Some(format!("names a {kind}, not a role")),
+        "root" => Some("names a whole account, not a role".to_owned()),
         "instance-profile" => {
-            return Err(InvalidValue::new(
+            return refuse(
                 "names an instance profile, not a role",
                 "give the role inside it: `aws iam get-instance-profile` shows its ARN, which has `:role/`",
-            ));
+            );
         }
-        other => return refuse(&format!("names `{other}`, not a role")),
+        other => Some(format!("names `{other}`, not a role")),
+    };
+    if let Some(what) = not_a_role {
+        return refuse(what, EXPECTED);
     }
     let name = rest.rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
-        return refuse("has no role name after `role/`");
+        return refuse("has no role name after `role/`", EXPECTED);
     }
     if name.len() > 64 {
-        return Err(InvalidValue::new(
-            format!("has a role name of {} characters", name.len()),
-            "expected at most 64",
-        ));
+        let what = format!("has a role name of {} characters", name.len());
+        return refuse(what, "expected at most 64");
     }
     if let Some(odd) = name.chars().find(|&c| !super::is_name_char(c)) {
-        return Err(InvalidValue::new(
-            format!("has {} in the role's name", describe(odd)),
-            "expected letters, digits and _+=,.@-",
-        ));
+        let what = format!("has {} in the role's name", describe(odd));
+        return refuse(what, "expected letters, digits and _+=,.@-");
     }
     if rest.contains("//") || rest.starts_with('/') {
-        return refuse("has an empty step in its path");
+        return refuse("has an empty step in its path", EXPECTED);
     }
     Ok(())
+}
+
+fn refuse<T>(what: impl Into<String>, expected: impl Into<String>) -> Result<T, InvalidValue> {
+    Err(InvalidValue::new(what, expected))
 }
 
 /// People copy this from `aws sts get-caller-identity`. The role's path is not in it.

@@ -92,8 +92,8 @@ impl<'f> Diagnostics<'f> {
     }
 
     /// A collector for a reading that only asks which keys there are: see [`Self::adopt_keys`].
-    pub(crate) fn scratch(&self) -> Diagnostics<'f> {
-        Diagnostics::new(self.files)
+    pub(crate) fn scratch(&self) -> Self {
+        Self::new(self.files)
     }
 
     /// Takes over the known and unknown keys of a scratch collector, and drops its problems.

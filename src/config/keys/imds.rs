@@ -6,7 +6,7 @@ use std::fmt;
 use super::listen::{self, Listen};
 use super::{Context, region};
 use crate::config::diagnostics::{Diagnostics, suggest};
-use crate::config::toml::{self, Document, Name, Section};
+use crate::config::toml::{self, Document, Section};
 use crate::config::{FrontSocket, HttpTokens, Imds, ImdsName};
 use crate::role::{InvalidValue, RoleName};
 
@@ -45,8 +45,8 @@ pub(crate) fn read<'a>(
 ) -> Endpoints {
     let mut endpoints = Endpoints::default();
     let main = documents.get(..1).unwrap_or_default();
-    for (name, layer) in toml::tables::<ImdsName>(main, diagnostics) {
-        let section = Section::new(diagnostics, ImdsName::KIND, format!("imds.{name}"), [layer]);
+    for (name, layer) in toml::tables(main, "imds", ImdsName::parse, diagnostics) {
+        let section = Section::new(diagnostics, "imds", format!("imds.{name}"), [layer]);
         let (endpoint, listens) = read_one(&name, section, context);
         let key = format!("imds.{name}.listen");
         endpoints.listens.extend(listens.into_iter().map(|listen| (key.clone(), listen)));
@@ -58,7 +58,7 @@ pub(crate) fn read<'a>(
 /// Learns the keys of an endpoint where there is none, so that a report can name them.
 pub(crate) fn learn_keys(context: &Context<'_>, scratch: &Diagnostics<'_>) {
     let name = ImdsName("any".to_owned());
-    read_one(&name, Section::new(scratch, ImdsName::KIND, ImdsName::KIND, None), context);
+    read_one(&name, Section::new(scratch, "imds", "imds", None), context);
 }
 
 fn read_one(
@@ -100,18 +100,14 @@ fn read_one(
 }
 
 impl ImdsName {
+    /// As a role's name.
+    fn parse(text: &str) -> Result<Self, InvalidValue> {
+        RoleName::parse(text).map(|name| Self(name.to_string()))
+    }
+
     /// The name, as it stands in `[imds.NAME]`.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// As a role's name.
-impl Name for ImdsName {
-    const KIND: &'static str = "imds";
-
-    fn parse(text: &str) -> Result<Self, InvalidValue> {
-        RoleName::parse(text).map(|name| Self(name.to_string()))
     }
 }
 

@@ -60,7 +60,7 @@ impl Variables<'_> {
 
     fn value(&self, variable: &str) -> Result<String, InvalidValue> {
         if let Some(name) = variable.strip_prefix("env:") {
-            return self.from_environment(name);
+            return self.environment_variable(name);
         }
         let arn_part =
             |part: fn(&RoleArn) -> &str| self.arn.map(part).unwrap_or_default().to_owned();
@@ -95,7 +95,7 @@ impl Variables<'_> {
         }
     }
 
-    fn from_environment(&self, name: &str) -> Result<String, InvalidValue> {
+    fn environment_variable(&self, name: &str) -> Result<String, InvalidValue> {
         let shown = name.escape_debug();
         if is_secret_key(name) {
             return Err(InvalidValue::new(

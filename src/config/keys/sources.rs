@@ -9,7 +9,7 @@ use super::Context;
 use super::session_name::Variables;
 use super::text::plain;
 use crate::config::diagnostics::{Diagnostics, Problem};
-use crate::config::toml::{self, Document, Name, Section};
+use crate::config::toml::{self, Document, Section};
 use crate::role::{
     CommandLine, InvalidValue, Origin, RoleArn, SessionName, Source, SourceName, WebIdentity,
 };
@@ -36,7 +36,7 @@ pub(crate) fn read<'a>(
     diagnostics: &'a Diagnostics<'a>,
 ) -> Sources {
     let mut sources = Sources::new();
-    for (name, layer) in toml::tables::<SourceName>(documents, diagnostics) {
+    for (name, layer) in toml::tables(documents, "source", SourceName::parse, diagnostics) {
         let section = Section::new(diagnostics, "source", format!("source.{name}"), [layer]);
         let origin = read_origin(section, context);
         let source = origin.map(|origin| Arc::new(Source { name: name.clone(), origin }));
@@ -49,7 +49,7 @@ pub(crate) fn read<'a>(
 
 /// Learns the keys of a source where there is none, so that a report can name them.
 pub(crate) fn learn_keys(context: &Context<'_>, scratch: &Diagnostics<'_>) {
-    read_origin(Section::new(scratch, SourceName::KIND, SourceName::KIND, None), context);
+    read_origin(Section::new(scratch, "source", "source", None), context);
 }
 
 fn read_origin(section: Section<'_>, context: &Context<'_>) -> Option<Origin> {

@@ -9,37 +9,15 @@ use ::toml::de::DeTable;
 use super::documents::Document;
 use super::value::{Layer, type_of};
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
-use crate::role::{InvalidValue, RoleName, SourceName};
-
-/// The name of a table of a kind.
-pub(crate) trait Name: Clone + PartialEq + fmt::Display {
-    const KIND: &'static str;
-
-    fn parse(text: &str) -> Result<Self, InvalidValue>;
-}
-
-impl Name for RoleName {
-    const KIND: &'static str = "role";
-
-    fn parse(text: &str) -> Result<Self, InvalidValue> {
-        Self::parse(text)
-    }
-}
-
-impl Name for SourceName {
-    const KIND: &'static str = "source";
-
-    fn parse(text: &str) -> Result<Self, InvalidValue> {
-        Self::parse(text)
-    }
-}
+use crate::role::InvalidValue;
 
 /// All tables of a kind, of all files, each name once.
-pub(crate) fn tables<'a, N: Name>(
+pub(crate) fn tables<'a, N: Clone + PartialEq + fmt::Display>(
     documents: &'a [Document<'a>],
+    kind: &str,
+    parse: impl Fn(&str) -> Result<N, InvalidValue>,
     diagnostics: &Diagnostics<'_>,
 ) -> Vec<(N, Layer<'a>)> {
-    let kind = N::KIND;
     let mut named: Vec<(N, Place, Layer<'a>)> = Vec::new();
     for (file, document) in documents.iter().enumerate() {
         let all = document.as_ref().and_then(|table| subtables(kind, file, table, diagnostics));
@@ -53,7 +31,7 @@ pub(crate) fn tables<'a, N: Name>(
                 continue;
             };
             let subject = format!("the {kind} name `{shown}`");
-            if let Some(name) = diagnostics.accept(key_at, &subject, N::parse(key.get_ref())) {
+            if let Some(name) = diagnostics.accept(key_at, &subject, parse(key.get_ref())) {
                 let header = Place::new(file, value.span());
                 named.push((name, key_at, Layer { header, table }));
             }
