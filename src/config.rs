@@ -30,6 +30,9 @@ pub use load::Loaded;
 
 use crate::role::{Role, RoleName, Source, SourceName};
 
+/// The place of the region in an `endpoint_url`.
+const REGION_PLACEHOLDER: &str = "{region}";
+
 /// A configuration without a problem. The only way to own one is to have parsed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -206,6 +209,6 @@ impl Sts {
     /// The configured endpoint that replaces STS in a region.
     pub fn endpoint_url(&self, region: &str) -> Option<String> {
         let url = self.endpoint_url.as_deref()?;
-        Some(url.replace(keys::region::PLACEHOLDER, region))
+        Some(url.replace(REGION_PLACEHOLDER, region))
     }
 }

@@ -1,4 +1,4 @@
-//! How often STS will be called, from the refresh rule alone.
+//! The rate of calls to STS, from the refresh rule alone.
 //!
 //! A forecast of the steady state: no failures, no restarts, jitter averaged out. All hosts are taken to sign with
 //! identities of one account, which is the account whose quota pays.

@@ -76,7 +76,7 @@ const NEVER: &[(&str, &str)] = &[
 pub(crate) struct UnknownKey {
     /// `role`, for whichever role.
     pub(crate) kind: &'static str,
-    /// `role.orders`.
+    /// The name of its section: `role.orders`.
     pub(crate) section: String,
     /// The place of the section's header.
     pub(crate) header: Place,

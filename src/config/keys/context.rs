@@ -1,4 +1,4 @@
-//! Facts that many readers need: the host, and what `[sts]` says that decides about roles.
+//! Facts that many readers need: the host, and those keys of `[sts]` that decide about roles.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::role::InvalidValue;
 pub(crate) struct Context<'h> {
     pub(crate) host: &'h dyn Host,
     pub(crate) region: Option<Located<String>>,
-    /// There is an `endpoint_url`: what answers may not be AWS.
+    /// There is an `endpoint_url`, behind which may not be AWS.
     pub(crate) custom_endpoint: bool,
     pub(crate) unsafe_short_sessions: bool,
     /// Users that were looked up, so that a thousand roles ask once.

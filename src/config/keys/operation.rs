@@ -27,7 +27,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "assume_role_with_saml",
-        "an assertion is made for a person who logs in and expires in minutes: let the role trust a role or an OIDC provider",
+        "an assertion is made for a person who logs in, and it expires in minutes: let the role trust a role or an OIDC provider",
     ),
     (
         "get_delegated_access_token",

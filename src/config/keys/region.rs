@@ -1,12 +1,10 @@
 //! Regions: their form, their partition, and the list of those that stand in for home.
 
 use super::text::refuse_duplicates;
+use crate::config::REGION_PLACEHOLDER as PLACEHOLDER;
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 use crate::config::toml::{Located, Section};
 use crate::role::InvalidValue;
-
-/// The place of the region in an `endpoint_url`.
-pub(crate) const PLACEHOLDER: &str = "{region}";
 
 /// A region. What is behind an endpoint of one's own may call it as it likes.
 pub(crate) fn region(text: &str, custom_endpoint: bool) -> Result<String, InvalidValue> {

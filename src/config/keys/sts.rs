@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Context;
 use super::durations::duration;
 use super::region;
-use crate::config::Sts;
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 use crate::config::toml::{Located, Section};
+use crate::config::{REGION_PLACEHOLDER, Sts};
 use crate::role::InvalidValue;
 
 pub(crate) fn read(
@@ -64,7 +64,7 @@ fn endpoint_url(text: &str) -> Result<String, InvalidValue> {
     const EXPECTED: &str = "expected https://HOST or http://HOST:PORT";
     let refuse = |what: &str, expected: &str| Err(InvalidValue::new(what, expected));
     // Any region shows whether the rest is a URL.
-    let example = text.replace(region::PLACEHOLDER, "eu-central-1");
+    let example = text.replace(REGION_PLACEHOLDER, "eu-central-1");
     if example.contains(['{', '}']) {
         return refuse(
             "holds braces",
