@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Loaded};
+use crate::config_host;
 use crate::role::Role;
 
 pub mod check;
@@ -293,7 +294,7 @@ pub(crate) fn print_notice(text: &str) {
 pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
     use std::io::IsTerminal;
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    Config::load(config).map_err(|report| Failure {
+    config_host::load(config).map_err(|report| Failure {
         status: ExitStatus::Config,
         message: report.render(nothing, color),
     })

@@ -4,37 +4,16 @@
 //! what depends on the machine comes through [`Host`]. It asks nothing of AWS and never looks at whether a group, an
 //! address or a role exists; only users are looked up, since a role is kept for them by number.
 
-mod callers;
-mod chains;
 mod check;
-mod credentials_file;
-mod documents;
-mod durations;
-mod excerpt;
+mod diagnostics;
 mod files;
 mod forecast;
-mod hint;
 mod host;
-mod imds;
+mod keys;
 mod lint;
-mod listen;
 mod load;
-mod named;
-mod operation;
-mod policy;
-mod problem;
-mod reading;
-mod redacted;
-mod region;
-mod remaining;
-mod roles;
-mod secret;
-mod section;
-mod session_name;
-mod settings;
-mod sources;
-mod tags;
-mod value;
+mod resolve;
+mod toml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,77 +22,79 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use check::{Check, refusal_json};
-pub use files::Source;
+pub use diagnostics::{Problem, Report, Severity, redacted};
+pub use files::ConfigFile;
 pub use forecast::{Forecast, STS_QUOTA_PER_SECOND, mean_interval};
-pub use host::{Directory, FixedHost, Host, ThisHost};
+pub use host::{Directory, FixedHost, Host};
 pub use load::Loaded;
-pub use problem::{Problem, Report, Severity};
-pub use redacted::redacted;
 
-use crate::role::{Role, RoleName, SourceName};
+use crate::role::{Role, RoleName, Source, SourceName};
+
+/// The place of the region in an `endpoint_url`.
+const REGION_PLACEHOLDER: &str = "{region}";
 
 /// A configuration without a problem. The only way to own one is to have parsed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `[server]`
+    /// The settings of `[server]`.
     pub server: Server,
-    /// `[admin]`
+    /// The settings of `[admin]`.
     pub admin: Admin,
-    /// `[log]`
+    /// The settings of `[log]`.
     pub log: Log,
-    /// `[imds.*]`, by name.
+    /// Every `[imds.*]`, by its name.
     pub imds: BTreeMap<ImdsName, Imds>,
-    /// `[sts]`
+    /// The settings of `[sts]`.
     pub sts: Sts,
-    /// `[source.*]`, by name, and the default one where it is not written.
-    pub sources: BTreeMap<SourceName, Arc<crate::role::Source>>,
-    /// `[role.*]`, by name.
+    /// Every `[source.*]`, by its name; `default` is there even if nobody wrote it.
+    pub sources: BTreeMap<SourceName, Arc<Source>>,
+    /// Every `[role.*]`, by its name.
     pub roles: BTreeMap<RoleName, Arc<Role>>,
     _parsed: Parsed,
 }
 
-/// Nobody outside of this module can write one, so nobody can write a [`Config`].
+/// Only this module can construct one, so only parsing yields a [`Config`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Parsed;
 
 /// The credentials endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Where to listen; the first is what `roletap env` prints.
+    /// The addresses to listen on; `roletap env` prints the first.
     pub listen: Vec<SocketAddr>,
-    /// Where token files are written.
+    /// The directory that token files are written to.
     pub token_dir: PathBuf,
-    /// How long a request may wait for a pending role's first attempt, at most.
+    /// The longest time that a request waits for a pending role's first attempt; at most 1 s.
     pub pending_wait: Duration,
-    /// Connections served at once; more wait in the backlog.
+    /// The most connections served at once, 1 to 65,536; more wait in the backlog.
     pub max_connections: usize,
-    /// How long shutdown waits for connections.
+    /// The longest time that shutdown waits for connections; at most 300 s.
     pub shutdown_grace: Duration,
 }
 
 /// The admin endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Where to listen; empty turns it off.
+    /// The addresses to listen on; an empty list turns the endpoint off.
     pub listen: Vec<SocketAddr>,
 }
 
-/// An instance metadata service with one role, for clients that know neither our endpoint nor a token.
+/// An instance metadata service with one role, for clients that support no container endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imds {
     /// The name in `[imds.NAME]`.
     pub name: ImdsName,
-    /// Where to listen.
+    /// The addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Who opens what it listens on.
+    /// The process that opens its sockets.
     pub socket: FrontSocket,
     /// The one role that it serves.
     pub role: RoleName,
-    /// Whether a session token has to be shown.
+    /// The versions of the protocol that it answers.
     pub http_tokens: HttpTokens,
-    /// How many hops an answer may make.
+    /// The hop limit of its answers, 1 to 64.
     pub hop_limit: u8,
-    /// What clients are told that ask where they are; else they are told nothing.
+    /// The region that clients are told; `None` tells them nothing.
     pub region: Option<String>,
 }
 
@@ -121,39 +102,39 @@ pub struct Imds {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImdsName(String);
 
-/// Who opens the socket of a front.
+/// The process that opens the sockets of an instance metadata endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontSocket {
-    /// Only systemd. An address that is meant for another network namespace must not be opened in ours.
+    /// Only systemd: an address that is meant for another network namespace must not be opened in roletap's.
     Systemd,
-    /// We do, where systemd holds none.
+    /// roletap opens it where systemd has not.
     Whoever,
 }
 
-/// EC2's `HttpTokens`.
+/// The versions of the instance metadata protocol: EC2's `HttpTokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpTokens {
-    /// Version 1 is answered, too.
+    /// Versions 1 and 2: a session token is optional.
     Optional,
-    /// Version 2 only.
+    /// Version 2 only: a session token is required.
     Required,
 }
 
-/// Logs.
+/// The format, level and audit sink of logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
     /// The least level that is written.
     pub level: LogLevel,
-    /// Where audit lines go.
+    /// The destination of audit lines.
     pub audit: AuditSink,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text for people.
     Text,
     /// One JSON object a line.
     Json,
@@ -172,62 +153,62 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Where audit lines go.
+/// The destination of audit lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditSink {
-    /// With the logs.
+    /// Standard error, with the logs.
     Stderr,
-    /// As fields to journald.
+    /// journald, as fields.
     Journald,
-    /// Appended to this file.
+    /// The end of this file.
     File(PathBuf),
-    /// Nowhere.
+    /// No audit lines at all.
     Off,
 }
 
-/// How STS is reached and how hard it may be asked.
+/// The endpoints of STS, and the limits for calling it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sts {
-    /// Home: the region whose endpoint is used.
+    /// The home region, whose endpoint is used.
     pub region: String,
-    /// Those that stand in when home does not answer, in order.
+    /// The regions that stand in, in this order, while home does not answer.
     pub fallback_regions: Vec<String>,
-    /// Instead of the regional endpoints: tests, VPC endpoints. May hold `{region}`.
+    /// Replaces the regional endpoints; may hold `{region}`.
     endpoint_url: Option<String>,
-    /// The FIPS endpoint.
+    /// True to use FIPS endpoints.
     pub use_fips: bool,
-    /// The dual-stack endpoint.
+    /// True to use dual-stack endpoints.
     pub use_dual_stack: bool,
-    /// The host's rate, calls per second.
+    /// The most calls per second of this host, 1 to 600.
     pub max_requests_per_second: u32,
-    /// The host's calls in flight.
+    /// The most calls in flight of this host, 1 to 256.
     pub max_in_flight: usize,
-    /// For the TCP and TLS handshakes.
+    /// The timeout of the TCP and TLS handshakes, 100 ms to 30 s.
     pub connect_timeout: Duration,
-    /// For one attempt as a whole.
+    /// The timeout of one attempt as a whole, 500 ms to 60 s.
     pub attempt_timeout: Duration,
-    /// Emulators only: sessions under 900 seconds.
+    /// True to allow sessions under 900 s, which only emulators grant.
     pub unsafe_short_sessions: bool,
-    /// The accounts of our own company; every other is somebody else's. Empty: nothing is said about accounts.
+    /// The accounts of the operator's own organization. An empty list says nothing about any account.
     pub own_account_ids: Vec<String>,
 }
 
 impl Sts {
-    /// Whether an account is somebody else's; `None` where nobody said which are ours.
+    /// True if an account is none of `own_account_ids`; `None` if that list is empty.
     pub fn is_foreign(&self, account_id: &str) -> Option<bool> {
         let own = &self.own_account_ids;
         (!own.is_empty() && !account_id.is_empty())
             .then(|| !own.iter().any(|own| own == account_id))
     }
 
-    /// Home, then those that stand in for it.
+    /// Iterates over home, then the regions that stand in for it.
     pub fn regions(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.region).chain(&self.fallback_regions).map(String::as_str)
     }
 
-    /// The endpoint of one's own that stands for STS in this region.
+    /// The configured endpoint that replaces STS in a region.
     pub fn endpoint_url(&self, region: &str) -> Option<String> {
         let url = self.endpoint_url.as_deref()?;
-        Some(url.replace(region::PLACEHOLDER, region))
+        Some(url.replace(REGION_PLACEHOLDER, region))
     }
 }

@@ -25,7 +25,8 @@ pub const PATH: &str = "/v1/credentials/";
 pub const DOCUMENT_LIMIT: usize = 9_999;
 
 /// The longest session that STS can grant (12 hours), and some tolerance for clocks.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(43_200 + 900);
+const LONGEST_LIFETIME: Duration =
+    Duration::from_secs(crate::role::SessionDuration::LONGEST as u64 + 900);
 
 /// Text that cannot be printed and is wiped when dropped.
 #[derive(Clone)]

@@ -155,7 +155,7 @@ fn is_dropped(role: &Role, state: &RoleState) -> bool {
 
 /// Tells whether two requests yield credentials that may do the same.
 fn grant(request: &AssumeRole) -> String {
-    let mut digest = RequestIdentity::of(&stripped(request)).to_hex();
+    let mut digest = RequestIdentity::new(&stripped(request)).to_hex();
     digest.truncate(16);
     digest
 }

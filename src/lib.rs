@@ -4,6 +4,7 @@
 
 // What is configured.
 pub mod config;
+pub mod config_host;
 pub mod role;
 
 // What is in hand, and what follows from it. Pure.

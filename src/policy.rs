@@ -16,7 +16,7 @@ pub use bucket::{Access, Bucket, BucketName, KmsKey, Prefix};
 pub use document::Document;
 use document::{Condition, Statement};
 
-use crate::role::{Principal, Refused, Role};
+use crate::role::{InvalidValue, Principal, Role};
 
 /// A policy, and the account that it is for.
 #[derive(Debug, Clone)]
@@ -65,14 +65,14 @@ pub struct SessionNames(String);
 
 impl SessionNames {
     /// Names of sessions as STS takes them, with `*` and `?` standing for other characters.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         const EXPECTED: &str =
             "expected a name such as orders-web-1, or a pattern such as orders-*";
         let odd = text.chars().find(|&c| !crate::role::is_name_char(c) && !matches!(c, '*' | '?'));
         match odd {
-            Some(odd) => Err(Refused::new(format!("holds {odd:?}"), EXPECTED)),
-            None if text.is_empty() => Err(Refused::new("is empty", EXPECTED)),
-            None if text.len() > 64 => Err(Refused::new(
+            Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), EXPECTED)),
+            None if text.is_empty() => Err(InvalidValue::new("is empty", EXPECTED)),
+            None if text.len() > 64 => Err(InvalidValue::new(
                 format!("has {} characters", text.len()),
                 "expected at most 64: no session has a longer name",
             )),
@@ -107,9 +107,9 @@ impl SessionNames {
 }
 
 /// Refuses an ARN that IAM would read as a pattern or with a variable in it: the policy would then say more than was meant.
-pub fn check_exact(arn: &str) -> Result<(), Refused> {
+pub fn check_exact(arn: &str) -> Result<(), InvalidValue> {
     match arn.chars().find(|c| "*?${}".contains(*c)) {
-        Some(odd) => Err(Refused::new(
+        Some(odd) => Err(InvalidValue::new(
             format!("holds `{odd}`"),
             "IAM reads that as a pattern or a variable, so no policy is written with it: use a path without `* ? $ { }`",
         )),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use tokio::time::Instant;
 
-use crate::config::{Config, FixedHost, Source};
+use crate::config::{Config, ConfigFile, FixedHost};
 use crate::credentials::{Credentials, Grant, Secret};
 use crate::failure::{Class, IssueError};
 use crate::issuer::Issuer;
@@ -33,7 +33,7 @@ pub(crate) fn config(names: &[&str], duration_seconds: u32, more: &str) -> Confi
             "[role.{name}]\nrole_arn = \"arn:aws:iam::111122223333:role/{name}\"\nduration_seconds = {duration_seconds}\n{more}\n"
         ));
     }
-    Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
+    Config::parse(vec![ConfigFile::text("roletap.toml", text)], &FixedHost::default())
         .unwrap_or_else(|report| panic!("{}", report.render("", false)))
         .config
 }

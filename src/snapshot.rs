@@ -118,7 +118,7 @@ impl Snapshot {
             return;
         };
         let record = RoleRecord {
-            request: RequestIdentity::of(&role.request),
+            request: RequestIdentity::new(&role.request),
             used,
             credentials: Rendered(credentials.export_for_restart()),
             issued_at: credentials.issued_at(),
@@ -167,7 +167,7 @@ impl Snapshot {
 
 impl RoleRecord {
     fn restore(&self, role: &Role, now: SystemTime) -> Result<RestoredRole, NotRestored> {
-        if self.request != RequestIdentity::of(&role.request) {
+        if self.request != RequestIdentity::new(&role.request) {
             return Err(NotRestored::Changed);
         }
         let credentials = Credentials::import_after_restart(

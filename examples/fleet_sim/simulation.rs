@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roletap::budget::{Answer, Budget, Limits, Need, Turn};
-use roletap::config::{Config, FixedHost, Forecast, STS_QUOTA_PER_SECOND, Source};
+use roletap::config::{Config, ConfigFile, FixedHost, Forecast, STS_QUOTA_PER_SECOND};
 use roletap::credentials::{Credentials, Grant, Secret};
 use roletap::failure::{Class, IssueError};
 use roletap::lifecycle::{Jitter, RoleState};
@@ -170,7 +170,7 @@ fn config(roles: usize) -> Config {
             "[role.r{role}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\nduration_seconds = {SESSION}\n"
         ));
     }
-    match Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default()) {
+    match Config::parse(vec![ConfigFile::text("roletap.toml", text)], &FixedHost::default()) {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{}", report.render("", false)),
     }

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::policy::{
     Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
 };
-use crate::role::{Base, Principal, Refused, Role};
+use crate::role::{Base, InvalidValue, Principal, Role};
 use crate::source::load_once;
 use crate::sts::Client;
 
@@ -335,7 +335,7 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
 fn parsed<T>(
     text: Option<&str>,
     name: &str,
-    parse: impl FnOnce(&str) -> Result<T, Refused>,
+    parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
 ) -> Result<Option<T>, Failure> {
     text.map(parse).transpose().map_err(|refused| Failure::usage(format!("{name} {refused}")))
 }

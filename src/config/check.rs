@@ -1,4 +1,4 @@
-//! What `roletap check` says about a configuration: pure, so that the command only reads, prints and exits.
+//! The output of `roletap check`: pure, so that the command only reads, prints and exits.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ impl<'l> Check<'l> {
         Self { forecast: Forecast::new(&loaded.config, hosts), loaded }
     }
 
-    /// For people: warnings, one line per role and per front, the forecast.
+    /// Renders it for people: warnings, a line for each role and each `[imds.*]`, the forecast.
     pub fn text(&self, color: bool) -> String {
         let config = &self.loaded.config;
         let mut out = String::new();
@@ -54,7 +54,7 @@ impl<'l> Check<'l> {
         out
     }
 
-    /// For programs.
+    /// Renders it as JSON, for programs.
     pub fn json(&self) -> Value {
         let config = &self.loaded.config;
         let roles: Vec<Value> = config
@@ -136,12 +136,12 @@ impl<'l> Check<'l> {
     }
 }
 
-/// What `check --format json` prints for a configuration that is refused.
+/// The output of `check --format json` for a configuration that is refused.
 pub fn refusal_json(report: &Report) -> Value {
     json!({ "ok": false, "problems": report.to_json() })
 }
 
-/// Said where it is not what everybody expects.
+/// Empty for the default source, which everybody expects.
 fn signed_by(base: &Base) -> String {
     match base {
         Base::Role(parent) => format!(", signed by the role {}", parent.name),
@@ -154,7 +154,7 @@ fn signed_by(base: &Base) -> String {
 fn token(token: &TokenSource) -> String {
     match token {
         TokenSource::Generated { group: Some(group) } => format!("token for group {group}"),
-        TokenSource::Generated { group: None } => "token for our own user".to_owned(),
+        TokenSource::Generated { group: None } => "token for roletap's user".to_owned(),
         TokenSource::File(path) => format!("token from {}", path.display()),
         TokenSource::None => "no token".to_owned(),
     }
@@ -176,19 +176,19 @@ fn front_json(front: &Imds) -> Value {
     })
 }
 
-/// Where its credentials lie for whoever may read them there.
+/// The file that its credentials are written to, and its readers.
 fn written_to(role: &Role) -> String {
     let Some(file) = &role.credentials_file else {
         return String::new();
     };
     let readers = match &file.group {
         Some(group) => format!("group {}", group.name),
-        None => "our own user".to_owned(),
+        None => "roletap's user".to_owned(),
     };
     format!(", written to {} for {readers}", file.path.display())
 }
 
-/// What is demanded beside the token.
+/// The demands on callers beside the token.
 fn only_for(callers: &CallerPolicy) -> String {
     let mut out = String::new();
     if let Some(users) = &callers.users {

@@ -1,4 +1,4 @@
-//! How often STS will be called, from the refresh rule alone.
+//! The rate of calls to STS, from the refresh rule alone.
 //!
 //! A forecast of the steady state: no failures, no restarts, jitter averaged out. All hosts are taken to sign with
 //! identities of one account, which is the account whose quota pays.
@@ -14,7 +14,7 @@ pub const STS_QUOTA_PER_SECOND: f64 = 600.0;
 /// The calls of some hosts that all have the same configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Forecast {
-    /// How many hosts.
+    /// The number of hosts.
     pub hosts: u64,
     /// Calls of one host in an hour.
     pub calls_per_hour_per_host: f64,

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Daemon, callers, used_sources};
 use crate::config::{Config, Loaded};
+use crate::config_host;
 use crate::metrics::Reload;
 use crate::reload::{self, Summary};
 use crate::systemd;
@@ -121,7 +122,7 @@ impl Daemon {
 
 /// Reads all files of a reload. Changes nothing that runs.
 fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) -> Outcome {
-    let new = Config::load(path).map_err(|report| report.render(UNCHANGED, false))?;
+    let new = config_host::load(path).map_err(|report| report.render(UNCHANGED, false))?;
     let fixed = reload::not_reloadable(old, &new.config);
     if !fixed.is_empty() {
         let report = |key: &String| {

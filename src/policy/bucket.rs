@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::document::{Condition, Statement};
-use crate::role::Refused;
+use crate::role::InvalidValue;
 
 /// Put, get, delete, with the versions of objects, and what large uploads need to be taken up again or given up.
 const WRITE: [&str; 7] = [
@@ -74,12 +74,12 @@ pub struct BucketName(String);
 
 impl BucketName {
     /// Refuses what S3 refuses, and URLs and ARNs with what to write instead.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         const EXPECTED: &str = "expected 3 to 63 small letters, digits, dots and dashes, a letter or digit at both ends";
         for before in ["s3://", "arn:aws:s3:::"] {
             if let Some(rest) = text.strip_prefix(before) {
                 let name = rest.split('/').next().unwrap_or_default();
-                return Err(Refused::new(
+                return Err(InvalidValue::new(
                     format!("begins with `{before}`"),
                     format!(
                         "give the name alone, --bucket {name}, and what follows it as --prefix"
@@ -91,16 +91,16 @@ impl BucketName {
             .chars()
             .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-')))
         {
-            return Err(Refused::new(format!("holds {odd:?}"), EXPECTED));
+            return Err(InvalidValue::new(format!("holds {odd:?}"), EXPECTED));
         }
         if !(3..=63).contains(&text.len()) {
-            return Err(Refused::new(format!("has {} characters", text.len()), EXPECTED));
+            return Err(InvalidValue::new(format!("has {} characters", text.len()), EXPECTED));
         }
         if text.starts_with(['.', '-']) || text.ends_with(['.', '-']) || text.contains("..") {
-            return Err(Refused::new("has a dot or a dash where none may be", EXPECTED));
+            return Err(InvalidValue::new("has a dot or a dash where none may be", EXPECTED));
         }
         if text.contains("--") && (text.ends_with("--x-s3") || text.ends_with("-s3alias")) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is a directory bucket or an access point",
                 "their policies are of another kind (s3express:CreateSession, access point ARNs): write those by hand",
             ));
@@ -121,33 +121,33 @@ pub struct Prefix(String);
 
 impl Prefix {
     /// A slash at the end is taken off: it is meant either way. What IAM reads as a pattern is refused.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         let bare = text.strip_suffix('/').unwrap_or(text);
         if bare.is_empty() {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is empty",
                 "leave --prefix out if the whole bucket is meant",
             ));
         }
         if bare.starts_with('/') {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "begins with a slash",
                 "keys do not, unless somebody made them so: leave it out",
             ));
         }
         if bare.ends_with('/') || bare.contains("//") {
-            return Err(Refused::new("has an empty step", "remove one slash"));
+            return Err(InvalidValue::new("has an empty step", "remove one slash"));
         }
         if let Some(odd) =
             bare.chars().find(|c| matches!(c, '*' | '?' | '$' | '{' | '}') || c.is_control())
         {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("holds {odd:?}"),
                 "in a policy that would stand for other keys too: name one prefix without it",
             ));
         }
         if bare.len() > 1000 {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("has {} bytes", bare.len()),
                 "keys have at most 1024",
             ));
@@ -168,20 +168,20 @@ pub struct KmsKey(String);
 
 impl KmsKey {
     /// A key of `partition`, by its ARN.
-    pub fn parse(text: &str, partition: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str, partition: &str) -> Result<Self, InvalidValue> {
         const EXPECTED: &str = "expected arn:PARTITION:kms:REGION:ACCOUNT:key/ID";
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &["arn", its, "kms", region, account, resource] = parts.as_slice() else {
-            return Err(Refused::new("is not the ARN of a KMS key", EXPECTED));
+            return Err(InvalidValue::new("is not the ARN of a KMS key", EXPECTED));
         };
         if its != partition {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("is of the partition `{its}`"),
                 format!("expected the role's own, `{partition}`"),
             ));
         }
         if resource.starts_with("alias/") {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is an alias",
                 "a policy does not follow aliases: `aws kms describe-key --key-id ALIAS` shows the key's ARN",
             ));
@@ -192,7 +192,7 @@ impl KmsKey {
         };
         let digits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
         if !is_id(id) || !is_id(region) || !digits {
-            return Err(Refused::new("is not the ARN of one KMS key", EXPECTED));
+            return Err(InvalidValue::new("is not the ARN of one KMS key", EXPECTED));
         }
         Ok(Self(text.to_owned()))
     }

@@ -1,105 +1,81 @@
 //! The ARN of an IAM role, and a precise complaint about everything that is not one.
 
-use std::fmt;
-
-use super::Refused;
+use super::InvalidValue;
 
 /// An IAM role's ARN, taken apart.
 ///
 /// The text is kept as configured, letter by letter: AssumeRole compares role names case-sensitively.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RoleArn {
-    text: String,
-}
+pub struct RoleArn(pub(super) String);
 
-/// What every complaint ends with, unless it knows better.
+/// The end of every complaint that knows no better.
 const EXPECTED: &str = "expected arn:PARTITION:iam::ACCOUNT:role/PATH/NAME, such as arn:aws:iam::111122223333:role/team/orders";
-/// `arnType` in the service model.
+/// The longest ARN, in characters: `arnType` in the service model.
 const MAX_LENGTH: usize = 2048;
 
 impl RoleArn {
     /// Parses `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
     /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS, such as Ceph).
-    pub fn parse(text: &str, relaxed: bool) -> Result<Self, Refused> {
-        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+    pub fn parse(text: &str, relaxed: bool) -> Result<Self, InvalidValue> {
         if text.is_empty() {
-            return refuse("is empty");
+            return refuse("is empty", EXPECTED);
         }
         if text.trim() != text {
-            return Err(Refused::new("has blanks at its ends", "remove them"));
+            return refuse("has blanks at its ends", "remove them");
         }
         if text.len() > MAX_LENGTH {
-            return Err(Refused::new(
-                format!("has {} characters", text.len()),
-                format!("expected at most {MAX_LENGTH}"),
-            ));
+            let what = format!("has {} characters", text.len());
+            return refuse(what, format!("expected at most {MAX_LENGTH}"));
         }
         if let Some(odd) = text.chars().find(|c| !('\x21'..='\x7e').contains(c)) {
-            return refuse(&format!("holds {}", describe(odd)));
+            return refuse(format!("holds {}", describe(odd)), EXPECTED);
         }
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &[prefix, partition, service, region, account, resource] = parts.as_slice() else {
-            return if text.starts_with("arn:") {
-                refuse("stops before the role's name")
-            } else if text.contains([':', '/']) {
-                refuse("is not an ARN")
-            } else {
-                Err(Refused::new(
+            return match text.contains([':', '/']) {
+                _ if text.starts_with("arn:") => refuse("stops before the role's name", EXPECTED),
+                true => refuse("is not an ARN", EXPECTED),
+                false => refuse(
                     "is a bare name, not an ARN",
                     "give the whole ARN, arn:aws:iam::ACCOUNT:role/NAME: a name alone does not say whose account",
-                ))
+                ),
             };
         };
         if prefix != "arn" {
-            return refuse("does not begin with `arn:`");
+            return refuse("does not begin with `arn:`", EXPECTED);
         }
         if !is_partition(partition) {
-            return Err(Refused::new(
-                format!("names the partition `{partition}`"),
-                "expected aws, aws-cn, aws-us-gov or another that begins with `aws-`",
-            ));
+            let expected = "expected aws, aws-cn, aws-us-gov or another that begins with `aws-`";
+            return refuse(format!("names the partition `{partition}`"), expected);
         }
         if service == "sts" && resource.starts_with("assumed-role/") {
             return Err(assumed_role(partition, account, resource));
         }
         if service != "iam" {
-            return refuse(&format!("names the service `{service}`, not `iam`"));
+            return refuse(format!("names the service `{service}`, not `iam`"), EXPECTED);
         }
         if !region.is_empty() {
-            return Err(Refused::new(
-                format!("names the region `{region}`"),
-                "roles have no region: expected two colons after `iam`",
-            ));
+            let expected = "roles have no region: expected two colons after `iam`";
+            return refuse(format!("names the region `{region}`"), expected);
         }
         check_account(account, relaxed)?;
         check_resource(resource)?;
-        Ok(Self { text: text.to_owned() })
+        Ok(Self(text.to_owned()))
     }
 
-    /// As configured.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// `aws`, `aws-cn`, `aws-us-gov`, …
+    /// The partition: `aws`, `aws-cn`, `aws-us-gov`, …
     pub fn partition(&self) -> &str {
-        self.text.split(':').nth(1).unwrap_or_default()
+        self.0.split(':').nth(1).unwrap_or_default()
     }
 
-    /// The twelve digits, or empty where `relaxed` allowed it.
+    /// The 12 digits of the account, or empty where `relaxed` allowed it.
     pub fn account_id(&self) -> &str {
-        self.text.split(':').nth(4).unwrap_or_default()
+        self.0.split(':').nth(4).unwrap_or_default()
     }
 
     /// The last part of the path: the role's own name.
     pub fn role_name(&self) -> &str {
-        self.text.rsplit('/').next().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for RoleArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.0.rsplit('/').next().unwrap_or_default()
     }
 }
 
@@ -110,75 +86,67 @@ pub(super) fn is_partition(text: &str) -> bool {
         })
 }
 
-pub(super) fn check_account(account: &str, relaxed: bool) -> Result<(), Refused> {
-    if account.is_empty() {
-        return if relaxed {
-            Ok(())
-        } else {
-            Err(Refused::new(
-                "has no account",
-                "expected 12 digits before `:role/`; only a custom sts.endpoint_url allows none",
-            ))
-        };
-    }
-    if !account.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Refused::new(
-            format!("names the account `{account}`"),
-            "expected 12 digits, without dashes",
-        ));
-    }
+pub(super) fn check_account(account: &str, relaxed: bool) -> Result<(), InvalidValue> {
     match account.len() {
+        0 if relaxed => Ok(()),
+        0 => refuse(
+            "has no account",
+            "expected 12 digits before `:role/`; only a custom sts.endpoint_url allows none",
+        ),
+        _ if !account.bytes().all(|b| b.is_ascii_digit()) => {
+            refuse(format!("names the account `{account}`"), "expected 12 digits, without dashes")
+        }
         12 => Ok(()),
-        found => Err(Refused::new(
+        found => refuse(
             format!("has an account of {found} digits"),
             "expected 12: count them, a leading zero is easily lost",
-        )),
+        ),
     }
 }
 
-fn check_resource(resource: &str) -> Result<(), Refused> {
-    let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+fn check_resource(resource: &str) -> Result<(), InvalidValue> {
     let (kind, rest) = resource.split_once('/').unwrap_or((resource, ""));
-    match kind {
-        "role" => {}
-        "user" => return refuse("names a user, not a role"),
-        "group" => return refuse("names a group, not a role"),
-        "policy" => return refuse("names a policy, not a role"),
-        "root" => return refuse("names a whole account, not a role"),
+    let not_a_role = match kind {
+        "role" => None,
+        "user" | "group" | "policy" => Some(format!("names a {kind}, not a role")),
+        "root" => Some("names a whole account, not a role".to_owned()),
         "instance-profile" => {
-            return Err(Refused::new(
+            return refuse(
                 "names an instance profile, not a role",
                 "give the role inside it: `aws iam get-instance-profile` shows its ARN, which has `:role/`",
-            ));
+            );
         }
-        other => return refuse(&format!("names `{other}`, not a role")),
+        other => Some(format!("names `{other}`, not a role")),
+    };
+    if let Some(what) = not_a_role {
+        return refuse(what, EXPECTED);
     }
     let name = rest.rsplit('/').next().unwrap_or_default();
     if name.is_empty() {
-        return refuse("has no role name after `role/`");
+        return refuse("has no role name after `role/`", EXPECTED);
     }
     if name.len() > 64 {
-        return Err(Refused::new(
-            format!("has a role name of {} characters", name.len()),
-            "expected at most 64",
-        ));
+        let what = format!("has a role name of {} characters", name.len());
+        return refuse(what, "expected at most 64");
     }
     if let Some(odd) = name.chars().find(|&c| !super::is_name_char(c)) {
-        return Err(Refused::new(
-            format!("has {} in the role's name", describe(odd)),
-            "expected letters, digits and _+=,.@-",
-        ));
+        let what = format!("has {} in the role's name", describe(odd));
+        return refuse(what, "expected letters, digits and _+=,.@-");
     }
     if rest.contains("//") || rest.starts_with('/') {
-        return refuse("has an empty step in its path");
+        return refuse("has an empty step in its path", EXPECTED);
     }
     Ok(())
 }
 
+fn refuse<T>(what: impl Into<String>, expected: impl Into<String>) -> Result<T, InvalidValue> {
+    Err(InvalidValue::new(what, expected))
+}
+
 /// People copy this from `aws sts get-caller-identity`. The role's path is not in it.
-fn assumed_role(partition: &str, account: &str, resource: &str) -> Refused {
+fn assumed_role(partition: &str, account: &str, resource: &str) -> InvalidValue {
     let name = resource.split('/').nth(1).unwrap_or_default();
-    Refused::new(
+    InvalidValue::new(
         "names a session of a role, not the role",
         format!(
             "the role is likely arn:{partition}:iam::{account}:role/{name}; if it has a path, add it: a session's ARN does not tell"

@@ -1,47 +1,36 @@
-//! Who signs for a role: a source, another role, or nobody.
+//! The identity that signs for a role: a source, another role, or none.
 //!
-//! A chain is tied when the configuration is read, so a role holds the role it is chained to, and a ring of roles that
+//! A chain is resolved when the configuration is read, so a role holds the role it is chained to, and a ring of roles that
 //! wait for each other cannot be written down.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Refused, Role, RoleArn, SessionName, check_name};
+use super::{InvalidValue, Role, RoleArn, SessionName, check_name};
 
-/// What makes STS believe who is asking.
+/// The identity that a role is assumed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
-    /// The request is signed with what a `[source.*]` holds.
+    /// The request is signed with the credentials of a `[source.*]`.
     Source(Arc<Source>),
-    /// The request is signed with what is in hand for another role: a chain.
+    /// The request is signed with the credentials of another role: a chain.
     Role(Arc<Role>),
-    /// Nobody signs: the request shows a token.
+    /// The request is not signed, and shows a token.
     Token(TokenIdentity),
 }
 
 /// A token of an identity provider that a role is assumed with: `operation = "assume_role_with_web_identity"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenIdentity {
-    /// Read anew for each attempt: whoever runs the provider rewrites it.
+    /// The path of the token, which is read anew for each attempt.
     pub token_file: PathBuf,
-    /// The provider of a token of OAuth 2.0, which does not name it itself.
+    /// The provider of an OAuth 2.0 token, which does not name it itself.
     pub provider_id: Option<String>,
 }
 
 impl Base {
-    /// Whether both are the same identity, whatever they are called. The request of a parent counts, since tags and the
-    /// source identity of its session are inherited.
-    pub fn same_identity(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Source(one), Self::Source(other)) => one.origin == other.origin,
-            (Self::Role(one), Self::Role(other)) => one.same_request(other),
-            (Self::Token(one), Self::Token(other)) => one == other,
-            (Self::Source(_) | Self::Role(_) | Self::Token(_), _) => false,
-        }
-    }
-
-    /// The role this is chained to.
+    /// Returns the role that this one is chained to.
     pub fn parent(&self) -> Option<&Arc<Role>> {
         match self {
             Self::Role(parent) => Some(parent),
@@ -49,7 +38,7 @@ impl Base {
         }
     }
 
-    /// The source at the beginning of it all, if there is one.
+    /// Returns the source at the beginning of the chain, if there is one.
     pub fn source(&self) -> Option<&Arc<Source>> {
         match self {
             Self::Source(source) => Some(source),
@@ -58,12 +47,12 @@ impl Base {
         }
     }
 
-    /// Whether it is known without asking that this is a role session, of which AWS chains for an hour at most.
+    /// True if this is known to be a role session without asking AWS, which chains for an hour at most.
     pub fn is_role_session(&self) -> bool {
         match self {
             Self::Role(_) => true,
             Self::Source(source) => source.origin.role_arn().is_some(),
-            // A token is no role: what it is traded for may last as long as any.
+            // A token is no role: the session that it is exchanged for may last as long as any.
             Self::Token(_) => false,
         }
     }
@@ -80,60 +69,60 @@ impl fmt::Display for Base {
     }
 }
 
-/// One `[source.*]`.
+/// One configured source of base credentials: `[source.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The name in `[source.NAME]`, and in metric labels.
     pub name: SourceName,
-    /// Where its credentials come from.
+    /// The origin of its credentials.
     pub origin: Origin,
 }
 
 impl Source {
-    /// What is used where nothing is configured: the chain, under the name `default`.
+    /// Returns the source of roles that name none: the SDK's chain, under the name `default`.
     pub fn default_chain() -> Self {
         Self { name: SourceName(SourceName::DEFAULT.to_owned()), origin: Origin::Chain }
     }
 }
 
-/// Where base credentials come from.
+/// The origin of base credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Environment, profile, web identity, instance metadata: the first that has something. Never the container provider.
+    /// The first of environment, profile, web identity and instance metadata that has any. Never the container provider.
     Chain,
-    /// `AWS_ACCESS_KEY_ID` and its kin.
+    /// The environment: `AWS_ACCESS_KEY_ID` and its kin.
     Environment,
     /// A profile of the shared files, with all that it leads to.
     Profile {
         /// The name in the files.
         name: String,
-        /// In place of `~/.aws/config`.
+        /// The path that replaces `~/.aws/config`.
         config_file: Option<PathBuf>,
-        /// In place of `~/.aws/credentials`.
+        /// The path that replaces `~/.aws/credentials`.
         shared_credentials_file: Option<PathBuf>,
     },
-    /// A token in a file, traded for a role.
+    /// A token in a file, which is exchanged for a role.
     WebIdentity(WebIdentity),
-    /// What the instance was given.
+    /// The instance profile of EC2.
     InstanceMetadata {
-        /// In place of `http://169.254.169.254`.
+        /// The URL that replaces `http://169.254.169.254`.
         endpoint: Option<String>,
     },
     /// A program that prints credentials.
     Process(CommandLine),
     /// Static keys, one in each file.
     KeyFiles {
-        /// The key id.
+        /// The path of the access key id.
         access_key_id: PathBuf,
-        /// Its secret.
+        /// The path of the secret access key.
         secret_access_key: PathBuf,
-        /// For temporary keys that somebody else renews.
+        /// The path of the session token, for temporary keys that somebody else renews.
         session_token: Option<PathBuf>,
     },
 }
 
 impl Origin {
-    /// The role that its credentials are a session of, where the configuration says so.
+    /// Returns the role that its credentials are a session of, where the configuration says so.
     pub fn role_arn(&self) -> Option<&RoleArn> {
         match self {
             Self::WebIdentity(identity) => Some(&identity.role_arn),
@@ -174,14 +163,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A token of an identity provider, and the role it is traded for.
+/// A token of an identity provider, and the role that it is exchanged for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebIdentity {
-    /// Read anew at each use: whoever runs the provider rewrites it.
+    /// The path of the token, which is read anew at each use.
     pub token_file: PathBuf,
-    /// The role.
+    /// The role to assume with the token.
     pub role_arn: RoleArn,
-    /// Named in CloudTrail.
+    /// The session's name in CloudTrail.
     pub session_name: SessionName,
 }
 
@@ -190,23 +179,23 @@ pub struct WebIdentity {
 pub struct CommandLine(String);
 
 impl CommandLine {
-    /// Refuses what runs nothing.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    /// Parses a command, and refuses one that runs nothing.
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         if text.trim().is_empty() {
-            return Err(Refused::new("is empty", "expected a command"));
+            return Err(InvalidValue::new("is empty", "expected a command"));
         }
         if text.contains('\0') {
-            return Err(Refused::new("holds a zero byte", "expected a command"));
+            return Err(InvalidValue::new("holds a zero byte", "expected a command"));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// As the shell gets it. **May be secret.**
+    /// The command as the shell gets it. **May be secret.**
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The program's file name.
+    /// The file name of its program.
     pub fn program(&self) -> &str {
         let first = self.0.split_whitespace().next().unwrap_or_default();
         let path = Path::new(first.trim_matches(['"', '\'']));
@@ -226,35 +215,24 @@ impl fmt::Debug for CommandLine {
 
 /// A source's name: safe in a metric label. As a role's name, and not one that begins like a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceName(String);
+pub struct SourceName(pub(super) String);
 
 impl SourceName {
-    /// The source of roles that name none.
+    /// The name of the source of roles that name none.
     pub const DEFAULT: &str = "default";
-    /// What names a role in place of a source.
+    /// The prefix that names a role in place of a source.
     pub const ROLE_PREFIX: &str = "role.";
 
-    /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    /// Parses `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, and refuses a text that begins with `role.`.
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_name(text)?;
         if text.starts_with(Self::ROLE_PREFIX) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "begins with `role.`",
                 "`source = \"role.NAME\"` means a role: choose another name",
             ));
         }
         Ok(Self(text.to_owned()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SourceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The callers that a role lets in, beside showing its token.
 
-use super::Refused;
+use super::InvalidValue;
 
 /// The policy of a role about its callers. The default lets in everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,7 +22,7 @@ pub struct User {
 
 /// The full name of a unit of the system's own systemd: `risingwave.service`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnitName(String);
+pub struct UnitName(pub(super) String);
 
 /// The user id that the kernel uses for users that it cannot name: `nobody`.
 pub const OVERFLOW_UID: u32 = 65_534;
@@ -45,37 +45,32 @@ impl CallerPolicy {
 
 impl UnitName {
     /// Parses a name as `systemctl` shows it, with its suffix.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         let odd = |c: char| !(c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
         if let Some(odd) = text.chars().find(|c| odd(*c)) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("holds {odd:?}"),
                 "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"",
             ));
         }
         if !KINDS.iter().any(|kind| text.ends_with(kind)) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names `{text}`, which has no ending of a unit that runs something"),
                 format!("did you mean \"{text}.service\"?"),
             ));
         }
         if text.starts_with('.') || text.len() > 255 {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names `{text}`, which is no unit"),
                 "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"",
             ));
         }
         if text.contains("@.") {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 format!("names the template `{text}`"),
                 "name its instances, one by one: \"risingwave@1.service\"",
             ));
         }
         Ok(Self(text.to_owned()))
-    }
-
-    /// Returns the name.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }

@@ -2,42 +2,42 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::Refused;
+use super::InvalidValue;
 
-/// Where a role's credentials are written, how, and for whom.
+/// The file that a role's credentials are written to, its profile and its readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsFile {
-    /// Absolute, without `..`, with a file name.
+    /// An absolute path without `..`, with a file name.
     pub path: PathBuf,
-    /// The one profile in it.
+    /// The name of the one profile in it.
     pub profile: ProfileName,
-    /// Who may read it, beside ourselves.
+    /// The group that may read it, beside roletap's own user.
     pub group: Option<CredentialsFileGroup>,
 }
 
 /// A group, and the key that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsFileGroup {
-    /// Its name.
+    /// The name of the group.
     pub name: String,
-    /// `credentials_file_group`, or `token_group` where that stands in for it.
+    /// The key: `credentials_file_group`, or `token_group` where that stands in for it.
     pub key: &'static str,
 }
 
 /// The name of a profile: 1 to 64 of `[A-Za-z0-9_./%@:+-]`, which every SDK's parser takes for one. Not `DEFAULT`, which is no
 /// profile to botocore (configparser), and not `__proto__`, which is none to JavaScript.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProfileName(String);
+pub struct ProfileName(pub(super) String);
 
 /// File systems allow 255 bytes, and the name of an unfinished file has a few more.
 const LONGEST_NAME: usize = 200;
 
 impl CredentialsFile {
-    /// Accepts the absolute path of a file; `..` is refused, so that two paths can be compared.
-    pub fn path(text: &str) -> Result<PathBuf, Refused> {
+    /// Parses the absolute path of a file; refuses `..`, so that two paths can be compared.
+    pub fn path(text: &str) -> Result<PathBuf, InvalidValue> {
         const EXPECTED: &str =
             "expected the absolute path of a file, such as \"/run/roletap/files/NAME\"";
-        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         let path = Path::new(text);
         if text.trim().is_empty() {
             return refuse("is empty");
@@ -63,30 +63,25 @@ impl CredentialsFile {
 }
 
 impl ProfileName {
-    /// What clients read that are told no other: `default`.
+    /// Returns `default`, which clients read unless they are told another.
     pub fn usual() -> Self {
         Self("default".to_owned())
     }
 
-    /// Refuses what not every parser takes for a name.
-    pub fn parse(text: &str) -> Result<Self, Refused> {
+    /// Parses a name, and refuses one that not every SDK's parser takes.
+    pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         const MARKS: &str = "_./%@:+-";
         let expected = format!("expected 1 to 64 letters, digits and {MARKS}");
         if ["DEFAULT", "__proto__"].contains(&text) {
             let what = format!("is `{text}`, which not every SDK takes for a profile");
-            return Err(Refused::new(what, "expected another name"));
+            return Err(InvalidValue::new(what, "expected another name"));
         }
         let odd = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
         match odd {
-            Some(odd) => Err(Refused::new(format!("holds {odd:?}"), expected)),
+            Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected)),
             None if (1..=64).contains(&text.len()) => Ok(Self(text.to_owned())),
-            None => Err(Refused::new(format!("has {} characters", text.len()), expected)),
+            None => Err(InvalidValue::new(format!("has {} characters", text.len()), expected)),
         }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -1,4 +1,4 @@
-//! The request identity as a digest: whether what was issued to an earlier process is what this one would ask for.
+//! The request identity as a digest, by which a process knows credentials that an earlier one was issued.
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -11,12 +11,12 @@ use super::{AssumeRole, Base, Origin, TokenIdentity, WebIdentity};
 
 /// The SHA-256 of everything that decides which credentials STS issues. Tells equal from different, and nothing else: an
 /// external id does not leave the process in it.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestIdentity([u8; 32]);
 
 impl RequestIdentity {
-    /// Of a request.
-    pub fn of(request: &AssumeRole) -> Self {
+    /// Digests a request.
+    pub fn new(request: &AssumeRole) -> Self {
         // By name, so that a field which is added cannot be forgotten here.
         let AssumeRole {
             role_arn,
@@ -68,12 +68,13 @@ impl Fields {
         }
     }
 
-    /// As [`Base::same_identity`]: the definition counts, and not what it is called.
+    /// The definition of an identity counts, and not its name. A parent's request counts, since its session's tags and source
+    /// identity are inherited.
     fn base(&mut self, base: &Base) {
         match base {
             Base::Role(parent) => {
                 self.add(["role"]);
-                self.0.update(RequestIdentity::of(&parent.request).0);
+                self.0.update(RequestIdentity::new(&parent.request).0);
             }
             Base::Token(TokenIdentity { token_file, provider_id }) => {
                 self.add(["token"]);
@@ -129,7 +130,7 @@ mod tests {
     fn identity(more: &str) -> RequestIdentity {
         let config = config(&["a"], 3600, more);
         let role = config.roles.into_values().next().unwrap();
-        RequestIdentity::of(&role.request)
+        RequestIdentity::new(&role.request)
     }
 
     /// Of the last role of a configuration with these tables.
@@ -143,13 +144,13 @@ mod tests {
             _ => (text, "\"s\""),
         };
         let sources =
-            vec![crate::config::Source::text("roletap.toml", format!("{text}{source}\n"))];
+            vec![crate::config::ConfigFile::text("roletap.toml", format!("{text}{source}\n"))];
         let host = crate::config::FixedHost::default();
         let config = crate::config::Config::parse(sources, &host)
             .unwrap_or_else(|report| panic!("{}", report.render("", false)))
             .config;
         let (_, role) = config.roles.into_iter().next_back().unwrap();
-        RequestIdentity::of(&role.request)
+        RequestIdentity::new(&role.request)
     }
 
     #[test]

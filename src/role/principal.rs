@@ -1,16 +1,16 @@
-//! Who we are to STS, and whom a trust policy has to name so that we are let in.
+//! roletap's base identity to STS, and the principal that a trust policy has to name for it.
 
 use std::fmt;
 
 use super::arn::{check_account, describe, is_partition};
-use super::{Refused, RoleArn, is_name_char};
+use super::{InvalidValue, RoleArn, is_name_char};
 
-/// What every complaint about a principal ends with, unless it knows better.
+/// The end of every complaint about a principal that knows no better.
 const EXPECTED: &str = "expected the ARN of a role or a user, such as arn:aws:iam::444455556666:role/sinks or arn:aws:iam::444455556666:user/sinks";
 /// IAM Identity Center keeps its roles below this path.
 const IDENTITY_CENTER: &str = "AWSReservedSSO_";
 
-/// What `GetCallerIdentity` answered, taken apart.
+/// An answer of `GetCallerIdentity`, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerIdentity {
     arn: String,
@@ -18,32 +18,32 @@ pub struct CallerIdentity {
 }
 
 impl CallerIdentity {
-    /// Takes apart the `Arn` of an answer. Emulators leave the account out.
-    pub fn parse(arn: &str) -> Result<Self, Refused> {
+    /// Parses the `Arn` of an answer. Emulators leave the account out.
+    pub fn parse(arn: &str) -> Result<Self, InvalidValue> {
         Ok(Self { arn: arn.to_owned(), principal: Principal::parse(arn, true)? })
     }
 
-    /// As STS named us: for a role it is the ARN of the session.
+    /// The ARN that STS answered: for a role it is that of the session.
     pub fn arn(&self) -> &str {
         &self.arn
     }
 
-    /// Twelve digits, or empty where an emulator said nothing.
+    /// The 12 digits of the account, or empty where an emulator said nothing.
     pub fn account_id(&self) -> &str {
         self.principal.account_id()
     }
 
-    /// `aws`, `aws-cn`, `aws-us-gov`, …
+    /// The partition: `aws`, `aws-cn`, `aws-us-gov`, …
     pub fn partition(&self) -> &str {
         self.principal.partition()
     }
 
-    /// Whom a trust policy names to let us in.
+    /// The principal that a trust policy names for this identity.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// Whether we are a role already: what we assume is then chained, and STS grants an hour at most.
+    /// True for a session of a role. Roles that it assumes are chained, and STS grants an hour at most.
     pub fn is_role_session(&self) -> bool {
         match self.principal.kind {
             PrincipalKind::RoleOfSession => true,
@@ -55,17 +55,17 @@ impl CallerIdentity {
     }
 }
 
-/// What a policy can name as `{"AWS": …}`.
+/// A principal that a policy can name as `{"AWS": …}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     arn: String,
     kind: PrincipalKind,
 }
 
-/// What kind of principal it is, which decides what a person has to know about it.
+/// The kind of a principal, which decides about its caveat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalKind {
-    /// An IAM user.
+    /// A user of IAM.
     User,
     /// A role, by its own ARN.
     Role,
@@ -73,24 +73,24 @@ pub enum PrincipalKind {
     RoleOfSession,
     /// A whole account: `:root`.
     Account,
-    /// What `GetFederationToken` yields.
+    /// A federated user, as `GetFederationToken` yields.
     FederatedUser,
 }
 
 impl Principal {
-    /// Takes the ARN of a user, a role, a role's session, an account's root or a federated user.
+    /// Parses the ARN of a user, a role, a role's session, an account's root or a federated user.
     /// A session becomes its role: `sts::A:assumed-role/N/S` → `iam::A:role/N`.
     /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS).
-    pub fn parse(text: &str, relaxed: bool) -> Result<Self, Refused> {
-        let refuse = |what: &str| Err(Refused::new(what, EXPECTED));
+    pub fn parse(text: &str, relaxed: bool) -> Result<Self, InvalidValue> {
+        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         if text == "*" {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is everybody in the world",
                 "name the one role or user that may come in",
             ));
         }
         if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Refused::new(
+            return Err(InvalidValue::new(
                 "is a whole account",
                 format!(
                     "name the role or user that signs; if all of the account is meant, say arn:aws:iam::{text}:root"
@@ -129,7 +129,7 @@ impl Principal {
         }
     }
 
-    /// What stands in the policy.
+    /// The ARN that stands in the policy.
     pub fn arn(&self) -> &str {
         &self.arn
     }
@@ -139,22 +139,22 @@ impl Principal {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
 
-    /// What kind of principal it is.
+    /// The kind of the principal.
     pub fn kind(&self) -> PrincipalKind {
         self.kind
     }
 
-    /// Twelve digits, or empty where `relaxed` allowed it.
+    /// The 12 digits of the account, or empty where `relaxed` allowed it.
     pub fn account_id(&self) -> &str {
         self.arn.split(':').nth(4).unwrap_or_default()
     }
 
-    /// `aws`, `aws-cn`, `aws-us-gov`, …
+    /// The partition: `aws`, `aws-cn`, `aws-us-gov`, …
     pub fn partition(&self) -> &str {
         self.arn.split(':').nth(1).unwrap_or_default()
     }
 
-    /// What a person has to know before this stands in a policy: whole sentences.
+    /// Sentences that a person has to know before it stands in a policy.
     pub fn caveat(&self) -> Option<String> {
         let name = self.name();
         match self.kind {

@@ -263,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::budget::Limits;
-    use crate::config::{Config, FixedHost, Source};
+    use crate::config::{Config, ConfigFile, FixedHost};
     use crate::fleet::Fleet;
     use crate::refresher::RefreshContext;
     use crate::server::imds::SessionKey;
@@ -280,7 +280,7 @@ mod tests {
              http_tokens = \"{http_tokens}\"\n\
              [role.role-{version}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\n"
         );
-        Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
+        Config::parse(vec![ConfigFile::text("roletap.toml", text)], &FixedHost::default())
             .unwrap_or_else(|report| panic!("{}", report.render("", false)))
             .config
     }
