@@ -1,4 +1,4 @@
-//! The host's budget of STS calls: whose turn it is, how fast, and when to pause. Pure; [`queue`] waits for it.
+//! The host's budget of STS calls: whose turn it is, how fast, and when to pause. Pure; `sts_queue.rs` waits for it.
 //!
 //! All roles of a host share one queue, because they share one quota: STS counts 600 requests per second for the whole
 //! calling account and region, and a throttled answer to one role says that every role should stay away. Hosts do not
@@ -24,11 +24,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::backoff::{Backoff, Jitter};
 use crate::failure::{Class, IssueError};
-use crate::lifecycle::{Jitter, RoleState};
+use crate::lifecycle::RoleState;
 
 mod pause;
-pub mod queue;
 
 use self::pause::Throttled;
 
@@ -37,8 +37,8 @@ use self::pause::Throttled;
 pub struct Need {
     /// First of all.
     pub urgency: Urgency,
-    /// When credentials in hand end, which decides among equals; nothing in hand has ended already.
-    pub ends: Option<SystemTime>,
+    /// When credentials in hand expire, which decides among equals; nothing in hand has expired already.
+    pub expires_at: Option<SystemTime>,
     /// Its own last call was throttled: among equals it goes last, in case that is about this role alone.
     pub refused: bool,
     /// Its own last call did not reach STS.
@@ -50,9 +50,9 @@ pub struct Need {
 /// The classes of need, most pressing first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Credentials in hand end within two minutes: may pass a pause.
+    /// Credentials in hand expire within two minutes: may pass a pause.
     Ending,
-    /// Credentials in hand end within five minutes.
+    /// Credentials in hand expire within five minutes.
     EndingSoon,
     /// A workload has asked, and there is nothing to give.
     AskedAndEmpty,
@@ -62,7 +62,7 @@ pub enum Urgency {
     Unasked,
 }
 
-/// What `[sts]` allows this host.
+/// The limits that `[sts]` sets for this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Calls in flight, at least 1.
@@ -71,7 +71,7 @@ pub struct Limits {
     pub max_requests_per_second: u32,
 }
 
-/// Whose turn it is.
+/// The answer of [`Budget::turn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// This one of the waiting may call now.
@@ -82,12 +82,12 @@ pub enum Turn {
     Nobody,
 }
 
-/// What a concluded call says about STS.
+/// The state of STS that a concluded call shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// STS let it in, whatever came of it.
     Good,
-    /// Throttled, and how long STS asked us to stay away, if it did.
+    /// Throttled, and the wait that STS asked for, if it did.
     Throttled(Option<Duration>),
     /// STS was not reached.
     Unreachable,
@@ -124,8 +124,7 @@ struct Unreachable {
 
 /// How long a narrow window waits for an answer: a call that hangs must not hold up the others.
 const HANGS_AFTER: Duration = Duration::from_secs(1);
-const PROBE_BASE: Duration = Duration::from_millis(250);
-const PROBE_CAP: Duration = Duration::from_secs(30);
+const PROBE: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(30) };
 
 impl Need {
     /// Of a role in this state, which a workload has asked for or not, and which somebody wants refreshed now or not.
@@ -142,7 +141,7 @@ impl Need {
         let class = state.failures().map(|failures| failures.error.class);
         Self {
             urgency,
-            ends: held.map(|held| held.expires_at()),
+            expires_at: held.map(|held| held.expires_at()),
             refused: class == Some(Class::Throttled),
             unreachable: class == Some(Class::Network),
             hurried,
@@ -194,7 +193,7 @@ impl Budget {
         self.tokens = self.tokens.min(f64::from(limits.max_requests_per_second));
     }
 
-    /// Whose turn it is among `waiting`, which stand in the order in which they came. A turn that is given is spent:
+    /// Gives the next turn among `waiting`, which stand in the order in which they came. A turn that is given is spent:
     /// the caller owes a [`Budget::conclude`].
     pub fn turn(&mut self, waiting: &[Need], now: Instant) -> Turn {
         if self.in_flight >= self.limits.max_in_flight {
@@ -210,7 +209,7 @@ impl Budget {
             .min_by_key(|(position, need)| {
                 // Among those that nobody misses, who was throttled goes last, asked for or not.
                 let missed = need.urgency.min(Urgency::Asked);
-                (missed, need.refused, need.urgency, need.ends, *position)
+                (missed, need.refused, need.urgency, need.expires_at, *position)
             });
         let Some((position, need)) = first else {
             return waiting
@@ -244,7 +243,7 @@ impl Budget {
             && need.waits_for_probe()
         {
             // Until its answer says more.
-            unreachable.probe_at = now + PROBE_CAP;
+            unreachable.probe_at = now + PROBE.cap;
             unreachable.probing = Some(now);
         }
         self.tokens -= 1.0;
@@ -277,11 +276,10 @@ impl Budget {
                 self.narrow();
                 let in_a_row =
                     self.unreachable.map_or(1, |before| before.in_a_row.saturating_add(1));
-                let ceiling = PROBE_BASE.saturating_mul(1 << (in_a_row - 1).min(8)).min(PROBE_CAP);
                 self.unreachable = Some(Unreachable {
                     at: now,
                     in_a_row,
-                    probe_at: now + jitter.of(ceiling),
+                    probe_at: now + PROBE.delay(in_a_row, jitter),
                     probing: None,
                 });
             }
@@ -297,7 +295,7 @@ impl Budget {
         }
     }
 
-    /// Whether the host is staying away from STS at `now`, be it only for roles that nobody misses.
+    /// Tells whether this host stays away from STS at `now`, be it only for roles whose workloads have what they need.
     pub fn is_paused(&self, now: Instant) -> bool {
         self.throttled.is_some_and(|throttled| now < throttled.others_until)
     }
@@ -350,7 +348,7 @@ mod tests {
     const UNASKED: Need = need(Urgency::Unasked);
 
     const fn need(urgency: Urgency) -> Need {
-        Need { urgency, ends: None, refused: false, unreachable: false, hurried: false }
+        Need { urgency, expires_at: None, refused: false, unreachable: false, hurried: false }
     }
 
     fn failed(need: Need) -> Need {
@@ -399,7 +397,7 @@ mod tests {
     #[test]
     fn the_most_pressing_goes_first_then_what_ends_first_then_who_came_first() {
         let now = start();
-        let ends = |at| Need { ends: Some(crate::simulated::at(at)), ..ASKED };
+        let ends = |at| Need { expires_at: Some(crate::simulated::at(at)), ..ASKED };
         for (waiting, first) in [
             (vec![UNASKED, ASKED, ENDING_SOON, EMPTY, ENDING_SOON], 2),
             (vec![UNASKED, ends(900), ends(800), ends(800)], 2),

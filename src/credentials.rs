@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::role::Role;
 
+/// The path of the container credentials endpoint, before the name of the role.
+pub const PATH: &str = "/v1/credentials/";
+
 /// The largest document that every client accepts: the CRT (`aws-c-auth`, `ECS_RESPONSE_SIZE_LIMIT`) stops at 10,000.
 pub const DOCUMENT_LIMIT: usize = 9_999;
 
@@ -29,7 +32,7 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(43_200 + 900);
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over `text`.
+    /// Wraps `text`, which is wiped when the secret is dropped.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
@@ -46,14 +49,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What STS sent, unexamined.
+/// An answer of STS, not yet examined.
 #[derive(Debug)]
 pub struct Grant {
-    /// `AccessKeyId`
+    /// The field `AccessKeyId`.
     pub access_key_id: String,
-    /// `SecretAccessKey`
+    /// The field `SecretAccessKey`. **Secret**.
     pub secret_access_key: Secret,
-    /// `SessionToken`
+    /// The field `SessionToken`. **Secret**.
     pub session_token: Secret,
     /// `Expiration`; `None` where the answer had none or the SDK made one up.
     pub expires_at: Option<SystemTime>,
@@ -67,7 +70,7 @@ pub struct Credentials {
     /// Everything up to, not including, the optional `AccountId` and the closing brace.
     document: Bytes,
     document_head: usize,
-    /// Where the secret access key and the session token stand in it.
+    /// The positions of the secret access key and of the session token in the document.
     secrets: [Range<usize>; 2],
     issued_at: SystemTime,
     expires_at: SystemTime,
@@ -129,7 +132,8 @@ impl Credentials {
             secrets: [&grant.secret_access_key, &grant.session_token].map(|secret| {
                 let secret = secret.expose();
                 // It stands there once, between quotes, which it has none of.
-                let at = head.find(&*quoted(secret)).map_or(0, |at| at + 1);
+                let quoted = Zeroizing::new(format!("\"{secret}\""));
+                let at = head.find(&*quoted).map_or(0, |at| at + 1);
                 at..at + secret.len()
             }),
             issued_at: now,
@@ -180,13 +184,13 @@ impl Credentials {
         with(&self.access_key_id, secret, token)
     }
 
-    /// The rendered secrets, for the next process of ours and nobody else. **Secret**: see `keep.rs`.
-    pub(crate) fn handed_over(&self) -> &[u8] {
-        self.document.get(..self.document_head).unwrap_or_default()
+    /// Returns the rendered credentials for the next roletap process and nobody else. **Secret**: see `snapshot.rs`.
+    pub(crate) fn export_for_restart(&self) -> Bytes {
+        self.document.slice(..self.document_head)
     }
 
-    /// What an earlier process handed over, examined as if STS had just sent it.
-    pub(crate) fn taken_over(
+    /// Examines what the process before this one exported, as if STS had just sent it.
+    pub(crate) fn import_after_restart(
         rendered: &[u8],
         issued_at: SystemTime,
         session_token_utilization: Option<u8>,
@@ -195,7 +199,7 @@ impl Credentials {
         let mut grant = parse(rendered).ok_or(Unusable::Missing("a field"))?;
         grant.session_token_utilization = session_token_utilization;
         let credentials = Self::new(&grant, role, issued_at)?;
-        if credentials.handed_over() == rendered {
+        if credentials.export_for_restart() == rendered {
             Ok(credentials)
         } else {
             Err(Unusable::Malformed("the document"))
@@ -207,17 +211,17 @@ impl Credentials {
         &self.access_key_id
     }
 
-    /// When they were received.
+    /// Returns the time at which they were received.
     pub fn issued_at(&self) -> SystemTime {
         self.issued_at
     }
 
-    /// When they end, in whole seconds.
+    /// Returns the time of expiry, in whole seconds.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// What STS granted, whatever was asked for.
+    /// Returns the granted lifetime, which may be shorter than the requested one.
     pub fn lifetime(&self) -> Duration {
         self.expires_at.duration_since(self.issued_at).unwrap_or_default()
     }
@@ -259,10 +263,6 @@ fn check(field: &'static str, value: &str, allowed: impl Fn(&u8) -> bool) -> Res
         return Err(Unusable::Malformed(field));
     }
     Ok(())
-}
-
-fn quoted(text: &str) -> Zeroizing<String> {
-    Zeroizing::new(format!("\"{text}\""))
 }
 
 /// The inverse of rendering: no value holds a quote, so the text between two names is the value.
@@ -400,12 +400,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_over_is_taken_over_as_it_was() {
+    fn exported_credentials_are_imported_as_they_were() {
         let role = role("a", 3600);
         let issued_at = at(0) + Duration::from_nanos(123_456_789);
         let held = Credentials::new(&grant(7, Some(at(3600))), &role, issued_at).unwrap();
-        let again =
-            Credentials::taken_over(held.handed_over(), issued_at, Some(25), &role).unwrap();
+        let again = Credentials::import_after_restart(
+            &held.export_for_restart(),
+            issued_at,
+            Some(25),
+            &role,
+        )
+        .unwrap();
         assert_eq!(again.document(), held.document());
         assert_eq!(again.access_key_id(), held.access_key_id());
         assert_eq!(again.issued_at(), held.issued_at());
@@ -416,15 +421,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_over_is_examined_like_an_answer() {
+    fn exported_credentials_are_examined_like_an_answer() {
         let ours = role("a", 3600);
         let held = Credentials::new(&grant(7, Some(at(3600))), &ours, at(0)).unwrap();
-        let rendered = held.handed_over();
+        let rendered = &held.export_for_restart()[..];
         for end in 0..rendered.len() {
-            assert!(Credentials::taken_over(&rendered[..end], at(0), None, &ours).is_err());
+            assert!(
+                Credentials::import_after_restart(&rendered[..end], at(0), None, &ours).is_err()
+            );
         }
         let other = role("b", 3600);
-        assert!(Credentials::taken_over(rendered, at(0), None, &other).is_err());
+        assert!(Credentials::import_after_restart(rendered, at(0), None, &other).is_err());
         let text = std::str::from_utf8(rendered).unwrap();
         for (from, to) in [
             ("ASIA0000000000000007", ""),
@@ -436,14 +443,14 @@ mod tests {
             let wrong = text.replacen(from, to, 1);
             assert_ne!(wrong, text);
             assert!(
-                Credentials::taken_over(wrong.as_bytes(), at(0), None, &ours).is_err(),
+                Credentials::import_after_restart(wrong.as_bytes(), at(0), None, &ours).is_err(),
                 "{from} {to}"
             );
         }
         // Issued after its own end, or for longer than STS grants.
-        assert!(Credentials::taken_over(rendered, at(3600), None, &ours).is_err());
+        assert!(Credentials::import_after_restart(rendered, at(3600), None, &ours).is_err());
         let long_ago = at(0) - Duration::from_secs(50_000);
-        assert!(Credentials::taken_over(rendered, long_ago, None, &ours).is_err());
+        assert!(Credentials::import_after_restart(rendered, long_ago, None, &ours).is_err());
     }
 
     #[test]

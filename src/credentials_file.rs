@@ -1,9 +1,7 @@
 //! A role's credentials as a shared credentials file: what stands in it, and what has to be done about it. Pure.
 //!
-//! The first line is a comment that says whose the file is and when it ends. By it a later process knows what an earlier one
+//! The first line is a comment that says whose the file is and when its credentials expire. By it a later process knows what an earlier one
 //! has left, and no file without it is ever replaced or removed.
-
-pub mod disk;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,82 +17,85 @@ const MARK: &str = "# written by roletap, which replaces it: role ";
 const UNTIL: &str = ", until ";
 const GRANT: &str = ", grant ";
 
-/// What is known of a file.
+/// The state of a credentials file on disk, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
-    /// Nobody has looked, or what we wrote is to be written again.
-    Unseen,
-    /// There is none.
-    Nothing,
-    /// One that we, or a process before us, wrote.
-    Lies(Lying),
+pub enum OnDisk {
+    /// It has not been inspected yet, or has to be written again.
+    Unknown,
+    /// There is no file.
+    Absent,
+    /// A file that this or an earlier roletap process wrote.
+    Ours(FileHeader),
 }
 
-/// What a file says of itself.
+/// The first line of a credentials file that roletap wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lying {
+pub struct FileHeader {
     role: String,
     until: SystemTime,
     /// A digest of what the credentials may do.
     grant: String,
-    /// Known of those that this process wrote.
+    /// OnDisk of those that this process wrote.
     access_key_id: Option<String>,
 }
 
-/// What a role wants of its file.
+/// The role that a file belongs to, and its state.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Whose it is.
+    /// The role that the file belongs to.
     pub role: &'a Role,
-    /// What is in hand.
+    /// The state of that role.
     pub state: &'a RoleState,
-    /// What lies there was issued for a request that a reload has replaced.
+    /// The file holds credentials for a request that a reload has replaced.
     pub outdated: bool,
 }
 
-/// What to do about a file.
+/// The next action on a credentials file.
 #[derive(Debug)]
-pub enum Step {
-    /// Nothing before this time, or before there are news.
-    Rest(Option<SystemTime>),
-    /// See what lies there.
-    Look,
-    /// Write these.
+pub enum Action {
+    /// Wait until this time, or until the role's state changes.
+    Wait(Option<SystemTime>),
+    /// Read the file's first line.
+    Inspect,
+    /// Write these credentials.
     Write(Arc<Credentials>),
-    /// Take it away.
+    /// Remove the file.
     Remove,
 }
 
-/// What to do at `now`, for the role that wants the file, or for none. What works is left to its end: without credentials in
-/// hand a file of an earlier process stays as long as they last.
-pub fn step(wanted: Option<Wanted<'_>>, known: &Known, now: SystemTime) -> Step {
+/// Returns the next action at `now`, for the role that wants the file, or for none.
+///
+/// A file of an earlier process stays until its credentials expire, as long as none are in hand.
+pub fn step(wanted: Option<Wanted<'_>>, known: &OnDisk, now: SystemTime) -> Action {
     let Some(Wanted { role, state, outdated }) = wanted else {
         return match known {
-            Known::Nothing => Step::Rest(None),
-            Known::Unseen | Known::Lies(_) => Step::Remove,
+            OnDisk::Absent => Action::Wait(None),
+            OnDisk::Unknown | OnDisk::Ours(_) => Action::Remove,
         };
     };
     if let Ok(credentials) = state.vend(now) {
         return match known {
-            Known::Lies(lying) if lying.holds(credentials) => Step::Rest(Some(lying.until)),
-            Known::Unseen | Known::Nothing | Known::Lies(_) => Step::Write(credentials.clone()),
+            OnDisk::Ours(header) if header.holds(credentials) => Action::Wait(Some(header.until)),
+            OnDisk::Unknown | OnDisk::Absent | OnDisk::Ours(_) => {
+                Action::Write(credentials.clone())
+            }
         };
     }
     match known {
-        Known::Unseen => Step::Look,
-        Known::Nothing => Step::Rest(None),
-        Known::Lies(lying) => {
-            let theirs = outdated || !lying.is_for(role) || is_dropped(role, state);
-            if theirs || lying.has_ended(now) {
-                Step::Remove
+        OnDisk::Unknown => Action::Inspect,
+        OnDisk::Absent => Action::Wait(None),
+        OnDisk::Ours(header) => {
+            let theirs = outdated || !header.is_for(role) || is_dropped(role, state);
+            if theirs || header.has_expired(now) {
+                Action::Remove
             } else {
-                Step::Rest(Some(lying.until))
+                Action::Wait(Some(header.until))
             }
         }
     }
 }
 
-/// The whole file. **Secret**: it goes to the path that its role names and nowhere else.
+/// Renders the whole file. **Secret**: it goes to the path that its role names and nowhere else.
 pub fn text(file: &CredentialsFile, role: &Role, credentials: &Credentials) -> Zeroizing<String> {
     let head = format!(
         "{MARK}{}{UNTIL}{}{GRANT}{}\n",
@@ -105,8 +106,8 @@ pub fn text(file: &CredentialsFile, role: &Role, credentials: &Credentials) -> Z
     credentials.shared_credentials(&head, &file.profile)
 }
 
-impl Lying {
-    /// What the first line says, if it is one of ours. What cannot be read of it has ended.
+impl FileHeader {
+    /// Parses the first line; `None` if roletap did not write it. A line that is cut off counts as expired.
     pub fn parse(line: &str) -> Option<Self> {
         let rest = line.strip_prefix(MARK)?.trim_end();
         let fields = || {
@@ -120,12 +121,12 @@ impl Lying {
         Some(Self { role, until, grant, access_key_id: None })
     }
 
-    /// Whether the credentials in it are of no use any more.
-    fn has_ended(&self, now: SystemTime) -> bool {
+    /// Tells whether the credentials in the file have expired at `now`.
+    pub fn has_expired(&self, now: SystemTime) -> bool {
         now >= self.until
     }
 
-    /// What has just been written.
+    /// Describes the file that holds these credentials of `role`.
     pub fn of(role: &Role, credentials: &Credentials) -> Self {
         Self {
             role: role.name.to_string(),
@@ -154,8 +155,9 @@ fn is_dropped(role: &Role, state: &RoleState) -> bool {
 
 /// Tells whether two requests yield credentials that may do the same.
 fn grant(request: &AssumeRole) -> String {
-    let digest = RequestIdentity::of(&stripped(request)).to_bytes();
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = RequestIdentity::of(&stripped(request)).to_hex();
+    digest.truncate(16);
+    digest
 }
 
 /// The same without what decides only whether there are any credentials, an external id and a source: nobody who reads the
@@ -194,31 +196,31 @@ mod tests {
         state.after(Err(error(class)), role.terms, at(60), Jitter::new(0.5))
     }
 
-    fn lies(role: &Role, serial: u64) -> Known {
+    fn lies(role: &Role, serial: u64) -> OnDisk {
         let held = credentials(role, at(0), Duration::from_secs(3600), serial);
-        Known::Lies(Lying::of(role, &held))
+        OnDisk::Ours(FileHeader::of(role, &held))
     }
 
     /// What a later process finds.
-    fn found(role: &Role) -> Known {
+    fn found(role: &Role) -> OnDisk {
         let held = credentials(role, at(0), Duration::from_secs(3600), 1);
         let file = role.credentials_file.as_ref().unwrap();
         let text = text(file, role, &held);
-        Known::Lies(Lying::parse(text.lines().next().unwrap()).unwrap())
+        OnDisk::Ours(FileHeader::parse(text.lines().next().unwrap()).unwrap())
     }
 
     /// In a word.
-    fn at_second(second: u64, role: &Role, state: &RoleState, known: &Known) -> String {
+    fn at_second(second: u64, role: &Role, state: &RoleState, known: &OnDisk) -> String {
         let wanted = Wanted { role, state, outdated: false };
         match step(Some(wanted), known, at(second)) {
-            Step::Rest(None) => "rest".to_owned(),
-            Step::Rest(Some(until)) => {
+            Action::Wait(None) => "rest".to_owned(),
+            Action::Wait(Some(until)) => {
                 let until = until.duration_since(at(0)).unwrap();
                 format!("rest until {}", until.as_secs())
             }
-            Step::Look => "look".to_owned(),
-            Step::Write(credentials) => format!("write {}", credentials.access_key_id()),
-            Step::Remove => "remove".to_owned(),
+            Action::Inspect => "look".to_owned(),
+            Action::Write(credentials) => format!("write {}", credentials.access_key_id()),
+            Action::Remove => "remove".to_owned(),
         }
     }
 
@@ -242,14 +244,14 @@ mod tests {
     fn what_comes_is_written_once_and_removed_at_its_end() {
         let role = role("");
         let state = issued(&role, 1);
-        for known in [Known::Unseen, Known::Nothing, lies(&role, 2), found(&role)] {
+        for known in [OnDisk::Unknown, OnDisk::Absent, lies(&role, 2), found(&role)] {
             assert_eq!(at_second(60, &role, &state, &known), "write ASIA0000000000000001");
         }
         let written = lies(&role, 1);
         assert_eq!(at_second(60, &role, &state, &written), "rest until 3600");
         assert_eq!(at_second(3599, &role, &state, &written), "rest until 3600");
         assert_eq!(at_second(3600, &role, &state, &written), "remove");
-        assert_eq!(at_second(3600, &role, &state, &Known::Nothing), "rest");
+        assert_eq!(at_second(3600, &role, &state, &OnDisk::Absent), "rest");
         // A failure takes nothing away.
         let state = failed(state, &role, Class::Denied);
         assert_eq!(at_second(60, &role, &state, &written), "rest until 3600");
@@ -259,7 +261,7 @@ mod tests {
     fn what_an_earlier_process_left_stays_to_its_end() {
         let role = role("");
         let pending = RoleState::Pending;
-        assert_eq!(at_second(60, &role, &pending, &Known::Unseen), "look");
+        assert_eq!(at_second(60, &role, &pending, &OnDisk::Unknown), "look");
         for state in [
             pending.clone(),
             failed(pending.clone(), &role, Class::Network),
@@ -268,10 +270,10 @@ mod tests {
             assert_eq!(at_second(60, &role, &state, &found(&role)), "rest until 3600");
             assert_eq!(at_second(3600, &role, &state, &found(&role)), "remove");
         }
-        let torn = Lying::parse(&format!("{MARK}a{UNTIL}20")).unwrap();
-        assert_eq!(at_second(60, &role, &pending, &Known::Lies(torn)), "remove");
-        assert_eq!(Lying::parse("[default]"), None);
-        assert_eq!(Lying::parse(""), None);
+        let torn = FileHeader::parse(&format!("{MARK}a{UNTIL}20")).unwrap();
+        assert_eq!(at_second(60, &role, &pending, &OnDisk::Ours(torn)), "remove");
+        assert_eq!(FileHeader::parse("[default]"), None);
+        assert_eq!(FileHeader::parse(""), None);
     }
 
     #[test]
@@ -319,17 +321,17 @@ mod tests {
         // In one process it is known which request a file was written for.
         let outdated = Wanted { role: &before, state: &pending, outdated: true };
         let step = step(Some(outdated), &lies(&before, 1), at(60));
-        assert!(matches!(step, Step::Remove));
+        assert!(matches!(step, Action::Remove));
     }
 
     #[test]
     fn a_file_that_nobody_wants_goes() {
         let role = role("");
         for (known, goes) in
-            [(Known::Unseen, true), (lies(&role, 1), true), (Known::Nothing, false)]
+            [(OnDisk::Unknown, true), (lies(&role, 1), true), (OnDisk::Absent, false)]
         {
             let step = step(None, &known, at(60));
-            assert_eq!(matches!(step, Step::Remove), goes, "{known:?}");
+            assert_eq!(matches!(step, Action::Remove), goes, "{known:?}");
         }
     }
 
@@ -337,11 +339,11 @@ mod tests {
     fn nothing_secret_is_printed() {
         let role = role("external_id = \"ws-sentinel\"");
         let held = Credentials::new(&granted(7, Some(at(3600))), &role, at(0)).unwrap();
-        let lying = Lying::of(&role, &held);
+        let header = FileHeader::of(&role, &held);
         let state = issued(&role, 1);
         let wanted = Wanted { role: &role, state: &state, outdated: false };
-        let step = step(Some(wanted), &Known::Nothing, at(60));
-        let printed = format!("{lying:?} {step:?} {wanted:?}");
+        let step = step(Some(wanted), &OnDisk::Absent, at(60));
+        let printed = format!("{header:?} {step:?} {wanted:?}");
         let secret = Secret::new("wJalr".to_owned());
         assert!(!printed.contains(secret.expose()), "{printed}");
         assert!(!printed.contains("FwoG"), "{printed}");

@@ -12,13 +12,12 @@ use tokio::sync::mpsc;
 
 use crate::audit::Audit;
 use crate::budget;
-use crate::budget::queue::Queue;
 use crate::caller::peer::PeerLookup;
 use crate::clock::{ServerTime, Skew};
 use crate::config::{Config, Loaded, Sts};
+use crate::fd_store::FdStore;
 use crate::fleet::{Fleet, retry_roles_of_source};
 use crate::issuer::StsIssuer;
-use crate::keep::Kept;
 use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
@@ -27,11 +26,12 @@ use crate::role::Source;
 use crate::server::Drained;
 use crate::signals::Event;
 use crate::slots::Slots;
+use crate::snapshot::Snapshot;
 use crate::source::{LOAD_TIMEOUT, Sources};
-use crate::store::Store;
 use crate::sts::Client;
+use crate::sts_queue::Queue;
 use crate::systemd;
-use crate::tokens::Tokens;
+use crate::token_digest::Tokens;
 
 mod callers;
 mod credentials_files;
@@ -68,9 +68,9 @@ pub struct Prepared {
     /// The clock of this host.
     pub clock: SharedTimeSource,
     /// The state that the previous process left.
-    pub kept: Option<Kept>,
+    pub kept: Option<Snapshot>,
     /// The place for the state that the next process finds, if there is one.
-    pub store: Option<Store>,
+    pub store: Option<FdStore>,
 }
 
 /// A running daemon.

@@ -35,18 +35,18 @@ pub enum Mark {
 pub struct Finding {
     /// How it counts.
     pub mark: Mark,
-    /// Which check, for programs; stable.
+    /// The stable name of the check, for programs.
     pub check: &'static str,
-    /// What was found.
+    /// A sentence that says what was found.
     pub what: String,
-    /// What that means, whom to ask and what to change.
+    /// The meaning, the person to ask and the change to make.
     pub advice: Option<Box<Advice>>,
 }
 
-/// What belongs together.
+/// Findings about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// What it is about.
+    /// The subject, such as `this host`.
     pub title: String,
     /// In the order of looking.
     pub findings: Vec<Finding>,
@@ -76,14 +76,36 @@ impl Finding {
         Self::new(Mark::Note, check, what, None)
     }
 
-    /// It works, and may not always.
-    pub fn warning(check: &'static str, what: impl Into<String>, advice: Box<Advice>) -> Self {
-        Self::new(Mark::Warning, check, what, Some(advice))
+    /// Makes a finding that works today and may not tomorrow, with the meaning, the person to ask and the change to make.
+    pub fn warning(
+        check: &'static str,
+        what: impl Into<String>,
+        meaning: impl Into<String>,
+        ask: impl Into<String>,
+        change: impl Into<String>,
+    ) -> Self {
+        Self::advised(Mark::Warning, check, what, advice(meaning, ask, change))
     }
 
-    /// It fails, or will.
-    pub fn failed(check: &'static str, what: impl Into<String>, advice: Box<Advice>) -> Self {
-        Self::new(Mark::Failed, check, what, Some(advice))
+    /// Makes a finding that fails, or will, with the meaning, the person to ask and the change to make.
+    pub fn failed(
+        check: &'static str,
+        what: impl Into<String>,
+        meaning: impl Into<String>,
+        ask: impl Into<String>,
+        change: impl Into<String>,
+    ) -> Self {
+        Self::advised(Mark::Failed, check, what, advice(meaning, ask, change))
+    }
+
+    /// Makes a finding with advice that somebody else has given.
+    pub fn advised(
+        mark: Mark,
+        check: &'static str,
+        what: impl Into<String>,
+        advice: Box<Advice>,
+    ) -> Self {
+        Self::new(mark, check, what, Some(advice))
     }
 
     fn new(
@@ -106,7 +128,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// What somebody has to do.
+/// Makes advice: the meaning, the person to ask and the change to make.
 pub fn advice(
     meaning: impl Into<String>,
     ask: impl Into<String>,
@@ -150,7 +172,7 @@ impl Report {
         findings.filter(|finding| finding.mark == mark).count()
     }
 
-    /// For people.
+    /// Renders the report for people.
     pub fn text(&self) -> String {
         // Writing to a string cannot fail.
         let mut out = String::new();
@@ -235,7 +257,9 @@ mod tests {
                 Finding::failed(
                     "door",
                     "the door is open",
-                    advice("anybody comes in", "whoever has the key", "shut it"),
+                    "anybody comes in",
+                    "whoever has the key",
+                    "shut it",
                 ),
             ],
         );

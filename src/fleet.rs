@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::issuer::Issuer;
-use crate::keep::Inherited;
 use crate::lifecycle::RoleState;
-use crate::metrics::Ledger;
+use crate::metrics::CounterRegistry;
 use crate::refresher::{RefreshContext, refresh};
 use crate::reload::{self, Change, Summary};
 use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
-use crate::tokens::Tokens;
+use crate::snapshot::RestoredRole;
+use crate::token_digest::Tokens;
 
 /// A refresher that always ends is restarted no more often than this.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -33,16 +33,16 @@ const STUCK_AFTER: Duration = Duration::from_secs(180);
 pub struct Fleet<I> {
     ctx: Arc<RefreshContext<I>>,
     slots: Arc<Slots>,
-    ledger: Ledger,
+    ledger: CounterRegistry,
     tasks: JoinSet<()>,
     running: HashMap<RoleName, AbortHandle>,
     names: HashMap<Id, RoleName>,
     inspect_at: Instant,
     /// State of an earlier process, until the first [`Fleet::apply`].
-    inherited: BTreeMap<RoleName, Inherited>,
+    inherited: BTreeMap<RoleName, RestoredRole>,
     /// State of roles that a reload removed, until it expires: a file that was read half written
     /// comes back whole.
-    recently_removed: BTreeMap<RoleName, (Arc<Role>, Inherited)>,
+    recently_removed: BTreeMap<RoleName, (Arc<Role>, RestoredRole)>,
 }
 
 impl<I: Issuer> Fleet<I> {
@@ -53,7 +53,7 @@ impl<I: Issuer> Fleet<I> {
         Self {
             ctx: Arc::new(ctx),
             slots,
-            ledger: Ledger::default(),
+            ledger: CounterRegistry::default(),
             tasks,
             running: HashMap::new(),
             names: HashMap::new(),
@@ -64,7 +64,7 @@ impl<I: Issuer> Fleet<I> {
     }
 
     /// Has the roles of the first configuration go on from the state of an earlier process.
-    pub fn inherit(&mut self, inherited: BTreeMap<RoleName, Inherited>) {
+    pub fn inherit(&mut self, inherited: BTreeMap<RoleName, RestoredRole>) {
         self.inherited = inherited;
     }
 
@@ -125,7 +125,7 @@ impl<I: Issuer> Fleet<I> {
         let removed = removed.filter(|(before, _)| before.same_request(role));
         let back = removed.map(|(_, inherited)| inherited);
         let (state, used) = match self.inherited.remove(&role.name).or(back) {
-            Some(Inherited { state, asked }) => (state.presented_for(role), asked),
+            Some(RestoredRole { state, used }) => (state.presented_for(role), used),
             None => (RoleState::Pending, false),
         };
         Slot::new(role.clone(), state, self.ledger.of(role.name.as_str()), used)
@@ -229,8 +229,8 @@ fn tries_at_once<S>(slot: &Slot, change: &Change<'_, S>) -> bool {
 
 /// Returns the state of a role that is removed, unless its owner wants credentials dropped when in
 /// doubt.
-fn capture(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
-    let state = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_used() };
+fn capture(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, RestoredRole))> {
+    let state = RestoredRole { state: RoleState::clone(&slot.state()), used: slot.was_used() };
     let keeps = slot.role.terms.on_denied == OnDenied::Keep;
     keeps.then(|| (slot.role.name.clone(), (slot.role.clone(), state)))
 }
@@ -257,12 +257,12 @@ mod tests {
 
     use super::*;
     use crate::budget::Limits;
-    use crate::budget::queue::Queue;
     use crate::failure::{Class, IssueError};
-    use crate::keep;
     use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
     use crate::simulated::{Scripted, Wall, config, error};
+    use crate::snapshot::Snapshot;
+    use crate::sts_queue::Queue;
 
     const HOUR: u64 = 3600;
     const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };
@@ -291,14 +291,17 @@ mod tests {
 
         /// What a later process makes of what this one has in hand.
         fn restarted(self, names: &[&str], duration: u32) -> Self {
-            let image = keep::image(&self.slots.load(), &Tokens::default(), None, 1);
-            let kept = keep::Kept::read(&image).unwrap();
+            let mut snapshot = Snapshot::new(1, None, Tokens::default());
+            for slot in self.slots.load().slots.values() {
+                snapshot.add(&slot.role, &slot.state(), slot.was_used());
+            }
+            let kept = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
             let config = config(names, duration, "");
             let now = self.clock.now();
             let inherited = config
                 .roles
                 .iter()
-                .filter_map(|(name, role)| Some((name.clone(), kept.inherit(role, now)?.ok()?)))
+                .filter_map(|(name, role)| Some((name.clone(), kept.restore(role, now)?.ok()?)))
                 .collect();
             Self::with(self.wall, self.issuer, &config, inherited)
         }
@@ -307,7 +310,7 @@ mod tests {
             wall: Wall,
             issuer: Arc<Scripted>,
             config: &Config,
-            inherited: BTreeMap<RoleName, Inherited>,
+            inherited: BTreeMap<RoleName, RestoredRole>,
         ) -> Self {
             let clock = wall.shared();
             let ctx = RefreshContext {

@@ -7,13 +7,15 @@ pub mod config;
 pub mod role;
 
 // What is in hand, and what follows from it. Pure.
+pub mod backoff;
 pub mod budget;
 pub mod credentials;
 pub mod credentials_file;
 pub mod failure;
-pub mod keep;
 pub mod lifecycle;
 pub mod reload;
+pub mod snapshot;
+pub mod token_digest;
 
 // Where credentials come from, and how they are kept.
 pub mod clock;
@@ -23,29 +25,33 @@ pub mod refresher;
 pub mod slots;
 pub mod source;
 pub mod sts;
+pub mod sts_queue;
 
 // What others have to allow.
 pub mod policy;
 
 // How workloads get them.
+pub mod atomic_file;
 pub mod audit;
 pub mod caller;
 pub mod consumers;
-pub mod files;
+pub mod credentials_file_io;
 pub mod listeners;
 pub mod server;
 pub mod tokens;
 
 // The process.
+pub mod aws_hosts;
 pub mod cli;
 pub mod daemon;
 pub mod doctor;
+pub mod fd_store;
 pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod signals;
-pub mod store;
 pub mod systemd;
+pub mod xml;
 
 #[cfg(test)]
 mod simulated;

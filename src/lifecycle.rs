@@ -15,11 +15,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
+use crate::backoff::Backoff;
+pub use crate::backoff::Jitter;
 use crate::credentials::Credentials;
 use crate::failure::{Class, IssueError};
 use crate::role::{OnDenied, Role, Terms};
 
-/// What is known about one role. Changes only when an attempt concludes.
+/// The facts about one role. They change only when an attempt concludes.
 #[derive(Debug, Clone, Default)]
 pub enum RoleState {
     /// No attempt has concluded.
@@ -32,17 +36,17 @@ pub enum RoleState {
     },
     /// Credentials in hand. Whether they are fresh is a question about now.
     Issued {
-        /// What is vended.
+        /// The credentials that are vended until they expire.
         credentials: Arc<Credentials>,
         /// When to issue again, drawn once.
         refresh_at: SystemTime,
-        /// What has failed since.
+        /// The attempts that have failed since.
         failures: Option<Failures>,
     },
 }
 
 /// Attempts that failed, since one last succeeded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failures {
     /// The last one.
     pub error: Arc<IssueError>,
@@ -59,10 +63,10 @@ pub struct Failures {
 /// Numbers of failures, in the order of [`Class::ALL`].
 pub type ByClass = [u32; Class::ALL.len()];
 
-/// What a state means at one instant: readiness, metrics and replies speak this.
+/// The meaning of a state at one instant, as readiness, metrics and replies show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// There were credentials, and they have ended.
+    /// Credentials were issued, and have expired.
     Expired,
     /// Nothing was ever issued, and an attempt has failed.
     Failed,
@@ -73,10 +77,6 @@ pub enum Phase {
     /// Credentials in hand that should have been refreshed by now.
     Stale,
 }
-
-/// A number in `[0, 1)`, drawn by the caller.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Jitter(f64);
 
 /// The share of the lifetime by which the refresh point is moved, either way.
 const REFRESH_SPREAD: f64 = 0.05;
@@ -93,7 +93,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(1_000);
 const STEP_TOLERANCE: Duration = Duration::from_secs(60);
 
 impl RoleState {
-    /// When the next attempt is due; a time that is not after `now` means at once.
+    /// Returns when the next attempt is due; a time that is not after `now` means at once.
     pub fn next_attempt(&self, now: SystemTime) -> SystemTime {
         match self {
             Self::Pending => UNIX_EPOCH,
@@ -161,7 +161,7 @@ impl RoleState {
         }
     }
 
-    /// What this state means at `now`.
+    /// Returns the phase at `now`.
     pub fn phase(&self, now: SystemTime) -> Phase {
         match self {
             Self::Pending => Phase::Pending,
@@ -172,7 +172,7 @@ impl RoleState {
         }
     }
 
-    /// What may be handed to a workload at `now`, or why nothing may.
+    /// Returns unexpired credentials, or the phase that keeps a workload from having any.
     pub fn vend(&self, now: SystemTime) -> Result<&Arc<Credentials>, Phase> {
         match self {
             Self::Issued { credentials, .. } if now < credentials.expires_at() => Ok(credentials),
@@ -180,7 +180,7 @@ impl RoleState {
         }
     }
 
-    /// The failures since the last success.
+    /// Returns the failures since the last success.
     pub fn failures(&self) -> Option<&Failures> {
         match self {
             Self::Pending => None,
@@ -189,7 +189,7 @@ impl RoleState {
         }
     }
 
-    /// Credentials in hand, expired or not.
+    /// Returns the last issued credentials, expired or not.
     pub fn credentials(&self) -> Option<&Arc<Credentials>> {
         match self {
             Self::Pending | Self::Failing { .. } => None,
@@ -242,21 +242,6 @@ impl Failures {
 
     fn due(&self, now: SystemTime) -> SystemTime {
         if self.retry_at > now + LONGEST_RETRY + STEP_TOLERANCE { now } else { self.retry_at }
-    }
-}
-
-impl Jitter {
-    /// The longest wait that jitter allows.
-    pub const LATEST: Self = Self(1.0);
-
-    /// Takes a number in `[0, 1)`; anything else is brought into it.
-    pub fn new(fraction: f64) -> Self {
-        Self(if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.5 })
-    }
-
-    /// This share of `ceiling`: full jitter.
-    pub fn of(self, ceiling: Duration) -> Duration {
-        ceiling.mul_f64(self.0)
     }
 }
 
@@ -318,19 +303,19 @@ fn refresh_spread(lifetime: Duration) -> Duration {
 /// The wait after the `n`th failure of one class since the last success, `n` from 1.
 fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
     let seconds = Duration::from_secs;
-    let (base, cap) = match class {
-        Class::Network => (Duration::from_millis(250), seconds(30)),
+    let backoff = |base, cap| Backoff { base, cap };
+    let backoff = match class {
+        Class::Network => backoff(Duration::from_millis(250), seconds(30)),
         // The host pauses as a whole (`budget.rs`): this role only has to be back in the queue when that ends.
-        Class::Throttled => (seconds(1), seconds(1)),
+        Class::Throttled => backoff(seconds(1), seconds(1)),
         // The source has been rebuilt by now: one immediate retry shows whether that was all.
         Class::Source | Class::Clock if n == 1 => return Duration::ZERO,
-        Class::Source | Class::Clock => (Duration::from_millis(250), seconds(60)),
-        Class::Denied => (seconds(15), seconds(300)),
+        Class::Source | Class::Clock => backoff(Duration::from_millis(250), seconds(60)),
+        Class::Denied => backoff(seconds(15), seconds(300)),
         // One probe per 15 minutes; a tenth either way keeps a fleet from marching in step.
         Class::Misconfigured => return seconds(810) + jitter.of(seconds(180)),
     };
-    let ceiling = base.saturating_mul(1 << n.saturating_sub(1).min(16)).min(cap);
-    jitter.of(ceiling).max(RETRY_FLOOR)
+    backoff.delay(n, jitter).max(RETRY_FLOOR)
 }
 
 #[cfg(test)]

@@ -18,30 +18,30 @@ use document::{Condition, Statement};
 
 use crate::role::{Principal, Refused, Role};
 
-/// What is written, and for which of the accounts.
+/// A policy, and the account that it is for.
 #[derive(Debug, Clone)]
 pub enum Policy<'a> {
     /// The trust policy of a role: who may assume it. For the role's owner.
     Trust {
-        /// The role.
+        /// The role that the policy is about.
         role: &'a Role,
-        /// Who comes in: one of [`Principal`].
+        /// The principal that may assume the role.
         principal: &'a Principal,
         /// Names of sessions that are let in; others are not.
         session_names: Option<&'a SessionNames>,
-        /// Whether the role's account is one of our own.
+        /// The role's account is in `own_account_ids`.
         own: bool,
     },
-    /// What the identity that signs may assume. For whoever owns that one.
+    /// The identity policy of roletap's base identity, for its owner.
     Caller {
-        /// The roles.
+        /// The roles that may be assumed.
         roles: Vec<&'a Role>,
         /// The identity, if it is known.
         principal: Option<&'a Principal>,
     },
-    /// What a role may do in a bucket. For the role's owner.
+    /// The permissions of a role in a bucket, for the role's owner.
     Bucket {
-        /// The role.
+        /// The role that the policy is about.
         role: &'a Role,
         /// The bucket, and how much of it.
         bucket: &'a Bucket,
@@ -80,7 +80,7 @@ impl SessionNames {
         }
     }
 
-    /// Whether a session of this name is let in.
+    /// Tells whether a session of this name is allowed.
     pub fn lets_in(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut at, mut read) = (0, 0);
@@ -118,7 +118,7 @@ pub fn check_exact(arn: &str) -> Result<(), Refused> {
 }
 
 impl Policy<'_> {
-    /// The document.
+    /// Builds the policy document.
     pub fn written(&self) -> Document {
         Document::of(match self {
             Self::Trust { role, principal, session_names, own: _ } => {
@@ -143,7 +143,7 @@ impl Policy<'_> {
         words::of(self, language)
     }
 
-    /// What it is called in Terraform and in file names.
+    /// Returns the name for Terraform and for files.
     fn label(&self) -> String {
         match self {
             Self::Trust { role, .. } => format!("{}_trust", terraform::name(role.name.as_str())),

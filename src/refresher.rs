@@ -9,7 +9,6 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::budget::queue::{Permit, Queue};
 use crate::credentials::{Credentials, rfc3339};
 use crate::failure::transport::TransportError;
 use crate::failure::{Class, IssueError, explain};
@@ -18,6 +17,7 @@ use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::slots::{Slot, Writer};
+use crate::sts_queue::{Permit, Queue};
 
 /// The longest nap. Expiry is wall time and sleeping is monotonic, so a suspended host, a stepped
 /// clock and a restored snapshot cost one nap at most.

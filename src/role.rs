@@ -15,6 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
 pub use arn::RoleArn;
 pub use base::{Base, CommandLine, Origin, Source, SourceName, TokenIdentity, WebIdentity};
 pub use callers::{CallerPolicy, OVERFLOW_UID, UnitName, User};
@@ -170,7 +173,7 @@ impl std::error::Error for Refused {}
 
 /// A role's name: safe in a URL path, a file name and a metric label.
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, and not `unknown`, which metrics keep for roles that are none.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RoleName(String);
 
 impl RoleName {
@@ -189,6 +192,13 @@ impl RoleName {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for RoleName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        Self::parse(text).map_err(|refused| D::Error::custom(refused.what))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::consumers::Consumers;
 use crate::failure::Class;
 use crate::lifecycle::RoleState;
 use crate::role::{Role, RoleName, TokenSource};
-use crate::tokens::{ByDigest, Tokens};
+use crate::token_digest::{ByDigest, Tokens};
 
 /// Holder of the current [`Table`].
 #[derive(Debug, Default)]

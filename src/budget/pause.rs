@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Urgency;
-use crate::lifecycle::Jitter;
+use crate::backoff::Jitter;
 
 const PAUSE_BASE: Duration = Duration::from_secs(1);
 const PAUSE_CAP: Duration = Duration::from_secs(15);
@@ -13,18 +13,18 @@ const PATIENCE: u32 = 8;
 const OTHERS_CAP: Duration = Duration::from_secs(120);
 /// The longest wait that STS may ask for.
 const ASKED_CAP: Duration = Duration::from_secs(120);
-/// What a good answer leaves of the memory of pauses.
+/// The share of the remembered pause that a good answer leaves.
 const MEMORY_LEFT: f64 = 0.95;
 /// A throttled answer this long ago says nothing about now.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 const EXCEPTION_EVERY: Duration = Duration::from_secs(10);
 
-/// STS has throttled us, and not long ago.
+/// The memory of throttled answers of STS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Throttled {
     /// The last time.
     at: Instant,
-    /// What the last pause could come to, less what good answers have taken off since: the memory.
+    /// The longest length of the last pause, less what good answers have taken off since: the memory.
     ceiling: Duration,
     /// The end of the pause for roles that are missed.
     pub(super) until: Instant,

@@ -9,26 +9,26 @@ use std::time::Duration;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use nix::errno::Errno;
 
-use super::limits::{Room, close_to_onlookers, room_for};
-use super::{ExitStatus, Failure, load, surroundings};
+use super::hardening::{ConnectionLimits, connection_limits, disable_core_dumps_and_ptrace};
+use super::{ExitStatus, Failure, environment, load};
 use crate::audit::Audit;
 use crate::config::{Config, FrontSocket, Imds, Loaded};
 use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedEndpoints, PreparedImds};
-use crate::keep::Kept;
+use crate::fd_store::FdStore;
 use crate::listeners::{self, BindPolicy, CannotOpen, HopLimit, Listeners};
 use crate::server::imds::SessionKey;
 use crate::signals;
-use crate::store::Store;
+use crate::snapshot::Snapshot;
 use crate::systemd;
-use crate::tokens::{TokenProblem, Tokens, imds_key};
+use crate::tokens::{self, TokenProblem, imds_key};
 
 /// The time for threads that still read a file at the end; one on a hung mount never finishes.
 const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    surroundings::make_safe()?;
-    close_to_onlookers();
+    environment::reexec_sanitized()?;
+    disable_core_dumps_and_ptrace();
     let mut handed = systemd::handed_over()
         .map_err(|error| Failure::io(&error, "cannot take what systemd hands over"))?;
     let loaded = load(path, "nothing was started")?;
@@ -52,7 +52,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let (store, kept) = kept(&mut handed);
     let before = kept.as_ref().map(|kept| kept.tokens.clone()).unwrap_or_default();
     let tokens =
-        Tokens::prepare(config, &before, clock.now()).map_err(|problems| no_tokens(&problems))?;
+        tokens::prepare(config, &before, clock.now()).map_err(|problems| no_tokens(&problems))?;
     log_addresses(&endpoints, &admin);
     let path = path.to_owned();
     let prepared = Prepared { loaded, path, endpoints, admin, tokens, audit, clock, kept, store };
@@ -68,7 +68,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 }
 
 fn log_warnings(loaded: &Loaded) {
-    if let Some(names) = surroundings::removed() {
+    if let Some(names) = environment::removed_variables() {
         tracing::warn!(
             "removed {names} from the environment of roletap: the daemon must not fetch from itself"
         );
@@ -93,8 +93,11 @@ fn open_endpoints(
     let credentials = open("credentials", "server.listen", &config.server.listen, hops, policy)?;
     let admin = open("admin", "admin.listen", &config.admin.listen, hops, policy)?;
     let imds = open_imds(config, open)?;
-    let asked = Room { credentials: config.server.max_connections, each_front: IMDS_CONNECTIONS };
-    let room = room_for(asked, imds.len());
+    let asked = ConnectionLimits {
+        credentials: config.server.max_connections,
+        each_front: IMDS_CONNECTIONS,
+    };
+    let room = connection_limits(asked, imds.len());
     let (max_connections, max_imds_connections) = (room.credentials, room.each_front);
     let endpoints = PreparedEndpoints { credentials, max_connections, imds, max_imds_connections };
     Ok((endpoints, admin))
@@ -194,8 +197,8 @@ fn open_imds(
 
 /// Returns the state that the previous process left, and the place to leave it for the next. Closes
 /// everything else that systemd handed over.
-fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
-    let (store, kept) = Store::open(handed);
+fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<FdStore>, Option<Snapshot>) {
+    let (store, kept) = FdStore::open(handed);
     for (name, _) in handed.drain(..) {
         tracing::warn!(
             name,

@@ -13,7 +13,8 @@ use crate::config::{Config, Loaded};
 use crate::metrics::Reload;
 use crate::reload::{self, Summary};
 use crate::systemd;
-use crate::tokens::Tokens;
+use crate::token_digest::Tokens;
+use crate::tokens;
 
 /// Ends the report of a reload that changed nothing.
 const UNCHANGED: &str = "everything goes on as it was";
@@ -130,7 +131,7 @@ fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) ->
         };
         return Err(fixed.iter().map(report).collect());
     }
-    let tokens = Tokens::prepare(&new.config, tokens, clock.now()).map_err(|problems| {
+    let tokens = tokens::prepare(&new.config, tokens, clock.now()).map_err(|problems| {
         let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
         lines.chain([format!("{UNCHANGED}\n")]).collect::<String>()
     })?;

@@ -8,25 +8,26 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use super::{Finding, advice, host};
-use crate::tokens::Digest;
+use super::{Finding, host};
+use crate::credentials::PATH;
+use crate::token_digest::Digest;
 
-/// What can be known of a workload.
+/// Facts about one workload.
 #[derive(Debug, Default)]
 pub struct Consumer<'a> {
-    /// Which one: "process 4711".
+    /// The workload's name, such as `process 4711`.
     pub name: String,
-    /// What it has in its environment.
+    /// The workload's environment.
     pub variables: BTreeMap<String, Zeroizing<String>>,
     /// The role that it should have, where one is named.
     pub role: Option<&'a str>,
-    /// Where our endpoint listens.
+    /// The addresses of roletap's credentials endpoint.
     pub listen: &'a [SocketAddr],
     /// Each role, with the digest of its token where it is known.
     pub tokens: Vec<(&'a str, Option<Digest>)>,
-    /// What the file holds that it names for its token.
+    /// The content of the token file that the environment names.
     pub token_file: Option<Result<Zeroizing<String>, String>>,
-    /// Whether instance metadata answers on this host.
+    /// Instance metadata answers on this host.
     pub metadata_answers: bool,
 }
 
@@ -34,13 +35,13 @@ const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-const PATH: &str = crate::server::vend::PATH;
+const TOKEN_AS_PRINTED: &str = "set what `roletap env` prints: the token in both variables' ways";
 
-/// What stands before the container provider in every chain: a variable, what it means, and its fellows.
+/// Variables that come before the container provider in every chain, the meaning, and the variables to unset.
 const SHADOWS: &[(&str, &str, &str)] = &[
     (
         "AWS_ACCESS_KEY_ID",
-        "static keys in the environment win over roletap in every SDK, and they end, or never change",
+        "static keys in the environment win over roletap in every SDK, and they expire, or never change",
         "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
     ),
     (
@@ -80,11 +81,11 @@ impl Consumer<'_> {
     }
 
     fn failed(&self, check: &'static str, what: String, meaning: &str, change: &str) -> Finding {
-        Finding::failed(check, what, advice(meaning, self.operator(), change))
+        Finding::failed(check, what, meaning, self.operator(), change)
     }
 
     fn warned(&self, check: &'static str, what: String, meaning: &str, change: &str) -> Finding {
-        Finding::warning(check, what, advice(meaning, self.operator(), change))
+        Finding::warning(check, what, meaning, self.operator(), change)
     }
 
     fn shadows(&self, findings: &mut Vec<Finding>) {
@@ -115,7 +116,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Which role it asks for.
+    /// Checks the URL of the endpoint, and returns the role in it.
     fn address(&self, findings: &mut Vec<Finding>) -> Option<&str> {
         if let Some(relative) = self.get(RELATIVE) {
             let (what, meaning) = match self.get(FULL) {
@@ -188,71 +189,31 @@ impl Consumer<'_> {
     }
 
     fn token(&self, role: Option<&str>, findings: &mut Vec<Finding>) {
-        let digest = |text: &str| Digest::of(text.as_bytes());
-        let by_variable = self.get(TOKEN);
-        let named = self.get(TOKEN_FILE);
-        let by_file = match (&self.token_file, named) {
-            (Some(Ok(text)), Some(_)) => Some(text.as_str()),
-            (Some(Err(what)), Some(_)) => {
-                findings.push(self.warned(
-                    "token",
-                    format!("the file of {TOKEN_FILE} cannot be read here: {what}"),
-                    "it may be there for the workload and not for whoever asks now",
-                    "see that the workload may read it; `token_group` of the role says who may",
-                ));
-                None
-            }
-            _ => None,
-        };
-        let role = role.or(self.role);
-        let expected = self
-            .tokens
-            .iter()
-            .find(|(name, _)| Some(*name) == role)
-            .and_then(|(_, digest)| *digest);
-        let as_printed = "set what `roletap env` prints: the token in both variables' ways";
+        let (by_variable, named) = (self.get(TOKEN), self.get(TOKEN_FILE));
         if by_variable.is_none() && named.is_none() {
             findings.push(self.failed(
                 "token",
                 format!("neither {TOKEN_FILE} nor {TOKEN} is set"),
                 "roletap answers 401 to whoever shows no token",
-                as_printed,
+                TOKEN_AS_PRINTED,
             ));
             return;
         }
-        if by_file.is_some_and(|text| text.trim() != text) {
-            findings.push(self.failed(
-                "token-newline",
-                format!("the file of {TOKEN_FILE} has blanks or a newline at its ends"),
-                "most SDKs send it as it is, which is no valid header: the request fails before it is made",
-                "write the token without a newline (`printf %s`)",
-            ));
-        }
-        for (name, text) in [(TOKEN_FILE, by_file), (TOKEN, by_variable)] {
-            let (Some(text), Some(expected)) = (text, expected) else {
-                continue;
-            };
-            if digest(text.trim()) == expected {
-                continue;
+        let by_file = named.and_then(|_| self.token_in_file(findings));
+        let role = role.or(self.role);
+        let expected = self.tokens.iter().find(|(name, _)| Some(*name) == role);
+        let expected = expected.and_then(|(_, digest)| *digest);
+        if let Some(expected) = expected {
+            for (name, text) in [(TOKEN_FILE, by_file), (TOKEN, by_variable)] {
+                findings.extend(text.and_then(|text| self.wrong_token(name, text, expected)));
             }
-            let whose = self.tokens.iter().find(|(_, known)| *known == Some(digest(text.trim())));
-            let whose = match whose {
-                Some((other, _)) => format!("is that of the role `{other}`"),
-                None => "is not the role's token of now".to_owned(),
-            };
-            findings.push(self.failed(
-                "token",
-                format!("the token of {name} {whose}"),
-                "roletap refuses it; a token that was replaced is honoured for twelve hours, and not longer",
-                "set what `roletap env` prints, and start the workload anew",
-            ));
         }
         match (by_file, by_variable) {
             (Some(file), Some(variable)) if file.trim() != variable => findings.push(self.failed(
                 "token",
                 format!("{TOKEN} and the file of {TOKEN_FILE} hold different tokens"),
                 "most SDKs take the file, Java, JavaScript v2 and OpenDAL the variable: one of them is refused",
-                as_printed,
+                TOKEN_AS_PRINTED,
             )),
             _ => {}
         }
@@ -261,7 +222,7 @@ impl Consumer<'_> {
                 "token",
                 format!("{TOKEN_FILE} is not set"),
                 "object_store (polars, delta-rs, DataFusion) then ignores the endpoint without a word, and nobody sees a new token",
-                as_printed,
+                TOKEN_AS_PRINTED,
             ));
         }
         if by_variable.is_none() {
@@ -269,7 +230,7 @@ impl Consumer<'_> {
                 "token",
                 format!("{TOKEN} is not set"),
                 "older clients know no token file: Go v1, Java v1, AWS CLI 2.9, s5cmd, restic",
-                as_printed,
+                TOKEN_AS_PRINTED,
             ));
         }
         let complained = findings.iter().any(|finding| finding.check.starts_with("token"));
@@ -278,7 +239,44 @@ impl Consumer<'_> {
         }
     }
 
-    /// Where it may end in silence.
+    /// Checks the file that the environment names for the token, and returns its content.
+    fn token_in_file(&self, findings: &mut Vec<Finding>) -> Option<&str> {
+        match self.token_file.as_ref()? {
+            Ok(text) if text.trim() != text.as_str() => findings.push(self.failed(
+                "token-newline",
+                format!("the file of {TOKEN_FILE} has blanks or a newline at its ends"),
+                "most SDKs send it as it is, which is no valid header: the request fails before it is made",
+                "write the token without a newline (`printf %s`)",
+            )),
+            Ok(_) => {}
+            Err(what) => findings.push(self.warned(
+                "token",
+                format!("the file of {TOKEN_FILE} cannot be read here: {what}"),
+                "it may be there for the workload and not for whoever asks now",
+                "see that the workload may read it; `token_group` of the role says who may",
+            )),
+        }
+        self.token_file.as_ref()?.as_ref().ok().map(|text| text.as_str())
+    }
+
+    fn wrong_token(&self, variable: &str, text: &str, expected: Digest) -> Option<Finding> {
+        let found = Digest::of(text.trim().as_bytes());
+        if found == expected {
+            return None;
+        }
+        let whose = match self.tokens.iter().find(|(_, known)| *known == Some(found)) {
+            Some((other, _)) => format!("is that of the role `{other}`"),
+            None => "is not the role's token of now".to_owned(),
+        };
+        Some(self.failed(
+            "token",
+            format!("the token of {variable} {whose}"),
+            "roletap refuses it; a token that was replaced is honoured for twelve hours, and not longer",
+            "set what `roletap env` prints, and start the workload anew",
+        ))
+    }
+
+    /// Checks what an SDK does in silence when roletap answers with an error.
     fn falls_through(&self, findings: &mut Vec<Finding>) {
         let variables: BTreeMap<String, String> = self
             .variables

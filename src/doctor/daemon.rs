@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::file::{Entry, Reader, obstacle};
-use super::{Finding, OPERATOR, advice};
+use super::{Finding, Mark, OPERATOR, advice};
 use crate::failure::explain::Advice;
 use crate::role::Role;
 
@@ -12,11 +12,9 @@ pub fn silent(what: &str) -> Finding {
     Finding::warning(
         "daemon",
         format!("the daemon does not answer: {what}"),
-        advice(
-            "nothing runs there, or it runs with another configuration",
-            OPERATOR,
-            "start it (`systemctl start roletap`), or point --config at the file that it reads",
-        ),
+        "nothing runs there, or it runs with another configuration",
+        OPERATOR,
+        "start it (`systemctl start roletap`), or point --config at the file that it reads",
     )
 }
 
@@ -27,46 +25,39 @@ pub fn answers(overview: &Value) -> Finding {
         return Finding::warning(
             "daemon",
             format!("roletap {} runs, and STS throttles it: all calls pause", text("version")),
-            advice(
-                "our own account makes more requests than STS allows",
-                OPERATOR,
-                "use longer sessions, or fewer hosts per account (`roletap check --hosts N` shows the sum)",
-            ),
+            "the account of roletap's base identity makes more requests than STS allows",
+            OPERATOR,
+            "use longer sessions, or fewer hosts per account (`roletap check --hosts N` shows the sum)",
         );
     }
     Finding::good("daemon", format!("roletap {} runs", text("version")))
 }
 
-/// Whether it sees who is calling; `None` where no role demands it.
+/// Reports whether the daemon sees which process is calling; `None` where no role demands it.
 pub fn callers(overview: &Value) -> Option<Finding> {
     match overview["callers_known"].as_bool()? {
         true => Some(Finding::good("callers", "the kernel tells the daemon who is calling")),
         false => Some(Finding::failed(
             "callers",
             "the daemon cannot see who is calling",
-            advice(
-                "roles with `allow_users` or `allow_units` are refused to everybody",
-                OPERATOR,
-                overview["callers_error"].as_str().unwrap_or_default(),
-            ),
+            "roles with `allow_users` or `allow_units` are refused to everybody",
+            OPERATOR,
+            overview["callers_error"].as_str().unwrap_or_default(),
         )),
     }
 }
 
-/// What it holds for a role, by `/roles`.
+/// Reports on the credentials that the daemon has for a role, by `/roles`.
 pub fn holds(role: &Role, overview: &Value) -> Finding {
     let roles = overview["roles"].as_array();
     let found =
         roles.and_then(|roles| roles.iter().find(|found| found["name"] == role.name.as_str()));
     let Some(found) = found else {
-        return Finding::failed(
+        return Finding::advised(
+            Mark::Failed,
             "daemon-role",
             "the daemon does not know this role",
-            advice(
-                "the configuration was changed after it was read",
-                OPERATOR,
-                "reload it (`systemctl reload roletap`)",
-            ),
+            reload(),
         );
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -81,29 +72,30 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
         })
     };
     if found["role_arn"] != role.request.role_arn.as_str() {
-        return Finding::failed(
+        return Finding::advised(
+            Mark::Failed,
             "daemon-role",
             format!("the daemon has {} for it", text(&found["role_arn"])),
-            advice(
-                "the configuration was changed after it was read",
-                OPERATOR,
-                "reload it (`systemctl reload roletap`)",
-            ),
+            reload(),
         );
     }
     match (phase.as_str(), error.is_null()) {
         ("fresh" | "stale", true) => {
             Finding::good("daemon-role", format!("the daemon has credentials until {until}"))
         }
-        ("fresh" | "stale", false) => Finding::warning(
+        ("fresh" | "stale", false) => Finding::advised(
+            Mark::Warning,
             "daemon-role",
             format!(
                 "the daemon has credentials until {until}, and fails to refresh them: {message}"
             ),
             said(),
         ),
-        ("pending", _) => Finding::note("daemon-role", "the daemon's first attempt has not ended"),
-        _ => Finding::failed(
+        ("pending", _) => {
+            Finding::note("daemon-role", "the daemon's first attempt is still under way")
+        }
+        _ => Finding::advised(
+            Mark::Failed,
             "daemon-role",
             format!("the daemon has nothing to vend ({phase}): {message}"),
             said(),
@@ -111,7 +103,15 @@ pub fn holds(role: &Role, overview: &Value) -> Finding {
     }
 }
 
-/// What the credentials endpoint answers to the role's own token.
+fn reload() -> Box<Advice> {
+    advice(
+        "the configuration was changed after it was read",
+        OPERATOR,
+        "reload it (`systemctl reload roletap`)",
+    )
+}
+
+/// Reports on the endpoint's answer to the role's own token.
 pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
     match status {
         200 => {
@@ -126,20 +126,16 @@ pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
         401 | 404 => Finding::failed(
             "endpoint",
             format!("{url} does not know the role's token (HTTP {status} {code})"),
-            advice(
-                "the token file was changed after the daemon read it, or another daemon listens there",
-                OPERATOR,
-                "reload the daemon (`systemctl reload roletap`)",
-            ),
+            "the token file was changed after the daemon read it, or another daemon listens there",
+            OPERATOR,
+            "reload the daemon (`systemctl reload roletap`)",
         ),
         _ => Finding::failed(
             "endpoint",
             format!("{url} answers HTTP {status} {code}"),
-            advice(
-                "workloads get this too",
-                OPERATOR,
-                "look at what the daemon says about the role, above",
-            ),
+            "workloads get this too",
+            OPERATOR,
+            "look at what the daemon says about the role, above",
         ),
     }
 }
@@ -158,11 +154,9 @@ pub fn token_file(
             return vec![Finding::failed(
                 "token-file",
                 what,
-                advice(
-                    "the daemon writes it when it starts",
-                    OPERATOR,
-                    "start the daemon with this configuration, or look with the permissions of somebody who may",
-                ),
+                "the daemon writes it when it starts",
+                OPERATOR,
+                "start the daemon with this configuration, or look with the permissions of somebody who may",
             )];
         }
     };
@@ -174,11 +168,9 @@ pub fn token_file(
         findings.push(Finding::warning(
             "token-file",
             format!("everybody may read {path} (mode {mode:04o}, {owner}:{group})"),
-            advice(
-                "every process of this host can have the role",
-                OPERATOR,
-                "take the permissions of others away, and name a group in `token_group`",
-            ),
+            "every process of this host can have the role",
+            OPERATOR,
+            "take the permissions of others away, and name a group in `token_group`",
         ));
     } else {
         findings.push(Finding::good(
@@ -190,33 +182,23 @@ pub fn token_file(
         findings.push(Finding::failed(
             "token-newline",
             format!("{path} has blanks or a newline at its ends"),
-            advice(
-                "most SDKs send it as it is, which is no valid header: the request fails before it is made",
-                OPERATOR,
-                "write the token without a newline (`printf %s`)",
-            ),
+            "most SDKs send it as it is, which is no valid header: the request fails before it is made",
+            OPERATOR,
+            "write the token without a newline (`printf %s`)",
         ));
     }
     if let Some(reader) = reader {
         findings.push(match obstacle(reader, file, above) {
             None => Finding::good("token-readable", format!("{} may read it", reader.name)),
-            Some(entry) => Finding::failed(
-                "token-readable",
-                format!(
+            Some(entry) => Finding::failed("token-readable", format!(
                     "{} may not read it: {} has mode {:04o}",
                     reader.name,
                     entry.path.display(),
                     entry.mode & 0o7777
-                ),
-                advice(
-                    "its SDK will say that it found no credentials",
-                    OPERATOR,
-                    format!(
+                ), "its SDK will say that it found no credentials", OPERATOR, format!(
                         "set `token_group` of role {} to a group that it is in, and restart the workload if it was added just now",
                         role.name
-                    ),
-                ),
-            ),
+                    )),
         });
     }
     findings

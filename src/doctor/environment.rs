@@ -26,16 +26,16 @@ pub fn of_file(text: &str) -> BTreeMap<String, Zeroizing<String>> {
         .collect()
 }
 
-/// What a unit says of its environment, drop-ins appended.
+/// The environment of a systemd unit, drop-ins included.
 #[derive(Debug, Default)]
 pub struct Unit {
-    /// `Environment=`
+    /// Variables from `Environment=`.
     pub variables: BTreeMap<String, Zeroizing<String>>,
     /// `EnvironmentFile=`, in order, and whether it may be missing.
     pub files: Vec<(String, bool)>,
-    /// `UnsetEnvironment=`
+    /// Names from `UnsetEnvironment=`.
     pub unset: Vec<String>,
-    /// `User=`
+    /// The user from `User=`.
     pub user: Option<String>,
 }
 

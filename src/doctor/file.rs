@@ -5,22 +5,22 @@ use std::path::PathBuf;
 /// A file or directory, as the kernel tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its owner.
+    /// The user id of the owner.
     pub uid: u32,
-    /// Its group.
+    /// The group id.
     pub gid: u32,
-    /// Its permissions.
+    /// The permission bits.
     pub mode: u32,
 }
 
-/// Whom the kernel takes a process for.
+/// The ids by which the kernel decides what a process may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
     /// How to call it.
     pub name: String,
-    /// The user.
+    /// The user id.
     pub uid: u32,
     /// The groups, the first and the others.
     pub gids: Vec<u32>,
@@ -29,7 +29,7 @@ pub struct Reader {
 const READ: u32 = 4;
 const SEARCH: u32 = 1;
 
-/// What keeps the reader from the file; `None` if nothing does. `above` are the directories from the root down.
+/// Returns what keeps the reader from the file; `None` if nothing does. `above` are the directories from the root down.
 /// ACLs and capabilities other than those of root are not looked at.
 pub fn obstacle<'e>(reader: &Reader, file: &'e Entry, above: &'e [Entry]) -> Option<&'e Entry> {
     above

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Finding, OPERATOR, advice};
+use super::{Finding, OPERATOR};
 
 /// One address of a front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,17 +11,17 @@ pub struct Front<'a> {
     pub name: &'a str,
     /// The role that it serves.
     pub role: &'a str,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     /// Nobody else opens it.
     pub is_systemds: bool,
     /// The daemon answers at its admin endpoint.
     pub daemon_runs: bool,
-    /// What came of asking there.
+    /// The result of a request to that address.
     pub seen: Seen,
 }
 
-/// What a client there would see.
+/// The answer that a client of an IMDS endpoint would get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// No interface here has the address.
@@ -34,14 +34,14 @@ pub enum Seen {
     OtherRole(String),
     /// It answers a request for the role's credentials.
     Answered {
-        /// HTTP's.
+        /// The HTTP status.
         status: u16,
         /// Ours, of a refusal.
         code: String,
     },
 }
 
-/// What that means.
+/// Reports on one IMDS endpoint.
 pub fn finding(front: &Front<'_>) -> Finding {
     let Front { name, role, address, .. } = front;
     let of_another_namespace = "it lies in another network namespace, or nobody opens it; the log of the daemon's start names where it listens";
@@ -58,23 +58,19 @@ pub fn finding(front: &Front<'_>) -> Finding {
             format!(
                 "imds.{name} is to listen at {address}, and no interface of this host has that address"
             ),
-            advice(
-                "unless systemd holds the socket, the daemon does not start, with all its roles",
-                OPERATOR,
-                "add the address to loopback (`ip address add`), or have a socket unit listen in the sink's network namespace and set \
+            "unless systemd holds the socket, the daemon does not start, with all its roles",
+            OPERATOR,
+            "add the address to loopback (`ip address add`), or have a socket unit listen in the sink's network namespace and set \
                  `socket = \"systemd\"` (docs/fronts.md)",
-            ),
         ),
         Seen::Silent(what) if front.daemon_runs => Finding::warning(
             "front",
             format!("nobody answers for imds.{name} at {address} here: {what}"),
-            advice(
-                of_another_namespace,
-                OPERATOR,
-                format!(
-                    "if its clients are here: restart the daemon (a reload adds no front), and see that \
+            of_another_namespace,
+            OPERATOR,
+            format!(
+                "if its clients are here: restart the daemon (a reload adds no front), and see that \
                      `FileDescriptorName=imds.{name}` of a socket unit is in this namespace"
-                ),
             ),
         ),
         Seen::Silent(_) => Finding::note(
@@ -84,21 +80,17 @@ pub fn finding(front: &Front<'_>) -> Finding {
         Seen::Stranger(what) => Finding::failed(
             "front",
             format!("what answers at {address} is not imds.{name}: {what}"),
-            advice(
-                "clients get what somebody else has for them: instance metadata of the host itself, or another program",
-                OPERATOR,
-                "listen elsewhere, or in a network namespace of the sink (docs/fronts.md)",
-            ),
+            "clients get what somebody else has for them: instance metadata of the host itself, or another program",
+            OPERATOR,
+            "listen elsewhere, or in a network namespace of the sink (docs/fronts.md)",
         ),
         Seen::OtherRole(other) => Finding::failed(
             "front",
             format!("imds.{name} at {address} serves the role `{other}`, not `{role}`"),
-            advice(
-                "the configuration was changed after the daemon read it, or something else answers there: another daemon, or the \
+            "the configuration was changed after the daemon read it, or something else answers there: another daemon, or the \
                  metadata of the host itself",
-                OPERATOR,
-                "reload it (`systemctl reload roletap`); if that does not help, see who listens there (`ss -ltnp`)",
-            ),
+            OPERATOR,
+            "reload it (`systemctl reload roletap`); if that does not help, see who listens there (`ss -ltnp`)",
         ),
         Seen::Answered { status: 200, .. } => Finding::good(
             "front",
@@ -114,11 +106,9 @@ pub fn finding(front: &Front<'_>) -> Finding {
         Seen::Answered { status, code } => Finding::failed(
             "front",
             format!("imds.{name} at {address} answers HTTP {status} {code} for the role `{role}`"),
-            advice(
-                "its clients get this too, and have no other way",
-                OPERATOR,
-                "look at what the daemon says about the role, above",
-            ),
+            "its clients get this too, and have no other way",
+            OPERATOR,
+            "look at what the daemon says about the role, above",
         ),
     }
 }

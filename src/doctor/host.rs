@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Finding, Mark, OPERATOR, advice};
+use super::{Finding, Mark, OPERATOR};
 
 /// Past this the SDK corrects for the skew; a little later STS refuses signatures.
 const SKEW_LIMIT: f64 = 240.0;
@@ -23,22 +23,18 @@ pub fn clock(skew: Option<f64>) -> Finding {
         return Finding::failed(
             "clock",
             format!("the clock of this host is off by {off:.0} s"),
-            advice(
-                "from 5 minutes on AWS refuses what is signed here, and from 15 on S3 refuses the workloads too",
-                OPERATOR,
-                "set the clock, and see that NTP keeps it (`timedatectl`, `chronyc tracking`)",
-            ),
+            "from 5 minutes on AWS refuses what is signed here, and from 15 on S3 refuses the workloads too",
+            OPERATOR,
+            "set the clock, and see that NTP keeps it (`timedatectl`, `chronyc tracking`)",
         );
     }
     if off >= 30.0 {
         return Finding::warning(
             "clock",
             format!("the clock of this host is off by {off:.0} s, and 300 s are the limit"),
-            advice(
-                "nothing keeps this clock, or it has only just begun to",
-                OPERATOR,
-                "see that NTP keeps it (`timedatectl`, `chronyc tracking`)",
-            ),
+            "nothing keeps this clock, or it has only just begun to",
+            OPERATOR,
+            "see that NTP keeps it (`timedatectl`, `chronyc tracking`)",
         );
     }
     let words = if off < SKEW_NOISE {
@@ -49,7 +45,7 @@ pub fn clock(skew: Option<f64>) -> Finding {
     Finding::good("clock", words)
 }
 
-/// Which proxy variables apply to requests to `endpoint`, and whether our own endpoint is exempt from them.
+/// Reports which proxies apply to requests to `endpoint`, and whether roletap's own endpoint is exempt from them.
 pub fn proxies(
     variables: &BTreeMap<String, String>,
     endpoint: &str,
@@ -82,7 +78,7 @@ pub fn proxies(
     findings
 }
 
-/// Whether a proxy would get requests for our own endpoint, with the token in them.
+/// Reports a proxy that would get requests for roletap's endpoint, with the token in them.
 pub fn caught(variables: &BTreeMap<String, String>, ours: SocketAddr) -> Option<Finding> {
     let (name, proxy) = proxy_for(variables, false, &ours.ip().to_string())?;
     let what = format!(
@@ -92,12 +88,10 @@ pub fn caught(variables: &BTreeMap<String, String>, ours: SocketAddr) -> Option<
     Some(Finding::failed(
         "proxy-loopback",
         what,
-        advice(
-            "the Rust SDK, object_store, OpenDAL and GDAL send requests for credentials to that proxy, the token with them; \
+        "the Rust SDK, object_store, OpenDAL and GDAL send requests for credentials to that proxy, the token with them; \
              others do not",
-            OPERATOR,
-            "append 127.0.0.1,localhost to NO_PROXY and no_proxy of the workload, as `roletap env` prints it",
-        ),
+        OPERATOR,
+        "append 127.0.0.1,localhost to NO_PROXY and no_proxy of the workload, as `roletap env` prints it",
     ))
 }
 
@@ -116,7 +110,7 @@ fn proxy_for<'v>(
     (!exempt).then_some(found)
 }
 
-/// Whether the rules of a NO_PROXY name this host.
+/// Tells whether the rules of a NO_PROXY name this host.
 fn exempts(rules: &str, host: &str) -> bool {
     rules.split(',').map(str::trim).any(|rule| {
         let suffix = rule.trim_start_matches('.');

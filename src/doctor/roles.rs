@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, advice};
+use super::{Finding, Mark};
 use crate::failure::IssueError;
 use crate::failure::explain::{self, Advice};
 use crate::role::{Base, CallerIdentity, Role};
@@ -10,13 +10,13 @@ use crate::role::{Base, CallerIdentity, Role};
 /// One role, tried once.
 #[derive(Debug)]
 pub struct Attempt {
-    /// What came of it.
+    /// The result of the attempt.
     pub outcome: Result<Granted, IssueError>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// What STS gave, without anything secret.
+/// Facts about issued credentials, without anything secret.
 #[derive(Debug, Clone)]
 pub struct Granted {
     /// The key id.
@@ -65,7 +65,7 @@ impl Variant {
     }
 }
 
-/// Who signs for a source.
+/// Reports the identity of a source.
 pub fn identity(source: &str, who: Result<&CallerIdentity, String>) -> Finding {
     match who {
         Ok(who) => {
@@ -79,19 +79,17 @@ pub fn identity(source: &str, who: Result<&CallerIdentity, String>) -> Finding {
         Err(what) => Finding::warning(
             "identity",
             format!("source `{source}` cannot be named: {what}"),
-            advice(
-                "GetCallerIdentity needs no permission, so a refusal is about the credentials; but some that speak STS do not \
+            "GetCallerIdentity needs no permission, so a refusal is about the credentials; but some that speak STS do not \
                  know it, and nothing depends on it",
-                format!("whoever keeps the base credentials of this host (source `{source}`)"),
-                "nothing, if the roles below can be assumed",
-            ),
+            format!("whoever keeps the base credentials of this host (source `{source}`)"),
+            "nothing, if the roles below can be assumed",
         ),
     }
 }
 
 /// A source that gives no credentials.
 pub fn no_source(source: &str, what: &str, advice: Box<Advice>) -> Finding {
-    Finding::failed("source", format!("source `{source}`: {what}"), advice)
+    Finding::advised(Mark::Failed, "source", format!("source `{source}`: {what}"), advice)
 }
 
 /// A source that gives credentials.
@@ -119,7 +117,8 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
         Err(error) => {
             let id = error.request_id.as_deref();
             let id = id.map(|id| format!(", request id {id}")).unwrap_or_default();
-            Finding::failed(
+            Finding::advised(
+                Mark::Failed,
                 "assume",
                 format!(
                     "`{}` → {arn}: {} ({}, {took} ms{id})",
@@ -131,7 +130,7 @@ pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
     }
 }
 
-/// What the differential probe shows: what changes when one thing is left out.
+/// Reports what changes when one setting is left out: the differential probe.
 pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)]) -> Vec<Finding> {
     let owner = format!("the owner of account {}", role.request.role_arn.account_id());
     let arn = &role.request.role_arn;
@@ -143,12 +142,10 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
             (Variant::WithoutExternalId, true, Ok(_)) => findings.push(Finding::failed(
                 "confused-deputy",
                 format!("{arn} can be assumed without the external id"),
-                advice(
-                    "a confused deputy: whoever gets us to use this ARN for them reaches this account. AWS asks third parties to \
-                     test for this before they accept a role",
-                    owner.clone(),
-                    "demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)",
-                ),
+                "a confused deputy: whoever gets roletap to use this ARN for them reaches this account. AWS asks third parties \
+                 to test for this before they accept a role",
+                owner.clone(),
+                "demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)",
             )),
             (Variant::WithoutExternalId, true, Err(error)) if error.class.needs_a_person() => {
                 findings.push(Finding::good(
@@ -161,11 +158,9 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
                 findings.push(Finding::failed(
                     "external-id",
                     format!("{arn} can be assumed without the external id, and not with it"),
-                    advice(
-                        "the trust policy lets us in and has a condition that our external id does not meet",
-                        owner.clone(),
-                        "compare the external id in the trust policy with the one that is configured here",
-                    ),
+                    "the trust policy lets roletap's base identity in, and has a condition that the configured external id does not meet",
+                    owner.clone(),
+                    "compare the external id in the trust policy with the one that is configured here",
                 ));
             }
             (Variant::WithoutTags, false, Ok(_)) => {
@@ -173,11 +168,9 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
                 findings.push(Finding::failed(
                     "tags",
                     format!("{arn} can be assumed without tags and source identity"),
-                    advice(
-                        "sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in our own",
-                        format!("{owner}, and the administrators of our own account"),
-                        "allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`",
-                    ),
+                    "sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in that of roletap's base identity",
+                    format!("{owner}, and the administrators of the account of roletap's base identity"),
+                    "allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`",
                 ));
             }
             (Variant::WithoutPolicies, false, Ok(_)) => {
@@ -185,11 +178,9 @@ pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)])
                 findings.push(Finding::failed(
                     "session-policy",
                     format!("{arn} can be assumed without the session policies"),
-                    advice(
-                        "the session policies are what is refused",
-                        super::OPERATOR,
-                        "correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account",
-                    ),
+                    "the session policies are what is refused",
+                    super::OPERATOR,
+                    "correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account",
                 ));
             }
             (Variant::WithoutTags | Variant::WithoutPolicies, true, _) => {}

@@ -1,14 +1,14 @@
 //! What S3 made of the vended credentials. Pure.
 
-use super::{Finding, advice};
+use super::{Finding, Mark, advice};
 use crate::failure::explain::Advice;
 use crate::failure::explain::denial::{Denial, Reason};
 use crate::role::Role;
 
-/// `s3://bucket/prefix`
+/// A place in S3: `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The bucket.
+    /// The name of the bucket.
     pub bucket: String,
     /// The prefix; may be empty.
     pub prefix: String,
@@ -39,11 +39,11 @@ impl Place {
 /// One request, by the action that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// DeleteObject
+    /// The operation `DeleteObject`.
     Delete,
-    /// ListObjectsV2
+    /// The operation `ListObjectsV2`.
     List,
-    /// PutObject
+    /// The operation `PutObject`.
     Put,
 }
 
@@ -65,20 +65,20 @@ impl Operation {
     }
 }
 
-/// What S3 answered.
+/// An answer of S3.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status; none if nothing answered.
     pub status: Option<u16>,
-    /// `<Code>`
+    /// The text of the element `Code`.
     pub code: Option<String>,
     /// `<Message>`, or what stood in the way.
     pub message: String,
-    /// `x-amz-request-id`
+    /// The header `x-amz-request-id`.
     pub request_id: Option<String>,
 }
 
-/// What the answer means.
+/// Reports on the answer to one operation.
 pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer) -> Finding {
     let at = format!("s3://{}/{}", place.bucket, place.prefix);
     let arn = &role.request.role_arn;
@@ -137,7 +137,7 @@ pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer
             "look at the code and the message; with the request id AWS support can tell more",
         ),
     };
-    Finding::failed("s3", what, advice)
+    Finding::advised(Mark::Failed, "s3", what, advice)
 }
 
 /// Assumed, and denied by S3: which action, and by whose policy as far as S3 says.

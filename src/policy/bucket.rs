@@ -20,22 +20,22 @@ const READ: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
 /// A bucket, how much of it, and what may be done there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
-    /// Its name.
+    /// The name of the bucket.
     pub name: BucketName,
     /// Below what; all of it without one.
     pub prefix: Option<Prefix>,
     /// The key that its objects are encrypted with, where that is one of the owner's.
     pub kms_key: Option<KmsKey>,
-    /// What may be done.
+    /// The allowed operations.
     pub access: Access,
 }
 
-/// What may be done in a bucket.
+/// The operations that a role may do in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// What a sink does.
+    /// Read, write and delete, as a sink does.
     ReadWrite,
-    /// What a source does.
+    /// List and read, as a source does.
     ReadOnly,
 }
 
@@ -197,7 +197,7 @@ impl KmsKey {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whose it is.
+    /// Returns the account that the key belongs to.
     pub fn account_id(&self) -> &str {
         self.0.split(':').nth(4).unwrap_or_default()
     }

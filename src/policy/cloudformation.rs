@@ -64,7 +64,7 @@ pub(super) fn path_and_name(role: &Role) -> (String, String) {
     (path.to_owned(), name.to_owned())
 }
 
-/// Whom a managed policy is attached to; an account or a federated user takes none.
+/// Returns the principal to attach a managed policy to; an account or a federated user takes none.
 fn attachment(principal: &Principal) -> Option<(&'static str, Node)> {
     let names = Node::List(vec![Node::text(principal.name())]);
     match principal.kind() {

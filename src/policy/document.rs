@@ -19,7 +19,7 @@ pub(super) struct Statement {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// What has to hold for a statement to count.
+/// A condition of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) operator: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-/// What every language can write down. A map keeps its order: IAM's own, which is also the reader's.
+/// A value that JSON, Terraform and CloudFormation can write. A map keeps its order: IAM's own, which is also the reader's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
     Text(String),
@@ -208,7 +208,9 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// What YAML takes for a line break or not at all, and what turns or hides the text beside it. All have four digits.
+/// Tells whether a character breaks a line in YAML, is refused by it, or turns or hides the text beside it.
+///
+/// All of them have four digits.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -6,7 +6,7 @@ use super::cloudformation::path_and_name;
 use super::{Bucket, Language, Policy, SessionNames};
 use crate::role::{Principal, PrincipalKind, Role};
 
-/// What IAM takes, blanks not counted.
+/// The longest trust policy that IAM takes by default, in characters without blanks.
 const TRUST_LIMIT: usize = 2048;
 const MANAGED_LIMIT: usize = 6144;
 
@@ -173,7 +173,7 @@ fn notes_on_trust(
         if !same && !own && role.request.external_id.is_none() {
             notes.push(format!(
                 "No external id is asked for. If another company owns the role, agree on one and set `external_id` of role \
-                 {}: otherwise whoever can hand us an ARN can have us use theirs (the confused deputy).",
+                 {}: otherwise whoever can hand roletap an ARN can have it use theirs (the confused deputy).",
                 role.name
             ));
         }
@@ -204,7 +204,7 @@ fn notes_on_caller(roles: &[&Role]) -> Vec<String> {
         ];
     }
     vec![
-        "A role of another account has to trust us, too: `roletap policy ROLE --kind trust`."
+        "A role of another account has to trust roletap's base identity, too: `roletap policy ROLE --kind trust`."
             .to_owned(),
     ]
 }

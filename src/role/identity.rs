@@ -4,13 +4,14 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{AssumeRole, Base, Origin, TokenIdentity, WebIdentity};
 
 /// The SHA-256 of everything that decides which credentials STS issues. Tells equal from different, and nothing else: an
 /// external id does not leave the process in it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestIdentity([u8; 32]);
 
 impl RequestIdentity {
@@ -42,14 +43,9 @@ impl RequestIdentity {
         Self(fields.0.finalize().into())
     }
 
-    /// As it was kept.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// To be kept.
-    pub fn to_bytes(self) -> [u8; 32] {
-        self.0
+    /// Returns 64 hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
     }
 }
 

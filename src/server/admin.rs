@@ -14,16 +14,16 @@ use tokio::time::Instant;
 use super::guard;
 use super::reply::{self, Refusal, Reply};
 use super::{Connection, Endpoint, ReplyFuture, ready};
-use crate::budget::queue::Queue;
 use crate::caller::peer::PeerLookup;
 use crate::clock::Skew;
 use crate::credentials::rfc3339;
 use crate::failure::explain::{self, Advice};
 use crate::lifecycle::{Failures, Phase, RoleState};
-use crate::metrics::{Metrics, Scene};
+use crate::metrics::{Metrics, ScrapeSnapshot};
 use crate::role::{Role, RoleName, Source, SourceName};
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
+use crate::sts_queue::Queue;
 
 /// After this time, readiness no longer waits for pending roles: one that never works must not hold
 /// back the others.
@@ -198,14 +198,14 @@ impl Admin {
         }
     }
 
-    fn scene<'a>(&self, table: &'a Table) -> Scene<'a> {
+    fn scene<'a>(&self, table: &'a Table) -> ScrapeSnapshot<'a> {
         let now = self.clock.now();
         let held = self.sources.statuses().into_iter().map(|(source, status)| {
             let up = status.as_ref().is_some_and(|status| status.is_up(now));
             let expires_at = status.and_then(|status| status.expires_at);
             (source.name.to_string(), up, expires_at)
         });
-        Scene {
+        ScrapeSnapshot {
             table,
             now,
             queue_depth: self.queue.depth(),

@@ -25,10 +25,9 @@ use crate::credentials::Credentials;
 use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
 use crate::slots::{RoleCounters, Slot, Slots, Table, VendResult};
-use crate::tokens::Digest;
+use crate::token_digest::Digest;
 
-/// The path of credentials, before the name of the role.
-pub const PATH: &str = "/v1/credentials/";
+pub use crate::credentials::PATH;
 
 /// An endpoint that vends credentials.
 #[derive(Debug)]
@@ -264,12 +263,12 @@ mod tests {
 
     use super::*;
     use crate::budget::Limits;
-    use crate::budget::queue::Queue;
     use crate::config::{Config, FixedHost, Source};
     use crate::fleet::Fleet;
     use crate::refresher::RefreshContext;
     use crate::server::imds::SessionKey;
     use crate::simulated::{Scripted, Wall, at};
+    use crate::sts_queue::Queue;
     use crate::tokens::Tokens;
 
     /// A configuration whose one role and region are called after `version`. Only version 1 needs no session token.

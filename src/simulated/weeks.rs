@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::truth::{Sts, Truth, faults, identity, number_of};
 use super::{Wall, config};
 use crate::budget::Limits;
-use crate::budget::queue::Queue;
 use crate::clock::{ServerTime, Skew};
 use crate::config::Config;
 use crate::fleet::Fleet;
@@ -24,7 +23,8 @@ use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::refresher::RefreshContext;
 use crate::slots::Slots;
-use crate::tokens::Tokens;
+use crate::sts_queue::Queue;
+use crate::token_digest::Tokens;
 
 const DAY: u64 = 86_400;
 const STEP: Duration = Duration::from_secs(60);

@@ -9,19 +9,16 @@ use std::process::Command;
 
 use super::{CONTAINER_VARIABLES, Failure};
 
-/// Names what was removed, for the process that we became.
+/// The names of the removed variables, for the process after re-execution.
 const REMOVED: &str = "ROLETAP_REMOVED_VARIABLES";
-/// What NO_PROXY and no_proxy were, as JSON, for the process that we became.
+/// The original NO_PROXY and no_proxy, as JSON, for the process after re-execution.
 const SPARED_BEFORE: &str = "ROLETAP_NO_PROXY_BEFORE";
-/// Where the SDK learns of proxies.
 const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-/// What is spared from them.
 const LISTS: [&str; 2] = ["NO_PROXY", "no_proxy"];
-/// What no proxy shall see.
+/// Hosts that must not be reached through a proxy.
 const SPARED: [&str; 5] = ["localhost", "127.0.0.0/8", "::1", "169.254.169.254", "fd00:ec2::254"];
 
-/// What has to change.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Changes {
     remove: Vec<&'static str>,
@@ -30,7 +27,7 @@ struct Changes {
 
 /// Becomes the same process in a safe environment, unless it is safe already. Becoming oneself anew is the one way to
 /// change an environment that is safe beside threads.
-pub(super) fn make_safe() -> Result<(), Failure> {
+pub(super) fn reexec_sanitized() -> Result<(), Failure> {
     let changes = changes(&|name| std::env::var(name).ok());
     if changes == Changes::default() {
         return Ok(());
@@ -39,7 +36,7 @@ pub(super) fn make_safe() -> Result<(), Failure> {
         Failure::io(
             &error,
             format!(
-                "cannot change our own environment: unset {}, and spare {} by NO_PROXY",
+                "cannot change the environment of this process: unset {}, and spare {} by NO_PROXY",
                 CONTAINER_VARIABLES.join(", "),
                 SPARED.join(", ")
             ),
@@ -63,13 +60,13 @@ pub(super) fn make_safe() -> Result<(), Failure> {
     Err(cannot(again.exec()))
 }
 
-/// The names of what was removed, if anything was.
-pub(super) fn removed() -> Option<String> {
+/// Returns the names of the variables that were removed, if there were any.
+pub(super) fn removed_variables() -> Option<String> {
     std::env::var(REMOVED).ok()
 }
 
-/// The variables of this process, with the lists of what is spared from proxies as they were before.
-pub(super) fn before() -> BTreeMap<String, String> {
+/// Returns the variables of this process as they were before [`reexec_sanitized`] changed them.
+pub(super) fn original() -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();

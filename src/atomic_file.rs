@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Group, Uid, User, fchown};
 
-/// What the file is called before it is whole: hidden, beside the one that it becomes, and of one process alone.
+/// The middle of a temporary file's name: `.NAME.new-PID`, hidden, beside the file that it becomes.
 const UNFINISHED: &str = ".new-";
 
 /// Whole or not at all: a reader never sees half of it. What lay at `path` is replaced, a link too, and never followed.
@@ -32,9 +32,9 @@ pub fn write(path: &Path, content: &[u8], mode: u32, gid: Option<Gid>) -> io::Re
     written
 }
 
-/// Removes what processes before this one were writing when they were killed; in a container they had our number, too. Before
+/// Removes what processes before this one were writing when they were killed; in a container they had the same pid. Before
 /// this process writes to `path` for the first time.
-pub fn sweep(path: &Path) {
+pub fn remove_leftovers(path: &Path) {
     let (Some(dir), unfinished) = (path.parent(), unfinished(path)) else {
         return;
     };
@@ -48,7 +48,7 @@ pub fn sweep(path: &Path) {
     }
 }
 
-/// What is known of the file at `path`, if there is one.
+/// Returns the metadata of the file at `path`; an error if it is no regular file of this user or root.
 fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -58,7 +58,7 @@ fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
 }
 
 /// The same, opened to be read: what was looked at is what is read. Follows no link, and waits for no writer of a pipe.
-pub fn open_ours(path: &Path) -> io::Result<Option<(File, Metadata)>> {
+pub fn open_regular_owned(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let file = match opened {
@@ -84,14 +84,14 @@ fn not_ours() -> io::Error {
     io::Error::other(NotOurs)
 }
 
-/// Whether an error says that something else lies there.
+/// Tells whether an error of this module means that something else is at that path.
 pub fn is_not_ours(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<NotOurs>())
 }
 
 /// Something else lies there.
 #[derive(Debug, thiserror::Error)]
-#[error("it is not a plain file of ours; remove it")]
+#[error("it is not a regular file of roletap's user or root; remove it")]
 struct NotOurs;
 
 fn errno(error: &io::Error) -> Option<Errno> {
@@ -109,7 +109,7 @@ pub fn group_id(key: &str, name: &str) -> Result<Gid, String> {
     }
 }
 
-/// What to do where a file could not be given to the group that `key` names: only who is in a group may do so.
+/// Returns advice if `error` means that this user is not in `group`, which `key` of the configuration names.
 pub fn not_in_group(error: &io::Error, key: &str, group: &str) -> Option<String> {
     (errno(error) == Some(Errno::EPERM)).then(|| {
         format!(
@@ -120,12 +120,12 @@ pub fn not_in_group(error: &io::Error, key: &str, group: &str) -> Option<String>
     })
 }
 
-/// Who we are, in a sentence.
+/// Returns this process's user for a sentence: `user NAME` or `uid 0`.
 pub fn whoami() -> String {
     own_name().map_or_else(|| format!("uid {}", Uid::effective()), |name| format!("user {name}"))
 }
 
-/// Our user's name, where it has one.
+/// Returns the name of this process's user, if it has one.
 pub fn own_name() -> Option<String> {
     let user = User::from_uid(Uid::effective()).ok()??;
     Some(user.name)
@@ -147,7 +147,7 @@ mod tests {
         fs::write(&target, "theirs").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
         assert!(plain_file_of_ours(&link).is_err());
-        assert!(open_ours(&link).is_err());
+        assert!(open_regular_owned(&link).is_err());
         write(&link, b"ours", 0o640, None).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
         assert_eq!(fs::read_to_string(&link).unwrap(), "ours");
@@ -162,7 +162,7 @@ mod tests {
         for name in ["a", ".a.new-1", ".a.new-x", ".a.new-", ".b.new-1", &own] {
             fs::write(home.path().join(name), "").unwrap();
         }
-        sweep(&home.path().join("a"));
+        remove_leftovers(&home.path().join("a"));
         let mut left: Vec<_> = fs::read_dir(home.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

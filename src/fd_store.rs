@@ -1,7 +1,7 @@
-//! Where the image of `keep.rs` lies between two processes: in a sealed memory file that systemd holds.
+//! A snapshot between two processes: in a sealed memory file that systemd's file descriptor store holds.
 //!
 //! Sealed, so that what was checked is what is read; never on a disk. Not `memfd_secret`: it cannot be sealed, and can be
-//! read only through memory that somebody else may change. There are two names, taken in turn: the new image is handed over
+//! read only through memory that somebody else may change. There are two names, taken in turn: the new snapshot is handed over
 //! before the old one is let go, and a process that dies between the two leaves both, of which the later counts.
 
 use std::fs::File;
@@ -13,51 +13,50 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use zeroize::Zeroizing;
 
-use crate::keep::{Doubt, IMAGE_LIMIT, Image, Kept};
+use crate::snapshot::{EncodedSnapshot, SNAPSHOT_LIMIT, Snapshot, SnapshotError};
 use crate::systemd;
 
-/// What the descriptors are called in systemd's store.
+/// The names of the descriptors in systemd's store.
 const NAMES: [&str; 2] = ["state-1", "state-2"];
 /// `MFD_NOEXEC_SEAL`: never to be executed. Unknown to kernels before 6.3.
 const NOEXEC_SEAL: u32 = 0x8;
 
-/// The right to hand images over.
+/// The right to put snapshots into systemd's file descriptor store.
 #[derive(Debug)]
-pub struct Store {
-    /// Of the last image.
+pub struct FdStore {
     serial: u64,
-    /// The name in [`NAMES`] that it bears.
+    /// The index in [`NAMES`] of the last snapshot.
     place: usize,
 }
 
-/// Why a descriptor holds no image for us.
+/// Why a descriptor holds no snapshot.
 #[derive(Debug, thiserror::Error)]
-pub enum Unread {
+pub enum FdStoreError {
     /// Somebody could still change it, or it is something else.
     #[error("it is not a sealed memory file")]
     Unsealed,
-    /// The kernel refused.
+    /// The kernel refused to read it.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// Its bytes are not an image of ours.
+    /// It was read, but is no snapshot.
     #[error(transparent)]
-    Doubt(#[from] Doubt),
+    Snapshot(#[from] SnapshotError),
 }
 
-impl Store {
-    /// Takes from `handed` what an earlier process left, and gives it if it is whole; what is not is named in the log and
-    /// let go.
-    pub fn open(handed: &mut Vec<(String, OwnedFd)>) -> (Self, Option<Kept>) {
+impl FdStore {
+    /// Takes the descriptors of the store out of `handed`, and decodes the newest snapshot that is whole. Why another one
+    /// is not used stands in the log.
+    pub fn open(handed: &mut Vec<(String, OwnedFd)>) -> (Self, Option<Snapshot>) {
         let (ours, others) = std::mem::take(handed)
             .into_iter()
             .partition::<Vec<_>, _>(|(name, _)| NAMES.contains(&name.as_str()));
         *handed = others;
-        let mut found: Option<(usize, Kept)> = None;
+        let mut found: Option<(usize, Snapshot)> = None;
         for (name, descriptor) in ours {
             let place = NAMES.iter().position(|known| *known == name).unwrap_or(0);
             match read(descriptor) {
-                Ok(kept) if found.as_ref().is_none_or(|(_, best)| best.serial <= kept.serial) => {
-                    found = Some((place, kept));
+                Ok(read) if found.as_ref().is_none_or(|(_, best)| best.serial <= read.serial) => {
+                    found = Some((place, read));
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(
@@ -66,24 +65,24 @@ impl Store {
             }
         }
         let place = found.as_ref().map_or(0, |(place, _)| *place);
-        let store = Self { serial: found.as_ref().map_or(0, |(_, kept)| kept.serial), place };
-        (store, found.map(|(_, kept)| kept))
+        let snapshot = found.map(|(_, snapshot)| snapshot);
+        (Self { serial: snapshot.as_ref().map_or(0, |snapshot| snapshot.serial), place }, snapshot)
     }
 
-    /// The serial of the next image.
+    /// Returns the serial number of the next snapshot.
     pub fn next_serial(&self) -> u64 {
         self.serial.wrapping_add(1)
     }
 
-    /// Hands an image over, in place of the one before.
-    pub fn put(&mut self, image: &Image) -> io::Result<()> {
-        if image.len() > IMAGE_LIMIT {
+    /// Puts a snapshot into the store, in place of the one before.
+    pub fn put(&mut self, encoded: &EncodedSnapshot) -> io::Result<()> {
+        if encoded.len() > SNAPSHOT_LIMIT {
             return Err(io::Error::other(format!(
-                "{} bytes are more than the {IMAGE_LIMIT} that a later process would read",
-                image.len()
+                "{} bytes are more than the {SNAPSHOT_LIMIT} that a later process would read",
+                encoded.len()
             )));
         }
-        let sealed = sealed(image)?;
+        let sealed = sealed(encoded)?;
         let place = 1 - self.place;
         let [name, old] = [place, self.place].map(|place| NAMES.get(place).copied().unwrap_or(""));
         // Left over from a process that died between storing and letting go.
@@ -96,7 +95,7 @@ impl Store {
     }
 }
 
-/// A memory file with these bytes, which nobody can change any more.
+/// Makes a memory file with these bytes, which nobody can change any more.
 fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let create = |flags| memfd_create("roletap", flags);
@@ -115,20 +114,20 @@ fn needed_seals() -> SealFlag {
     SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK
 }
 
-fn read(descriptor: OwnedFd) -> Result<Kept, Unread> {
-    let seals = fcntl(&descriptor, FcntlArg::F_GET_SEALS).map_err(|_| Unread::Unsealed)?;
+fn read(descriptor: OwnedFd) -> Result<Snapshot, FdStoreError> {
+    let seals = fcntl(&descriptor, FcntlArg::F_GET_SEALS).map_err(|_| FdStoreError::Unsealed)?;
     if !SealFlag::from_bits_retain(seals).contains(needed_seals()) {
-        return Err(Unread::Unsealed);
+        return Err(FdStoreError::Unsealed);
     }
     let file = File::from(descriptor);
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    if length > IMAGE_LIMIT {
-        return Err(Doubt::Long(length).into());
+    if length > SNAPSHOT_LIMIT {
+        return Err(SnapshotError::TooLong(length).into());
     }
-    let mut image = Zeroizing::new(vec![0; length]);
+    let mut encoded = Zeroizing::new(vec![0; length]);
     // The place to read from is shared with whoever else holds it: read from the beginning, wherever that is.
-    file.read_exact_at(&mut image, 0)?;
-    Ok(Kept::read(&image)?)
+    file.read_exact_at(&mut encoded, 0)?;
+    Ok(Snapshot::decode(&encoded)?)
 }
 
 #[cfg(test)]
@@ -142,47 +141,47 @@ mod tests {
         assert!(file.write_all_at(b"x", 0).is_err());
         assert!(file.set_len(0).is_err());
         assert!(file.set_len(100).is_err());
-        assert!(matches!(read(descriptor), Err(Unread::Doubt(Doubt::Short(8)))));
+        assert!(matches!(
+            read(descriptor),
+            Err(FdStoreError::Snapshot(SnapshotError::TooShort(8)))
+        ));
     }
 
     #[test]
     fn what_is_not_sealed_is_not_read() {
         let open = memfd_create("x", MFdFlags::MFD_ALLOW_SEALING).unwrap();
-        assert!(matches!(read(open), Err(Unread::Unsealed)));
+        assert!(matches!(read(open), Err(FdStoreError::Unsealed)));
         let half = memfd_create("x", MFdFlags::MFD_ALLOW_SEALING).unwrap();
         let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
         fcntl(&half, FcntlArg::F_ADD_SEALS(seals)).unwrap();
-        assert!(matches!(read(half), Err(Unread::Unsealed)));
+        assert!(matches!(read(half), Err(FdStoreError::Unsealed)));
         let plain = tempfile::tempfile().unwrap();
-        assert!(matches!(read(plain.into()), Err(Unread::Unsealed)));
+        assert!(matches!(read(plain.into()), Err(FdStoreError::Unsealed)));
         let (pipe, _writer) = io::pipe().unwrap();
-        assert!(matches!(read(pipe.into()), Err(Unread::Unsealed)));
+        assert!(matches!(read(pipe.into()), Err(FdStoreError::Unsealed)));
     }
 
     #[test]
-    fn of_two_images_the_later_counts() {
-        use crate::slots::Table;
-        use crate::tokens::Tokens;
-
-        let image = |serial| {
-            sealed(&crate::keep::image(&Table::default(), &Tokens::default(), None, serial))
-                .unwrap()
+    fn of_two_snapshots_the_newer_counts() {
+        let snapshot = |serial| {
+            let snapshot = Snapshot::new(serial, None, Default::default());
+            sealed(&snapshot.encode().unwrap()).unwrap()
         };
         let damaged = || sealed(b"roletap\n and no more").unwrap();
         for (first, second, serial, place) in [(7, 8, 8, 1), (9, 8, 9, 0)] {
             let mut handed = vec![
                 ("credentials".to_owned(), damaged()),
-                ("state-1".to_owned(), image(first)),
+                ("state-1".to_owned(), snapshot(first)),
                 ("state-2".to_owned(), damaged()),
-                ("state-2".to_owned(), image(second)),
+                ("state-2".to_owned(), snapshot(second)),
             ];
-            let (store, kept) = Store::open(&mut handed);
-            assert_eq!(kept.map(|kept| kept.serial), Some(serial));
+            let (store, newest) = FdStore::open(&mut handed);
+            assert_eq!(newest.map(|newest| newest.serial), Some(serial));
             assert_eq!((store.place, store.next_serial()), (place, serial + 1));
             assert_eq!(handed.len(), 1, "what is not ours is left");
         }
-        let (store, kept) = Store::open(&mut vec![("state-1".to_owned(), damaged())]);
-        assert!(kept.is_none());
+        let (store, newest) = FdStore::open(&mut vec![("state-1".to_owned(), damaged())]);
+        assert!(newest.is_none());
         assert_eq!(store.next_serial(), 1);
     }
 }

@@ -10,22 +10,23 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{EnvFormat, EnvFront, ExitStatus, Failure, load, print, role};
+use super::fetch::{Answer, fetch};
+use super::{EnvFormat, EnvFront, Failure, load, print, role};
 use crate::config::Config;
+use crate::credentials::PATH;
 use crate::role::Role;
-use crate::server::vend::PATH;
 use crate::tokens;
 
 /// A workload's settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where its credentials are.
+    /// The URL of its credentials.
     pub url: String,
-    /// What it shows, and where that lies; `None` with `unsafe_no_token`.
+    /// The token and the path of its file; `None` with `unsafe_no_token`.
     pub token: Option<(Zeroizing<String>, PathBuf)>,
 }
 
-/// What shadows the container provider in the chain of one SDK or another.
+/// Variables that come before the container provider in the chain of some SDK.
 pub const UNSET: [&str; 9] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -38,7 +39,7 @@ pub const UNSET: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// What leads to the credentials endpoint, and so past every other front.
+/// Variables that lead to the credentials endpoint, and so past every other endpoint.
 const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -48,10 +49,10 @@ const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
 /// Names the profile that is read of a file.
 const PROFILE: &str = "AWS_PROFILE";
 
-/// What must not go to a proxy.
+/// Addresses that must not be reached through a proxy.
 pub const NO_PROXY: &str = "127.0.0.1,localhost,169.254.169.254,169.254.170.2,169.254.170.23";
 
-/// `roletap env`
+/// Prints the variables that lead a workload to its role: `roletap env`.
 pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Result<(), Failure> {
     let loaded = load(config, "no settings were printed")?;
     let config = &loaded.config;
@@ -79,10 +80,7 @@ fn imds_variables(
     role: &Role,
 ) -> Result<BTreeMap<&'static str, Zeroizing<String>>, Failure> {
     let Some(front) = config.imds.values().find(|imds| imds.role == role.name) else {
-        return Err(Failure::new(
-            ExitStatus::Config,
-            format!("no [imds.NAME] serves role {}: add one", role.name),
-        ));
+        return Err(Failure::config(format!("no [imds.NAME] serves role {}: add one", role.name)));
     };
     let address = reachable(&front.listen, &format!("imds.{}.listen", front.name), 80)?;
     let no_proxy = format!("{NO_PROXY},{}", address.ip());
@@ -98,13 +96,10 @@ fn imds_variables(
 /// Name and value of every variable that leads to the file of this role.
 fn file_variables(role: &Role) -> Result<BTreeMap<&'static str, Zeroizing<String>>, Failure> {
     let Some(file) = &role.credentials_file else {
-        return Err(Failure::new(
-            ExitStatus::Config,
-            format!(
-                "role {} has no credentials_file: add credentials_file = \"/run/roletap/files/{}\"",
-                role.name, role.name
-            ),
-        ));
+        return Err(Failure::config(format!(
+            "role {} has no credentials_file: add credentials_file = \"/run/roletap/files/{}\"",
+            role.name, role.name
+        )));
     };
     let variables = [
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
@@ -119,10 +114,9 @@ fn reachable(listen: &[SocketAddr], key: &str, default_port: u16) -> Result<Sock
     let address =
         listen.first().copied().unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, default_port)));
     if address.port() == 0 {
-        return Err(Failure::new(
-            ExitStatus::Config,
-            format!("`{key}` asks for any port: name one, so that workloads can"),
-        ));
+        return Err(Failure::config(format!(
+            "`{key}` asks for any port: name one, so that workloads can"
+        )));
     }
     Ok(match address.ip() {
         ip if !ip.is_unspecified() => address,
@@ -155,6 +149,11 @@ impl Settings {
             }
         };
         Ok(Self { url: format!("http://{address}{PATH}{}", role.name), token })
+    }
+
+    /// Asks the daemon for the role's credentials.
+    pub fn ask(&self) -> Result<Answer, Failure> {
+        fetch("GET", &self.url, self.token.as_ref().map(|(token, _)| token.as_str()))
     }
 
     /// Name and value of every variable that is set. Holds the token.

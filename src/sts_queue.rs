@@ -1,4 +1,4 @@
-//! The queue in front of STS: callers wait here for the turn that [`Budget`] gives them.
+//! The queue in front of STS: callers wait here for the turn that the pure [`Budget`] gives them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Answer, Budget, Limits, Need, Turn};
-use crate::lifecycle::Jitter;
+use crate::backoff::Jitter;
+use crate::budget::{Answer, Budget, Limits, Need, Turn};
 
 /// So many are asked anew for every turn; more of them only once in [`ASK_EVERY`], or ten thousand roles would be asked
 /// ten thousand times each.
@@ -40,7 +40,7 @@ struct Shared {
 struct State {
     budget: Budget,
     waiting: Vec<Waiting>,
-    /// What they said when they were last asked, in the same order.
+    /// The answers of `waiting` when they were last asked, in the same order.
     needs: Vec<Need>,
     asked_at: Option<Instant>,
 }
@@ -99,7 +99,7 @@ impl Queue {
         self.shared.depth.load(Ordering::Relaxed)
     }
 
-    /// Whether the host is staying away from STS.
+    /// Tells whether this host stays away from STS.
     pub fn is_paused(&self) -> bool {
         self.shared.lock().budget.is_paused(now())
     }
@@ -122,7 +122,7 @@ impl Queue {
 }
 
 impl Permit {
-    /// The call has ended, with this answer.
+    /// Concludes the call with its answer.
     pub fn conclude(mut self, answer: impl Into<Answer>, jitter: Jitter) {
         if let Some(shared) = self.shared.take() {
             shared.conclude(answer.into(), self.begun, jitter);
@@ -212,7 +212,7 @@ mod tests {
 
     const UNASKED: Need = Need {
         urgency: Urgency::Unasked,
-        ends: None,
+        expires_at: None,
         refused: false,
         unreachable: false,
         hurried: false,

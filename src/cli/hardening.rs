@@ -10,15 +10,15 @@ const OF_A_FRONT: usize = 8;
 /// Fewer connections at once are no service.
 const LEAST: usize = 16;
 
-/// No core dumps, and no memory for other processes of our user to read. Best effort: a container may forbid it.
-pub(super) fn close_to_onlookers() {
+/// Keeps memory out of core dumps and from other processes of this user. Best effort: a container may forbid it.
+pub(super) fn disable_core_dumps_and_ptrace() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = prctl::set_dumpable(false);
 }
 
 /// For how many connections at once there is room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct ConnectionLimits {
     /// To the credentials endpoint.
     pub(super) credentials: usize,
     /// To each front of `[imds.*]`.
@@ -27,7 +27,7 @@ pub(super) struct Room {
 
 /// Makes room for this many connections to the credentials endpoint and to each of so many fronts, and says how much there
 /// is.
-pub(super) fn room_for(asked: Room, fronts: usize) -> Room {
+pub(super) fn connection_limits(asked: ConnectionLimits, fronts: usize) -> ConnectionLimits {
     let reserve = RESERVE + fronts * OF_A_FRONT;
     let needed = asked.all(fronts) + reserve;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
@@ -44,7 +44,7 @@ pub(super) fn room_for(asked: Room, fronts: usize) -> Room {
     };
     let room = asked.within(limit, fronts, reserve);
     if room != asked {
-        let Room { credentials, each_front } = room;
+        let ConnectionLimits { credentials, each_front } = room;
         let (asked_for, of_fronts) = (
             asked.credentials,
             match fronts {
@@ -63,7 +63,7 @@ pub(super) fn room_for(asked: Room, fronts: usize) -> Room {
     room
 }
 
-impl Room {
+impl ConnectionLimits {
     fn all(self, fronts: usize) -> usize {
         self.credentials + fronts * self.each_front
     }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn within(limit: u64, credentials: usize, fronts: usize) -> (usize, usize) {
-        let asked = Room { credentials, each_front: 128 };
+        let asked = ConnectionLimits { credentials, each_front: 128 };
         let room = asked.within(limit, fronts, RESERVE);
         (room.credentials, room.each_front)
     }

@@ -8,55 +8,54 @@ use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
-use super::{Known, Lying, text};
+use crate::atomic_file::{self, whoami};
 use crate::credentials::Credentials;
-use crate::files::{self, whoami};
+use crate::credentials_file::{FileHeader, OnDisk, text};
 use crate::role::{CredentialsFile, CredentialsFileGroup, Role};
 
 /// Readable for the group, and for nobody else.
 const MODE: u32 = 0o640;
-/// Longer than any first line of ours.
+/// Longer than any first line that roletap writes.
 const LONGEST_LINE: u64 = 512;
 
 /// To a unit with `ProtectHome=`, whatever their permissions are (systemd.exec(5)).
 const CLOSED: [&str; 3] = ["/home", "/root", "/run/user"];
 
-/// One thing to do about one file.
+/// One operation on one credentials file.
 #[derive(Debug)]
 pub struct Job {
-    /// Which.
+    /// The path of the credentials file.
     pub path: PathBuf,
-    /// What.
+    /// The operation.
     pub what: What,
-    /// The first in this process: what a killed one left unfinished is swept.
+    /// This is the first operation of this process on the file: leftovers of killed processes are removed.
     pub first: bool,
-    /// When it was begun.
+    /// The time at which the operation began.
     pub at: SystemTime,
 }
 
-/// What can be done about a file.
+/// An operation on a credentials file.
 #[derive(Debug)]
 pub enum What {
-    /// See what lies there.
+    /// Read the first line.
     Look,
     /// Write these credentials of this role.
     Write(Arc<Role>, Arc<Credentials>),
-    /// Take it away, if it is ours.
+    /// Remove the file, if roletap wrote it.
     Remove,
 }
 
-/// What lies at a path.
 enum Found {
     Nothing,
-    Ours(Lying),
+    Ours(FileHeader),
     Theirs(&'static str),
 }
 
 /// Does it, and says what is known of the file then; or what was being done, what was found, and what to do next.
-pub fn carry_out(job: &Job) -> Result<Known, String> {
+pub fn carry_out(job: &Job) -> Result<OnDisk, String> {
     let path = job.path.as_path();
     if job.first {
-        files::sweep(path);
+        atomic_file::remove_leftovers(path);
     }
     let refused = |doing: &str, error: io::Error| {
         let advice = advice(&error, path, None);
@@ -64,19 +63,19 @@ pub fn carry_out(job: &Job) -> Result<Known, String> {
     };
     match &job.what {
         What::Look => match found(path).map_err(|error| refused("read", error))? {
-            Found::Ours(lying) => Ok(Known::Lies(lying)),
+            Found::Ours(header) => Ok(OnDisk::Ours(header)),
             // What is not ours is told when it is to be replaced.
-            Found::Nothing | Found::Theirs(_) => Ok(Known::Nothing),
+            Found::Nothing | Found::Theirs(_) => Ok(OnDisk::Absent),
         },
         What::Write(role, credentials) => match &role.credentials_file {
             Some(file) => write(job, file, role, credentials),
-            None => Ok(Known::Unseen),
+            None => Ok(OnDisk::Unknown),
         },
         What::Remove => {
             if let Found::Ours(_) = found(path).map_err(|error| refused("read", error))? {
                 gone(fs::remove_file(path)).map_err(|error| refused("remove", error))?;
             }
-            Ok(Known::Nothing)
+            Ok(OnDisk::Absent)
         }
     }
 }
@@ -86,7 +85,7 @@ fn write(
     file: &CredentialsFile,
     role: &Role,
     credentials: &Credentials,
-) -> Result<Known, String> {
+) -> Result<OnDisk, String> {
     let (path, group) = (job.path.as_path(), file.group.as_ref());
     let doing = || format!("cannot write {}", path.display());
     let refused = |error: io::Error| format!("{}: {error}{}", doing(), advice(&error, path, group));
@@ -95,16 +94,16 @@ fn write(
         return Err(format!("{}: {what}; move it away, or name another file", doing()));
     }
     let gid = group
-        .map(|group| files::group_id(group.key, &group.name))
+        .map(|group| atomic_file::group_id(group.key, &group.name))
         .transpose()
         .map_err(|what| format!("{}: {what}", doing()));
     let text = text(file, role, credentials);
     let written = gid
-        .and_then(|gid| files::write(path, text.as_bytes(), MODE, gid).map_err(refused))
-        .map(|()| Known::Lies(Lying::of(role, credentials)));
+        .and_then(|gid| atomic_file::write(path, text.as_bytes(), MODE, gid).map_err(refused))
+        .map(|()| OnDisk::Ours(FileHeader::of(role, credentials)));
     // What cannot be replaced goes at its end all the same.
-    if let (Err(_), Found::Ours(lying)) = (&written, &before)
-        && lying.has_ended(job.at)
+    if let (Err(_), Found::Ours(header)) = (&written, &before)
+        && header.has_expired(job.at)
     {
         let _ = fs::remove_file(path);
     }
@@ -115,14 +114,14 @@ fn found(path: &Path) -> io::Result<Found> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
         return Ok(Found::Theirs("it is a symbolic link"));
     }
-    let file = match files::open_ours(path) {
+    let file = match atomic_file::open_regular_owned(path) {
         Ok(Some((file, _))) => file,
         Ok(None) => return Ok(Found::Nothing),
-        Err(error) if files::is_not_ours(&error) => {
-            return Ok(Found::Theirs("it is not a plain file of ours"));
+        Err(error) if atomic_file::is_not_ours(&error) => {
+            return Ok(Found::Theirs("it is not a regular file of roletap's user or root"));
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Ok(Found::Theirs("it is not for us to read"));
+            return Ok(Found::Theirs("roletap's user may not read it"));
         }
         Err(error) => return Err(error),
     };
@@ -134,13 +133,13 @@ fn found(path: &Path) -> io::Result<Found> {
     }
     let line = start.split(|byte| *byte == b'\n').next();
     let line = line.and_then(|line| std::str::from_utf8(line).ok());
-    Ok(match line.and_then(Lying::parse) {
-        Some(lying) => Found::Ours(lying),
+    Ok(match line.and_then(FileHeader::parse) {
+        Some(header) => Found::Ours(header),
         None => Found::Theirs("it holds what roletap has not written"),
     })
 }
 
-/// What is not there need not be removed.
+/// Takes a file that is already gone for removed.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -151,7 +150,8 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]
 fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) -> String {
     let dir = path.parent().unwrap_or(Path::new("/")).display();
-    if let Some(advice) = group.and_then(|group| files::not_in_group(error, group.key, &group.name))
+    if let Some(advice) =
+        group.and_then(|group| atomic_file::not_in_group(error, group.key, &group.name))
     {
         return format!("; {advice}");
     }
@@ -159,7 +159,7 @@ fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) 
         ErrorKind::NotFound => format!(
             "; make the directory, writable for {} and with passage for the readers: `install -d -m 0755 -o {} {dir}`",
             whoami(),
-            files::own_name().unwrap_or_else(|| "USER".to_owned()),
+            atomic_file::own_name().unwrap_or_else(|| "USER".to_owned()),
         ),
         ErrorKind::NotADirectory => format!("; {dir} has to be a directory"),
         ErrorKind::PermissionDenied if CLOSED.iter().any(|home| path.starts_with(home)) => format!(

@@ -11,12 +11,12 @@ use std::time::Duration;
 use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
-use crate::cli::{ExitStatus, Failure};
+use crate::cli::Failure;
 use crate::doctor::environment::{Unit, of_file, of_process};
 use crate::doctor::file::{Entry, Reader};
 use crate::doctor::host::host_of;
 
-/// Where instance metadata answers, and how long it may take to: it is one hop away.
+/// EC2's instance metadata service, one hop away.
 const METADATA: &str = "http://169.254.169.254";
 const METADATA_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -33,7 +33,7 @@ pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
     let environ = std::fs::read(directory.join("environ")).map_err(|error| {
         if error.kind() == ErrorKind::NotFound {
-            return Failure::new(ExitStatus::Usage, format!("there is no process {pid}"));
+            return Failure::usage(format!("there is no process {pid}"));
         }
         let hint = if error.kind() == ErrorKind::PermissionDenied {
             "; only its own user and root may: run doctor with sudo"
@@ -60,7 +60,7 @@ pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
     Ok(Workload { name, variables: of_process(&environ), reader })
 }
 
-/// What a unit will set. A path is read as it lies there, with its drop-ins; a name is asked of systemd.
+/// Returns the environment that a unit sets. A path is read with its drop-ins; a name is asked of systemd.
 pub(super) fn unit(unit: &str) -> Result<Workload, Failure> {
     let text = if unit.contains('/') { unit_file(Path::new(unit))? } else { shown(unit)? };
     let parsed = Unit::parse(&text);
@@ -126,10 +126,7 @@ fn shown(unit: &str) -> Result<String, Failure> {
         shown.map_err(|error| Failure::io(&error, format!("cannot run systemctl; {instead}")))?;
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     if !shown.status.success() || text.contains("LoadState=not-found") {
-        return Err(Failure::new(
-            ExitStatus::Usage,
-            format!("systemd knows no unit {unit}; {instead}"),
-        ));
+        return Err(Failure::usage(format!("systemd knows no unit {unit}; {instead}")));
     }
     Ok(text)
 }
@@ -189,13 +186,13 @@ pub(super) fn regular(path: &Path) -> std::io::Result<&Path> {
     }
 }
 
-/// A token, if we may read it.
+/// Returns a token, if this user may read it.
 pub(super) fn token_text(path: &Path) -> Option<Zeroizing<String>> {
     let path = regular(path).ok()?;
     std::fs::read_to_string(path).ok().map(Zeroizing::new)
 }
 
-/// Whether something accepts connections where instance metadata is.
+/// Tells whether something accepts connections at the address of instance metadata.
 pub(super) fn metadata_answers(endpoint: Option<&str>) -> bool {
     let url = endpoint.filter(|url| !url.is_empty()).unwrap_or(METADATA);
     let host = host_of(url);
