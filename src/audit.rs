@@ -1,8 +1,8 @@
 //! The audit log: the credentials that each caller was given, and the callers that were refused.
 //!
 //! A line is one JSON object, or fields for journald. A result of a role is written at once when
-//! the credentials that it names are new, and at most once a minute otherwise, with the number of
-//! requests since the last line: a flood of bad tokens cannot flood the log. The access key id
+//! the credentials that it names are new. Else it is written once a minute at most, with the number
+//! of requests since the last line: a flood of bad tokens cannot flood the log. The access key id
 //! joins a line with CloudTrail.
 
 use std::fmt;

@@ -97,16 +97,12 @@ impl Consumer {
 
     /// Returns true if this policy lets the consumer in, and asks for as much of it.
     pub fn is_among(&self, callers: &CallerPolicy) -> bool {
-        let user = match (&callers.users, self.user) {
-            (None, None) => true,
-            (Some(users), Some(uid)) => users.iter().any(|user| user.uid == uid),
-            (None, Some(_)) | (Some(_), None) => false,
-        };
-        let unit = match (&callers.units, &self.unit) {
-            (None, None) => true,
-            (Some(units), Some(unit)) => units.contains(unit),
-            (None, Some(_)) | (Some(_), None) => false,
-        };
+        let user = callers.users.as_ref().map_or(self.user.is_none(), |users| {
+            users.iter().any(|user| Some(user.uid) == self.user)
+        });
+        let unit = callers.units.as_ref().map_or(self.unit.is_none(), |units| {
+            self.unit.as_ref().is_some_and(|unit| units.contains(unit))
+        });
         user && unit
     }
 }

@@ -53,7 +53,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 /// The inputs of a daemon. All that can fail at start is found before anything is issued.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The configuration.
+    /// The configuration to start with.
     pub loaded: Loaded,
     /// The file that the configuration was read from, and is read from again on reload.
     pub path: PathBuf,

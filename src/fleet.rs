@@ -24,9 +24,8 @@ use crate::token_digest::Tokens;
 /// A refresher that always ends is restarted no more often than this.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 const INSPECTION_INTERVAL: Duration = Duration::from_secs(30);
-/// A refresher ticks at least every nap of 30 s, and an attempt ends within 71 s (the longest
-/// `attempt_timeout`, and a source that is slow to load). One that has not ticked for this long is
-/// stuck.
+/// A refresher that has not ticked for this long is stuck. It ticks at least every nap of 30 s, and
+/// an attempt ends within 71 s: the longest `attempt_timeout`, and a source that loads slowly.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 
 /// Starts, stops and supervises refreshers.

@@ -43,9 +43,9 @@ pub struct PreparedEndpoints {
 /// One IMDS endpoint, before it is started.
 #[derive(Debug)]
 pub struct PreparedImds {
-    /// Its configuration.
+    /// The configuration of the endpoint.
     pub imds: Imds,
-    /// Its sockets.
+    /// The sockets of the endpoint.
     pub listeners: Listeners,
     /// The key that seals its session tokens.
     pub session: SessionKey,

@@ -200,8 +200,8 @@ pub(crate) const PURE_ELSEWHERE: &[&str] = &[
 
 /// Lines of production code in a file.
 pub(crate) const LONGEST_FILE: usize = 480;
-/// Lines of production code in a function. It shall be 100: `start` of the daemon and `render` of the roles are longer.
-pub(crate) const LONGEST_FUNCTION: usize = 122;
+/// Lines of production code in a function. It shall be 100: `render` of the roles is longer.
+pub(crate) const LONGEST_FUNCTION: usize = 114;
 /// Above it a function is long.
 pub(crate) const LONG_FUNCTION: usize = 60;
 pub(crate) const LONG_FUNCTIONS_PERCENT: f64 = 3.0;
