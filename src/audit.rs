@@ -19,12 +19,12 @@ use http::{header, request};
 use serde::Serialize;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use crate::config::AuditSink;
-use crate::credentials::{Credentials, rfc3339};
 use crate::journal::{Entry, Journal, Priority, SOCKET};
 use crate::log::WAITING_LINES;
-use crate::role::RoleName;
 use crate::slots::{AuditedCounter, VendResult};
+use roletap_core::config::AuditSink;
+use roletap_core::credentials::{Credentials, rfc3339};
+use roletap_core::role::RoleName;
 
 /// Repeats are counted for this many seconds.
 const REPEAT_SECONDS: u64 = 60;

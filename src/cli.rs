@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Loaded};
 use crate::config_host;
-use crate::role::Role;
+use roletap_core::config::{Config, Loaded};
+use roletap_core::role::Role;
 
 pub mod check;
 pub mod completions;

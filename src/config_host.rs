@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
-use crate::config::{Config, ConfigFile, Directory, Host, Loaded, Report};
+use roletap_core::config::{Config, ConfigFile, Directory, Host, Loaded, Report};
 
 /// Memory, as tmpfs is, and never swapped (linux/magic.h; nix has no name for it).
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use crate::atomic_file::{self, whoami};
-use crate::credentials::Credentials;
-use crate::credentials_file::{FileHeader, OnDisk, text};
-use crate::role::{CredentialsFile, CredentialsFileGroup, Role};
+use roletap_core::credentials::Credentials;
+use roletap_core::credentials_file::{FileHeader, OnDisk, text};
+use roletap_core::role::{CredentialsFile, CredentialsFileGroup, Role};
 
 /// Readable for the group, and for nobody else.
 const MODE: u32 = 0o640;

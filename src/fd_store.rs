@@ -13,8 +13,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use zeroize::Zeroizing;
 
-use crate::snapshot::{EncodedSnapshot, SNAPSHOT_LIMIT, Snapshot, SnapshotError};
 use crate::systemd;
+use roletap_core::snapshot::{EncodedSnapshot, SNAPSHOT_LIMIT, Snapshot, SnapshotError};
 
 /// The names of the descriptors in systemd's store.
 const NAMES: [&str; 2] = ["state-1", "state-2"];

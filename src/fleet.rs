@@ -10,16 +10,16 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
-use crate::config::Config;
 use crate::issuer::Issuer;
-use crate::lifecycle::RoleState;
 use crate::metrics::CounterRegistry;
 use crate::refresher::{RefreshContext, refresh};
-use crate::reload::{self, Change, Summary};
-use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
-use crate::snapshot::RestoredRole;
-use crate::token_digest::Tokens;
+use roletap_core::config::Config;
+use roletap_core::lifecycle::RoleState;
+use roletap_core::reload::{self, Change, Summary};
+use roletap_core::role::{Base, OnDenied, Role, RoleName, SourceName};
+use roletap_core::snapshot::RestoredRole;
+use roletap_core::token_digest::Tokens;
 
 /// A refresher that always ends is restarted no more often than this.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -256,13 +256,13 @@ mod tests {
     use aws_smithy_async::time::SharedTimeSource;
 
     use super::*;
-    use crate::budget::Limits;
-    use crate::failure::{Class, IssueError};
-    use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
     use crate::simulated::{Scripted, Wall, config, error};
-    use crate::snapshot::Snapshot;
     use crate::sts_queue::Queue;
+    use roletap_core::budget::Limits;
+    use roletap_core::failure::{Class, IssueError};
+    use roletap_core::lifecycle::Phase;
+    use roletap_core::snapshot::Snapshot;
 
     const HOUR: u64 = 3600;
     const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use self::signer::Issued;
 pub use self::signer::Signer;
-use crate::credentials::Credentials;
-use crate::failure::{Class, IssueError};
-use crate::role::{Base, Role, RoleName, Source, TokenIdentity};
 use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
 use crate::sts::Client;
+use roletap_core::credentials::Credentials;
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::role::{Base, Role, RoleName, Source, TokenIdentity};
 
 mod signer;
 

@@ -18,9 +18,9 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::failure::Class;
-use crate::lifecycle::Phase;
 use crate::slots::{RoleCounters, Table, VendResult};
+use roletap_core::failure::Class;
+use roletap_core::lifecycle::Phase;
 
 use self::text::Family;
 
@@ -390,10 +390,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::lifecycle::{Jitter, RoleState};
-    use crate::role::Terms;
     use crate::simulated::{at, config, credentials};
     use crate::slots::Slot;
+    use roletap_core::lifecycle::{Jitter, RoleState};
+    use roletap_core::role::Terms;
 
     /// A table with one role that has credentials.
     fn table() -> Table {

@@ -9,15 +9,15 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::credentials::{Credentials, rfc3339};
-use crate::failure::transport::TransportError;
-use crate::failure::{Class, IssueError, explain};
 use crate::issuer::Issuer;
-use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
-use crate::role::Role;
 use crate::slots::{Slot, Writer};
 use crate::sts_queue::{Permit, Queue};
+use roletap_core::credentials::{Credentials, rfc3339};
+use roletap_core::failure::transport::TransportError;
+use roletap_core::failure::{Class, IssueError, explain};
+use roletap_core::lifecycle::{Jitter, RoleState};
+use roletap_core::role::Role;
 
 /// The longest nap. Expiry is wall time and sleeping is monotonic, so a suspended host, a stepped
 /// clock and a restored snapshot cost one nap at most.
@@ -271,9 +271,9 @@ fn log_change(role: &Role, before: &RoleState, after: &RoleState, now: SystemTim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Limits;
     use crate::simulated::{Wall, error, role};
     use crate::slots::Slot;
+    use roletap_core::budget::Limits;
 
     /// Whose attempts hold a page of memory, as those of the SDK hold more.
     struct Large;

@@ -31,10 +31,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::reply::Reply;
-use crate::caller::peer::InheritedSocket;
-use crate::caller::{Caller, PeerError};
 use crate::listeners::Listeners;
 use crate::metrics::Connections;
+use crate::peer::InheritedSocket;
+use roletap_core::caller::{Caller, PeerError};
 
 pub mod admin;
 pub mod guard;

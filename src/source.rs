@@ -23,9 +23,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::role::{CallerIdentity, Source, SourceName};
 use crate::sts::Client;
+use roletap_core::backoff::Backoff;
+use roletap_core::role::{CallerIdentity, Source, SourceName};
 
 mod error;
 mod files;

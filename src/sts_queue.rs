@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::backoff::Jitter;
-use crate::budget::{Answer, Budget, Limits, Need, Turn};
+use roletap_core::backoff::Jitter;
+use roletap_core::budget::{Answer, Budget, Limits, Need, Turn};
 
 /// So many are asked anew for every turn; more of them only once in [`ASK_EVERY`], or ten thousand roles would be asked
 /// ten thousand times each.
@@ -208,7 +208,7 @@ impl fmt::Debug for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Urgency;
+    use roletap_core::budget::Urgency;
 
     const UNASKED: Need = Need {
         urgency: Urgency::Unasked,

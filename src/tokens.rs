@@ -21,9 +21,9 @@ use zeroize::Zeroizing;
 
 pub use self::imds_key::imds_key;
 use crate::atomic_file::{self, whoami, write};
-use crate::config::Config;
-use crate::role::{Role, RoleName, TokenSource};
-pub use crate::token_digest::{Digest, RoleTokens, Tokens};
+use roletap_core::config::Config;
+use roletap_core::role::{Role, RoleName, TokenSource};
+pub use roletap_core::token_digest::{Digest, RoleTokens, Tokens};
 
 /// How long a replaced token still opens its role.
 pub const OVERLAP: Duration = Duration::from_secs(12 * 3600);

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::{CheckFormat, ExitStatus, Failure, load, print};
-use crate::caller::peer::PeerLookup;
-use crate::config::{Check, Config, refusal_json};
 use crate::config_host;
+use crate::peer::PeerLookup;
+use roletap_core::config::{Check, Config, refusal_json};
 
 /// Reports every problem, or what was understood.
 pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failure> {

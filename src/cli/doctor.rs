@@ -1,4 +1,4 @@
-//! `roletap doctor`: gathers facts, and leaves what follows from them to [`crate::doctor`].
+//! `roletap doctor`: gathers facts, and leaves what follows from them to [`roletap_core::doctor`].
 
 mod assume;
 mod bundle;
@@ -18,12 +18,12 @@ use super::fetch::{Answer, ask_admin, authorization, fetch_nothing};
 use super::{ExitStatus, Failure, environment, load, print, role, runtime};
 use crate::aws_hosts;
 use crate::clock::Skew;
-use crate::config::Config;
-use crate::doctor::storage::{Operation, Place};
-use crate::doctor::{Finding, Mark, OPERATOR, Report, consumer, daemon, host, storage};
 use crate::metrics::Metrics;
-use crate::role::Role;
 use crate::tokens::{self, Digest};
+use roletap_core::config::Config;
+use roletap_core::doctor::storage::{Operation, Place};
+use roletap_core::doctor::{Finding, Mark, OPERATOR, Report, consumer, daemon, host, storage};
+use roletap_core::role::Role;
 
 /// The arguments of `roletap doctor`.
 #[derive(Debug, Args)]

@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 
 use super::fetch::{Answer, fetch};
 use super::{EnvFormat, EnvFront, Failure, load, print, role};
-use crate::config::Config;
-use crate::credentials::PATH;
-use crate::role::Role;
 use crate::tokens;
+use roletap_core::config::Config;
+use roletap_core::credentials::PATH;
+use roletap_core::role::Role;
 
 /// A workload's settings.
 #[derive(Debug)]

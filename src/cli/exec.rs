@@ -43,8 +43,8 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
 
 /// Some clients never ask twice: the command starts when its credentials are there.
 fn wait_for_settings(
-    config: &crate::config::Config,
-    role: &crate::role::Role,
+    config: &roletap_core::config::Config,
+    role: &roletap_core::role::Role,
     wait: Duration,
 ) -> Result<Settings, Failure> {
     let deadline = tokio::time::Instant::now() + wait;

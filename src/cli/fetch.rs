@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::{ExitStatus, Failure};
-use crate::config::Config;
-use crate::failure::error_chain;
+use roletap_core::config::Config;
+use roletap_core::failure::error_chain;
 
 /// A daemon that takes longer has no answer.
 const TIMEOUT: Duration = Duration::from_secs(5);

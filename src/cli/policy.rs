@@ -8,14 +8,14 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::{Args, ValueEnum};
 
 use super::{Failure, environment, load, print, print_notice, role, runtime};
-use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::policy::{
-    Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
-};
-use crate::role::{Base, InvalidValue, Principal, Role};
 use crate::source::load_once;
 use crate::sts::Client;
+use roletap_core::config::Config;
+use roletap_core::policy::{
+    Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
+};
+use roletap_core::role::{Base, InvalidValue, Principal, Role};
 
 /// The arguments of `roletap policy`.
 #[derive(Debug, Args)]

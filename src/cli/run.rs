@@ -12,15 +12,15 @@ use nix::errno::Errno;
 use super::hardening::{ConnectionLimits, connection_limits, disable_core_dumps_and_ptrace};
 use super::{ExitStatus, Failure, environment, load};
 use crate::audit::Audit;
-use crate::config::{Config, FrontSocket, Imds, Loaded};
 use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedEndpoints, PreparedImds};
 use crate::fd_store::FdStore;
 use crate::listeners::{self, BindPolicy, CannotOpen, HopLimit, Listeners};
 use crate::server::imds::SessionKey;
 use crate::signals;
-use crate::snapshot::Snapshot;
 use crate::systemd;
 use crate::tokens::{self, TokenProblem, imds_key};
+use roletap_core::config::{Config, FrontSocket, Imds, Loaded};
+use roletap_core::snapshot::Snapshot;
 
 /// The time for threads that still read a file at the end; one on a hung mount never finishes.
 const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fetch::{ask_admin, pause};
 use super::{Failure, load, print};
-use crate::config::Config;
+use roletap_core::config::Config;
 
 /// Between two looks with `--watch`.
 const WATCH: Duration = Duration::from_secs(2);

@@ -14,12 +14,12 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::credentials_file::{self, Action, OnDisk, Wanted};
 use crate::credentials_file_io::{Job, What, carry_out};
 use crate::refresher::ChangeListener;
-use crate::role::Role;
 use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
+use roletap_core::backoff::Backoff;
+use roletap_core::credentials_file::{self, Action, OnDisk, Wanted};
+use roletap_core::role::Role;
 
 /// The most threads at once, beside those that hang.
 const MAX_RUNNING: usize = 16;
@@ -351,11 +351,11 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::credentials_file::FileHeader;
-    use crate::lifecycle::{Jitter, RoleState};
     use crate::refresher::Heartbeat;
     use crate::simulated::{at, config, credentials};
     use crate::slots::Writer;
+    use roletap_core::credentials_file::FileHeader;
+    use roletap_core::lifecycle::{Jitter, RoleState};
 
     /// Nobody waits so long, unless it is for itself.
     const TOO_LONG: Duration = Duration::from_secs(20);

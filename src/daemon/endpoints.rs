@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::audit::Audit;
-use crate::config::{Config, Imds};
 use crate::listeners::Listeners;
 use crate::server::admin::{Admin, Readiness};
 use crate::server::imds::{ImdsEndpoint, SessionKey};
 use crate::server::vend::{Protocol, Vend, VendContext};
 use crate::server::{self, Drained, Limits};
+use roletap_core::config::{Config, Imds};
 
 /// The most connections to one IMDS endpoint at once, where descriptors allow it. It serves one
 /// workload.

@@ -9,13 +9,13 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::oneshot;
 
 use super::{Daemon, callers, used_sources};
-use crate::config::{Config, Loaded};
 use crate::config_host;
 use crate::metrics::Reload;
-use crate::reload::{self, Summary};
 use crate::systemd;
-use crate::token_digest::Tokens;
 use crate::tokens;
+use roletap_core::config::{Config, Loaded};
+use roletap_core::reload::{self, Summary};
+use roletap_core::token_digest::Tokens;
 
 /// Ends the report of a reload that changed nothing.
 const UNCHANGED: &str = "everything goes on as it was";

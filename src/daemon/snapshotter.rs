@@ -15,11 +15,11 @@ use super::Shared;
 use crate::clock::Skew;
 use crate::fd_store::FdStore;
 use crate::refresher::ChangeListener;
-use crate::role::{Role, RoleName};
 use crate::slots::Slots;
-use crate::snapshot::{NotRestored, RestoredRole, Snapshot};
 use crate::systemd;
-use crate::token_digest::Tokens;
+use roletap_core::role::{Role, RoleName};
+use roletap_core::snapshot::{NotRestored, RestoredRole, Snapshot};
+use roletap_core::token_digest::Tokens;
 
 /// ChangeListener come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials as BaseCredentials;
 
-use crate::credentials::Credentials;
-use crate::failure::{Class, IssueError};
-use crate::role::{Principal, Role, RoleArn, RoleName, Source};
 use crate::slots::Slots;
 use crate::source::InHand;
+use roletap_core::credentials::Credentials;
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::role::{Principal, Role, RoleArn, RoleName, Source};
 
 /// The number of access key ids that are remembered per role, the newest.
 const REMEMBERED: usize = 8;

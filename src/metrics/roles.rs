@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::text::Family;
 use super::{ScrapeSnapshot, outcome, seconds};
-use crate::failure::Class;
 use crate::slots::{FileWriteResult, RoleCounters, Slot, VendResult};
+use roletap_core::failure::Class;
 
 struct RoleGauge {
     name: &'static str,

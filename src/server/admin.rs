@@ -14,16 +14,16 @@ use tokio::time::Instant;
 use super::guard;
 use super::reply::{self, Refusal, Reply};
 use super::{Connection, Endpoint, ReplyFuture, ready};
-use crate::caller::peer::PeerLookup;
 use crate::clock::Skew;
-use crate::credentials::rfc3339;
-use crate::failure::explain::{self, Advice};
-use crate::lifecycle::{Failures, Phase, RoleState};
 use crate::metrics::{Metrics, ScrapeSnapshot};
-use crate::role::{Role, RoleName, Source, SourceName};
+use crate::peer::PeerLookup;
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
 use crate::sts_queue::Queue;
+use roletap_core::credentials::rfc3339;
+use roletap_core::failure::explain::{self, Advice};
+use roletap_core::lifecycle::{Failures, Phase, RoleState};
+use roletap_core::role::{Role, RoleName, Source, SourceName};
 
 /// After this time, readiness no longer waits for pending roles: one that never works must not hold
 /// back the others.

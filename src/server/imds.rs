@@ -22,8 +22,8 @@ pub use self::session::{LONGEST_SESSION, SessionKey};
 use super::guard::direct;
 use super::reply::{self, Refusal};
 use super::vend::Admitted;
-use crate::config::{Imds, ImdsName};
 use crate::slots::{ImdsSettings, Table};
+use roletap_core::config::{Imds, ImdsName};
 
 const TOKEN: &str = "latest/api/token";
 const CREDENTIALS: &str = "latest/meta-data/iam/security-credentials";

@@ -19,15 +19,15 @@ use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
 use super::{Connection, Endpoint, ReplyFuture, ready};
 use crate::audit::{Audit, AuditEvent};
-use crate::caller::peer::PeerLookup;
-use crate::caller::{self, Consumer, Description};
-use crate::credentials::Credentials;
-use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
+use crate::peer::PeerLookup;
 use crate::slots::{RoleCounters, Slot, Slots, Table, VendResult};
-use crate::token_digest::Digest;
+use roletap_core::caller::{self, Consumer, Description};
+use roletap_core::credentials::Credentials;
+use roletap_core::lifecycle::{Phase, RoleState};
+use roletap_core::token_digest::Digest;
 
-pub use crate::credentials::PATH;
+pub use roletap_core::credentials::PATH;
 
 /// An endpoint that vends credentials.
 #[derive(Debug)]
@@ -262,14 +262,14 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::budget::Limits;
-    use crate::config::{Config, ConfigFile, FixedHost};
     use crate::fleet::Fleet;
     use crate::refresher::RefreshContext;
     use crate::server::imds::SessionKey;
     use crate::simulated::{Scripted, Wall, at};
     use crate::sts_queue::Queue;
     use crate::tokens::Tokens;
+    use roletap_core::budget::Limits;
+    use roletap_core::config::{Config, ConfigFile, FixedHost};
 
     /// A configuration whose one role and region are called after `version`. Only version 1 needs no session token.
     fn config(version: u8) -> Config {

@@ -15,16 +15,16 @@ use tokio::time::Instant;
 
 use super::truth::{Sts, Truth, faults, identity, number_of};
 use super::{Wall, config};
-use crate::budget::Limits;
 use crate::clock::{ServerTime, Skew};
-use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::refresher::RefreshContext;
 use crate::slots::Slots;
 use crate::sts_queue::Queue;
-use crate::token_digest::Tokens;
+use roletap_core::budget::Limits;
+use roletap_core::config::Config;
+use roletap_core::lifecycle::Phase;
+use roletap_core::token_digest::Tokens;
 
 const DAY: u64 = 86_400;
 const STEP: Duration = Duration::from_secs(60);

@@ -13,9 +13,9 @@ use super::clock_skew::{REQUEST_ID, SKEW_LIMIT};
 use super::endpoints::Endpoint;
 use super::web_identity_token::Token;
 use crate::clock::Skew;
-use crate::failure::transport::TransportError;
-use crate::failure::{Class, IssueError, error_chain};
-use crate::xml::element;
+use roletap_core::failure::transport::TransportError;
+use roletap_core::failure::{Class, IssueError, error_chain};
+use roletap_core::xml::element;
 
 /// The longest message that is kept. Its first line is for people; more of it may quote the
 /// request.

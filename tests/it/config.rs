@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use roletap::config::{
+use roletap::config_host;
+use roletap_core::config::{
     Check, Config, ConfigFile, Directory, FixedHost, Loaded, Report, refusal_json,
 };
-use roletap::config_host;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -364,7 +364,7 @@ fn a_role_overrides_the_defaults_key_by_key() {
     let roles: BTreeMap<&str, _> =
         config.roles.iter().map(|(name, role)| (name.as_str(), role)).collect();
     let external_id = |name| roles[name].request.external_id.as_ref().unwrap().as_str();
-    use roletap::role::TokenSource;
+    use roletap_core::role::TokenSource;
     assert_eq!((external_id("a"), external_id("b")), ("everyone", "ws-from-file"));
     assert_eq!(roles["a"].duration.as_secs(), 7200);
     assert_eq!(roles["b"].duration.as_secs(), 3600);

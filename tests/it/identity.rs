@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
-use roletap::config::{Config, ConfigFile, FixedHost, Sts};
-use roletap::failure::IssueError;
 use roletap::metrics::Metrics;
-use roletap::role::CallerIdentity;
 use roletap::sts::Client;
+use roletap_core::config::{Config, ConfigFile, FixedHost, Sts};
+use roletap_core::failure::IssueError;
+use roletap_core::role::CallerIdentity;
 
 use fake_sts::{FakeSts, Fault};
 

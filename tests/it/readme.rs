@@ -1,6 +1,6 @@
 //! What the README shows has to be true.
 
-use roletap::config::{Config, ConfigFile, FixedHost};
+use roletap_core::config::{Config, ConfigFile, FixedHost};
 
 const README: &str = include_str!("../../README.md");
 

@@ -7,16 +7,16 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use tokio::time::Instant;
 
 use crate::clock::Skew;
-use crate::config::Config;
-use crate::credentials::Credentials;
-use crate::doctor::roles::{Attempt, Granted, Variant};
-use crate::doctor::{Finding, Report, roles};
-use crate::failure::{Class, IssueError, explain};
 use crate::issuer::{Issuer, Signer, StsIssuer};
 use crate::metrics::Metrics;
-use crate::role::{Role, RoleName, SessionDuration, Source};
 use crate::source::Sources;
 use crate::sts::Client;
+use roletap_core::config::Config;
+use roletap_core::credentials::Credentials;
+use roletap_core::doctor::roles::{Attempt, Granted, Variant};
+use roletap_core::doctor::{Finding, Report, roles};
+use roletap_core::failure::{Class, IssueError, explain};
+use roletap_core::role::{Role, RoleName, SessionDuration, Source};
 
 /// The configuration and counters for requests to STS.
 pub(super) struct Asking<'c> {

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::inspect;
 use crate::cli::Failure;
 use crate::cli::fetch::Answer;
-use crate::config::{Config, redacted};
-use crate::doctor::Report;
 use crate::tokens;
+use roletap_core::config::{Config, redacted};
+use roletap_core::doctor::Report;
 
 /// In the place of a secret.
 const HIDDEN: &str = "[hidden]";

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::cli::fetch::{Answer, fetch_nothing, fetch_with};
-use crate::config::{Config, FrontSocket, Imds};
-use crate::doctor::Finding;
-use crate::doctor::fronts::{Front, Seen, finding};
-use crate::role::Role;
+use roletap_core::config::{Config, FrontSocket, Imds};
+use roletap_core::doctor::Finding;
+use roletap_core::doctor::fronts::{Front, Seen, finding};
+use roletap_core::role::Role;
 
 const TOKEN: &str = "/latest/api/token";
 const LIST: &str = "/latest/meta-data/iam/security-credentials/";

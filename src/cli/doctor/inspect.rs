@@ -12,9 +12,9 @@ use nix::unistd::{Gid, Group, Uid, User};
 use zeroize::Zeroizing;
 
 use crate::cli::Failure;
-use crate::doctor::environment::{Unit, of_file, of_process};
-use crate::doctor::file::{Entry, Reader};
-use crate::doctor::host::host_of;
+use roletap_core::doctor::environment::{Unit, of_file, of_process};
+use roletap_core::doctor::file::{Entry, Reader};
+use roletap_core::doctor::host::host_of;
 
 /// EC2's instance metadata service, one hop away.
 const METADATA: &str = "http://169.254.169.254";

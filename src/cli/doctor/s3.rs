@@ -24,10 +24,10 @@ use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::aws_hosts;
-use crate::config::Config;
-use crate::doctor::storage::{Answer, Operation, Place};
-use crate::failure::error_chain;
-use crate::xml::element;
+use roletap_core::config::Config;
+use roletap_core::doctor::storage::{Answer, Operation, Place};
+use roletap_core::failure::error_chain;
+use roletap_core::xml::element;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A listing of one key, or an error.

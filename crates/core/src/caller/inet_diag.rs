@@ -32,7 +32,7 @@ const LISTENING: u8 = 10;
 
 /// A socket, as the kernel describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SocketInfo {
+pub struct SocketInfo {
     local: (IpAddr, u16),
     peer: (IpAddr, u16),
     state: u8,
@@ -42,17 +42,12 @@ pub(super) struct SocketInfo {
 }
 
 /// The number that stands for every interface.
-pub(super) const ANY_INTERFACE: u32 = 0;
+pub const ANY_INTERFACE: u32 = 0;
 
 /// Encodes the question for the socket at `local` that is connected to `peer`, else for one that
 /// listens at `local`. The kernel finds a socket that is bound to an interface only if the question
 /// names it.
-pub(super) fn ask(
-    sequence: u32,
-    local: SocketAddr,
-    peer: SocketAddr,
-    interface: u32,
-) -> [u8; QUESTION] {
+pub fn ask(sequence: u32, local: SocketAddr, peer: SocketAddr, interface: u32) -> [u8; QUESTION] {
     let mut bytes = [0; QUESTION];
     let mut write = Cursor(&mut bytes);
     write.put(&(QUESTION as u32).to_ne_bytes());
@@ -75,7 +70,7 @@ pub(super) fn ask(
 }
 
 /// Decodes an answer; `None` if it belongs to another question.
-pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, PeerError>> {
+pub fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, PeerError>> {
     let length = u32::from_ne_bytes(at(bytes, 0)?) as usize;
     let kind = u16::from_ne_bytes(at(bytes, 4)?);
     if u32::from_ne_bytes(at(bytes, 8)?) != sequence {
@@ -94,11 +89,7 @@ pub(super) fn read(bytes: &[u8], sequence: u32) -> Option<Result<SocketInfo, Pee
 
 impl SocketInfo {
     /// Returns who opened the socket, if it is the one at `client` that is connected to `server`.
-    pub(super) fn caller(
-        self,
-        client: SocketAddr,
-        server: SocketAddr,
-    ) -> Result<Caller, PeerError> {
+    pub fn caller(self, client: SocketAddr, server: SocketAddr) -> Result<Caller, PeerError> {
         let asked_for = self.local == plain(client) && self.peer == plain(server);
         if !asked_for || !CONNECTED.contains(&self.state) {
             return Err(PeerError::NotFound);
@@ -110,7 +101,7 @@ impl SocketInfo {
     }
 
     /// Returns true if it is the socket with this inode that listens at `address`.
-    pub(super) fn is_listener(self, address: SocketAddr, inode: u64) -> bool {
+    pub fn is_listener(self, address: SocketAddr, inode: u64) -> bool {
         let asked_for = self.local == plain(address) && u64::from(self.inode) == inode;
         asked_for && self.state == LISTENING && inode != 0
     }

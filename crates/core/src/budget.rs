@@ -359,8 +359,9 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "any instant will do, only differences count")]
     fn start() -> Instant {
-        tokio::time::Instant::now().into_std()
+        Instant::now()
     }
 
     /// With the window as wide as it gets.
@@ -397,7 +398,7 @@ mod tests {
     #[test]
     fn the_most_pressing_goes_first_then_what_ends_first_then_who_came_first() {
         let now = start();
-        let ends = |at| Need { expires_at: Some(crate::simulated::at(at)), ..ASKED };
+        let ends = |at| Need { expires_at: Some(crate::fixtures::at(at)), ..ASKED };
         for (waiting, first) in [
             (vec![UNASKED, ASKED, ENDING_SOON, EMPTY, ENDING_SOON], 2),
             (vec![UNASKED, ends(900), ends(800), ends(800)], 2),

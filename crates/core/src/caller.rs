@@ -1,13 +1,11 @@
 //! The callers of the endpoints, as the kernel knows them, and the decision whether a role lets
-//! them in. Pure; [`peer`] asks the kernel.
+//! them in. Pure: the daemon asks the kernel.
 //!
 //! A second factor beside the token, for callers in roletap's network namespace. The kernel tells
 //! who *opened* the socket: a process that was handed one, or has changed its user since, goes by
 //! another's name. A caller that is not certain is refused.
 
-mod inet_diag;
-pub mod peer;
-mod units;
+pub mod inet_diag;
 
 use std::fmt;
 
@@ -154,7 +152,7 @@ impl fmt::Display for PeerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::callers;
+    use crate::fixtures::callers;
 
     fn seen(uid: u32, group: u64) -> Result<Caller, PeerError> {
         let group = (group > 0).then_some(group);

@@ -321,7 +321,7 @@ fn retry_delay(class: Class, n: u32, jitter: Jitter) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{at, config, credentials, error, role};
+    use crate::fixtures::{at, config, credentials, error, role};
 
     const KEEP: Terms = Terms { on_denied: OnDenied::Keep, min_remaining: Duration::ZERO };
     const DROP: Terms = Terms { on_denied: OnDenied::Drop, ..KEEP };

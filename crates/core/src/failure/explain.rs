@@ -147,7 +147,7 @@ impl Facts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::role;
+    use crate::fixtures::role;
 
     use crate::failure::Class;
 

@@ -178,8 +178,8 @@ mod tests {
 
     use super::*;
     use crate::credentials::Secret;
+    use crate::fixtures::{at, config, credentials, error, grant as granted};
     use crate::lifecycle::{Jitter, RoleState};
-    use crate::simulated::{at, config, credentials, error, grant as granted};
 
     fn role(more: &str) -> Arc<Role> {
         let text = format!("credentials_file = \"/run/a\"\n{more}");

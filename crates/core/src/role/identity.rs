@@ -125,7 +125,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::config;
+    use crate::fixtures::config;
 
     fn identity(more: &str) -> RequestIdentity {
         let config = config(&["a"], 3600, more);

@@ -39,7 +39,7 @@ impl Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{at, config, grant, role};
+    use crate::fixtures::{at, config, grant, role};
 
     #[test]
     fn the_document_of_instance_metadata_has_what_every_client_reads() {

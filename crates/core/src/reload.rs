@@ -35,11 +35,16 @@ pub enum Change<'p, S> {
 /// The number of roles with each change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
-    pub(crate) kept: usize,
-    pub(crate) amended: usize,
-    pub(crate) restarted: usize,
-    pub(crate) started: usize,
-    pub(crate) stopped: usize,
+    /// Number of roles that go on with their slot.
+    pub kept: usize,
+    /// Number of roles that go on in a new slot.
+    pub amended: usize,
+    /// Number of roles that ask STS for something else.
+    pub restarted: usize,
+    /// Number of new roles.
+    pub started: usize,
+    /// Number of removed roles.
+    pub stopped: usize,
 }
 
 /// Returns the keys that differ and cannot change while the process runs.
@@ -106,7 +111,7 @@ impl<S> Plan<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::config;
+    use crate::fixtures::config;
 
     /// The roles that are kept, amended, restarted, started and stopped.
     fn plan(old: &Config, new: &Config) -> [Vec<String>; 5] {

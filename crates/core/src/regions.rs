@@ -152,8 +152,9 @@ mod tests {
 
     const MIDDLE: fn() -> Jitter = || Jitter::new(0.5);
 
+    #[expect(clippy::disallowed_methods, reason = "any instant will do, only differences count")]
     fn start() -> Instant {
-        tokio::time::Instant::now().into_std()
+        Instant::now()
     }
 
     fn seconds(seconds: u64) -> Duration {

@@ -64,8 +64,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::fixtures::callers;
     use crate::role::UnitName;
-    use crate::simulated::callers;
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)

@@ -19,7 +19,7 @@ use std::time::Duration;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use tokio::time::Instant;
 
-use crate::role::UnitName;
+use roletap_core::role::UnitName;
 
 /// The mount points of version 2, alone or beside version 1.
 const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];

@@ -186,12 +186,12 @@ impl Credentials {
     }
 
     /// Returns the rendered credentials for the next roletap process and nobody else. **Secret**: see `snapshot.rs`.
-    pub(crate) fn export_for_restart(&self) -> Bytes {
+    pub fn export_for_restart(&self) -> Bytes {
         self.document.slice(..self.document_head)
     }
 
     /// Examines what the process before this one exported, as if STS had just sent it.
-    pub(crate) fn import_after_restart(
+    pub fn import_after_restart(
         rendered: &[u8],
         issued_at: SystemTime,
         session_token_utilization: Option<u8>,
@@ -305,7 +305,7 @@ fn finish(head: &[u8], account_id: Option<&str>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{at, config, grant, role};
+    use crate::fixtures::{at, config, grant, role};
 
     #[test]
     fn the_document_is_what_every_client_parses() {

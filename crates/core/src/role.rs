@@ -11,6 +11,7 @@ mod identity;
 mod principal;
 mod text;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,6 +170,12 @@ impl RoleName {
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl Borrow<str> for RoleName {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

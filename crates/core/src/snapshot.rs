@@ -259,8 +259,8 @@ mod tests {
     use super::*;
     use crate::backoff::Jitter;
     use crate::failure::Class;
+    use crate::fixtures::{at, config, credentials, error, role};
     use crate::role::{OnDenied, Terms};
-    use crate::simulated::{at, config, credentials, error, role};
     use crate::token_digest::{Digest, RoleTokens};
 
     fn encoded(

@@ -165,7 +165,7 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::role;
+    use crate::fixtures::role;
 
     #[test]
     fn every_code_has_one_class_and_an_advice() {

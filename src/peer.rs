@@ -20,10 +20,13 @@ use nix::sys::socket::{
 use nix::sys::stat::fstat;
 use nix::unistd::Uid;
 
-use super::inet_diag::{self, SocketInfo};
-use super::units::{self, Units};
-use super::{Caller, PeerError};
-use crate::role::UnitName;
+use roletap_core::caller::inet_diag::{self, SocketInfo};
+use roletap_core::caller::{Caller, PeerError};
+use roletap_core::role::UnitName;
+
+use self::units::Units;
+
+mod units;
 
 /// The most datagrams that are passed over before the answer.
 const PASSED_OVER: usize = 16;
