@@ -76,7 +76,7 @@ fn read_config<'a>(
     diagnostics: &'a Diagnostics<'a>,
 ) -> Option<Read> {
     let is_complete = documents.iter().all(Option::is_some);
-    let main = documents.first().and_then(Option::as_ref).map(|main| Layer::of_document(0, main));
+    let main = documents.first().and_then(Option::as_ref).map(|main| Layer::from_document(0, main));
     let top = Section::new(diagnostics, "", "", main);
     let [server, admin, log, sts] = ["server", "admin", "log", "sts"].map(|key| top.section(key));
     let defaults = top.table("defaults");
@@ -89,7 +89,7 @@ fn read_config<'a>(
     let log = log::read(log);
     let sts = sts::read(sts, &context, main.is_some());
     for (file, document) in documents.iter().enumerate().skip(1) {
-        let layer = document.as_ref().map(|document| Layer::of_document(file, document));
+        let layer = document.as_ref().map(|document| Layer::from_document(file, document));
         let section = Section::new(diagnostics, CONF_D, "", layer);
         section.knows(&["role", "source"]);
         section.finish();
@@ -148,7 +148,7 @@ fn learn_keys(defaults: Option<Layer<'_>>, context: &Context<'_>, diagnostics: &
 }
 
 fn no_role() -> Problem {
-    Problem::of_file(0, "no role is configured, so there is nothing to vend").help(concat!(
+    Problem::for_file(0, "no role is configured, so there is nothing to vend").help(concat!(
         "add these three lines, with your own name, ARN and external id if the role asks for one:\n",
         "[role.orders]\n",
         "role_arn = \"arn:aws:iam::111122223333:role/orders\"\n",

@@ -70,7 +70,7 @@ impl Problem {
     }
 
     /// About a file as a whole.
-    pub(crate) fn of_file(file: usize, message: impl Into<String>) -> Self {
+    pub(crate) fn for_file(file: usize, message: impl Into<String>) -> Self {
         Self { file, ..Self::new(None::<Place>, message) }
     }
 

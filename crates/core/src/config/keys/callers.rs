@@ -27,21 +27,17 @@ fn read_list<T>(
     parse: impl Fn(&str) -> Result<T, InvalidValue>,
 ) -> Option<Vec<T>> {
     let found = section.strings(key)?;
-    let diagnostics = section.diagnostics;
     match found.value.as_slice() {
         [] => {
-            diagnostics.emit(Problem::new(found.at, format!("`{key}` is empty")).help(format!(
-                "leave it out, or write {key} = [\"{ANYBODY}\"], if the token is all it takes"
-            )));
+            section.diagnostics.emit(Problem::new(found.at, format!("`{key}` is empty")).help(
+                format!(
+                    "leave it out, or write {key} = [\"{ANYBODY}\"], if the token is all it takes"
+                ),
+            ));
             None
         }
         [Located { value, .. }] if *value == ANYBODY => None,
-        several => {
-            let subject = format!("`{key}`");
-            let parsed =
-                |item: &Located<&str>| diagnostics.accept(item.at, &subject, parse(item.value));
-            Some(several.iter().filter_map(parsed).collect())
-        }
+        several => Some(section.accept_each(several, &format!("`{key}`"), parse)),
     }
 }
 

@@ -214,18 +214,14 @@ fn read_policy_arns(role: Option<&RoleArn>, section: &Section<'_>) -> Vec<String
     let Some(found) = section.strings("policy_arns") else {
         return Vec::new();
     };
-    let diagnostics = section.diagnostics;
     if found.value.len() > policy::MAX_POLICY_ARNS {
         let message = format!("`policy_arns` has {} entries", found.value.len());
         let help = format!("expected at most {}", policy::MAX_POLICY_ARNS);
-        diagnostics.emit(Problem::new(found.at, message).help(help));
+        section.diagnostics.emit(Problem::new(found.at, message).help(help));
     }
     let message = "`policy_arns` holds the same policy twice";
     refuse_duplicates(section, &found.value, str::eq, message, "remove one");
-    let parsed = |item: &Located<&str>| {
-        diagnostics.accept(item.at, "`policy_arns`", policy::policy_arn(item.value, role))
-    };
-    found.value.iter().filter_map(parsed).collect()
+    section.accept_each(&found.value, "`policy_arns`", |text| policy::policy_arn(text, role))
 }
 
 fn read_account_id(role: Option<&RoleArn>, section: &Section<'_>) -> bool {

@@ -31,12 +31,9 @@ pub(crate) fn read(
     check_timeouts(connect_timeout, attempt_timeout, section.diagnostics);
     let max_requests_per_second = section.number("max_requests_per_second", 1..=600, "");
     let max_in_flight = section.number("max_in_flight", 1..=256, "");
-    let own_account_ids = section.strings("own_account_ids").map(|found| found.value);
-    let own_account_ids = own_account_ids.unwrap_or_default().into_iter().filter_map(|item| {
-        let subject = "an entry of `own_account_ids`";
-        section.diagnostics.accept(item.at, subject, account_id(item.value))
+    let own_account_ids = section.strings("own_account_ids").map_or(Vec::new(), |found| {
+        section.accept_each(&found.value, "an entry of `own_account_ids`", account_id)
     });
-    let own_account_ids = own_account_ids.collect();
     section.finish();
     Some(Sts {
         region: context.region.as_ref()?.value.clone(),

@@ -15,7 +15,7 @@ pub(super) fn no_final_newline<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
     let cut =
         files.filter(|(_, file)| !matches!(file.contents().as_bytes().last(), None | Some(b'\n')));
     let found = cut.map(|(file, _)| {
-        let problem = Problem::of_file(file, "the file does not end with a newline")
+        let problem = Problem::for_file(file, "the file does not end with a newline")
             .help("check that it is complete, and end its last line");
         Finding { role: None, problem }
     });

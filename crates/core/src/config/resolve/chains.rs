@@ -146,7 +146,7 @@ fn too_long(name: &RoleName, at: Place) -> Problem {
 fn ring_problem(ring: &[(RoleName, Place)]) -> Problem {
     let names: Vec<&str> = ring.iter().map(|(name, _)| name.as_str()).collect();
     let (Some(first), Some((_, at))) = (names.first(), ring.first()) else {
-        return Problem::of_file(0, "roles wait for each other");
+        return Problem::for_file(0, "roles wait for each other");
     };
     if names.len() == 1 {
         return Problem::new(*at, format!("the role {first} is its own source")).help(

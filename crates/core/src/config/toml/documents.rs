@@ -19,7 +19,7 @@ pub(crate) fn parse<'a>(
     for (file, source) in files.iter().enumerate() {
         if let Some(invalid) = source.failure() {
             let message = format!("the configuration file {}", invalid.what);
-            diagnostics.emit(Problem::of_file(file, message).help(&invalid.expected));
+            diagnostics.emit(Problem::for_file(file, message).help(&invalid.expected));
             documents.push(None);
             continue;
         }

@@ -156,6 +156,18 @@ impl<'a> Section<'a> {
         Some(Located { value: strings, at: found.at })
     }
 
+    /// The items of an array, each through a parser; `subject` begins what is said of one that is refused.
+    pub(crate) fn accept_each<T>(
+        &self,
+        items: &[Located<&str>],
+        subject: &str,
+        parse: impl Fn(&str) -> Result<T, InvalidValue>,
+    ) -> Vec<T> {
+        let accept =
+            |item: &Located<&str>| self.diagnostics.accept(item.at, subject, parse(item.value));
+        items.iter().filter_map(accept).collect()
+    }
+
     /// An array of strings; a single string counts as an array of one.
     pub(crate) fn strings_or_one(
         &self,

@@ -30,7 +30,7 @@ pub(crate) struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     /// The top level of a file.
-    pub(crate) fn of_document(file: usize, table: &'a Spanned<DeTable<'a>>) -> Self {
+    pub(crate) fn from_document(file: usize, table: &'a Spanned<DeTable<'a>>) -> Self {
         Self { header: Place::new(file, table.span()), table: table.get_ref() }
     }
 
