@@ -1,7 +1,6 @@
-//! A failed attempt as one set of facts. Pure.
+//! The facts of a failed attempt. Pure.
 //!
-//! Advice is not among them: [`explain::advice`] derives it from a role and a failure when it is
-//! shown.
+//! Advice is not a fact: [`explain::advice`] derives it from a role and a failure when it is shown.
 
 use std::error::Error;
 use std::fmt;
@@ -14,8 +13,7 @@ use self::transport::TransportError;
 pub mod explain;
 pub mod transport;
 
-/// A failed attempt. Of an answer it keeps the codes and the first line of the message, never a
-/// secret.
+/// A failed attempt. It keeps the codes and the first line of an answer's message, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssueError {
     /// The class, which decides the schedule of retries and the reply to workloads.
@@ -32,7 +30,7 @@ pub struct IssueError {
     pub status: Option<u16>,
     /// The request id (`x-amzn-requestid`), which AWS support asks for.
     pub request_id: Option<Box<str>>,
-    /// The region that was called.
+    /// The AWS Region that was called.
     pub region: Option<Box<str>>,
     /// The shortest wait before the next request, if the answer names one.
     pub retry_after: Option<Duration>,
@@ -40,20 +38,20 @@ pub struct IssueError {
     pub skew_seconds: Option<i32>,
 }
 
-/// The class of a failure decides when the next attempt is made and what a workload is told.
+/// The class of a failure. It decides the time of the next attempt and the reply to workloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
-    /// Signature expired, skew over four minutes, or credentials expired on arrival.
+    /// The signature had expired, the skew is over four minutes, or credentials expired on arrival.
     Clock,
-    /// `AccessDenied` in all its forms: somebody has to allow it.
+    /// AWS denies the request (`AccessDenied`), until a person allows it.
     Denied,
-    /// Only a change of configuration helps.
+    /// Only a change of the configuration or of an AWS account helps.
     Misconfigured,
-    /// No connection, a time-out, a 5xx or an unusable answer.
+    /// There was no connection, no answer in time, a 5xx or an unusable answer.
     Network,
     /// The base credentials are missing, expired or invalid.
     Source,
-    /// `Throttling` and similar codes: the whole host pauses.
+    /// AWS throttles the account (`Throttling` and similar codes): the whole host pauses.
     Throttled,
 }
 
@@ -79,7 +77,7 @@ const CODES: &[(Class, &str)] = &[
 ];
 
 impl IssueError {
-    /// A failure without an answer.
+    /// Creates a failure without an answer.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
@@ -115,13 +113,13 @@ impl Class {
         Self::Throttled,
     ];
 
-    /// The class of an error code, where the code is known.
+    /// Returns the class of an error code, if the code is known.
     pub fn from_code(code: &str) -> Option<Self> {
         let knows = |codes: &str| codes.split(' ').any(|known| known == code);
         CODES.iter().find(|(_, codes)| knows(codes)).map(|(class, _)| *class)
     }
 
-    /// The name in logs, metrics and `/roles`.
+    /// Returns the name in logs, metrics and `/roles`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Clock => "clock",
@@ -133,7 +131,7 @@ impl Class {
         }
     }
 
-    /// True where waiting cannot help: somebody has to change something first.
+    /// True if waiting cannot help: a person has to change something first.
     pub fn needs_a_person(self) -> bool {
         match self {
             Self::Denied | Self::Misconfigured => true,
@@ -148,7 +146,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// Joins the `Display`s of an error and its sources; never their `Debug`, which may hold secrets.
+/// Joins the `Display` texts of an error and its sources. Their `Debug` may hold secrets.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -1,7 +1,7 @@
 //! Advice about a failure: its meaning, the people to ask, and the change to ask for. Pure.
 //!
-//! It is derived whenever it is shown, from a role and an [`IssueError`], by one [`table`]. The
-//! table is honest: where AWS does not say which of several causes it was, neither does the advice.
+//! It is derived by one [`table`] from a role and an [`IssueError`], whenever it is shown. Where AWS
+//! does not name the cause, the advice lists the possible causes and does not choose one.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ use crate::role::Role;
 pub mod denial;
 pub mod table;
 
-/// The general word for the identity that signs, where AWS does not name it.
+/// The identity that signs requests to STS, where AWS does not name it.
 const BASE: &str = "roletap's base identity";
 
-/// The meaning of a failure and the way to repair it. `/roles` has the three fields by these names.
+/// The meaning of a failure and the way to repair it. `/roles` shows the fields by these names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Advice {
     /// The meaning; it begins with "most likely" where roletap concludes it.
@@ -51,7 +51,7 @@ pub fn advice(role: &Role, failure: &IssueError) -> Advice {
     Advice {
         meaning: match row.certainty {
             Certainty::Told => meaning,
-            Certainty::Likely(why) => format!("most likely {meaning} ({why})"),
+            Certainty::Likely(why) => format!("most likely {meaning}. {why}"),
         },
         ask: facts.fill(row.ask),
         change: facts.fill(row.change),
@@ -107,21 +107,22 @@ impl Facts<'_> {
     fn value(&self, name: &str) -> String {
         let request = &self.role.request;
         let denial = self.denial.as_ref();
+        let base = || format!("{BASE} (source `{}`)", request.base);
         match name {
             "role_arn" => request.role_arn.to_string(),
             "account" => request.role_arn.account_id().to_owned(),
             "source" => request.base.to_string(),
             "region" => self.failure.region.as_deref().unwrap_or("`sts.region`").to_owned(),
             "duration" => self.role.duration.as_secs().to_string(),
-            "skew" => self
-                .failure
-                .skew_seconds
-                .map(|seconds| format!(" (by {seconds:+} s, seen from here)"))
-                .unwrap_or_default(),
-            "base" => denial.map_or(BASE, |denial| denial.caller).to_owned(),
-            "principal" => denial.map_or_else(|| BASE.to_owned(), Denial::principal),
+            "skew" => match self.failure.skew_seconds.unwrap_or_default() {
+                0 => "differs from".to_owned(),
+                behind @ 1.. => format!("is {behind} s behind"),
+                ahead => format!("is {} s ahead of", ahead.unsigned_abs()),
+            },
+            "base" => denial.map_or_else(base, |denial| denial.caller.to_owned()),
+            "principal" => denial.map_or_else(base, Denial::principal),
             "base_account" => match denial.and_then(Denial::caller_account) {
-                Some(account) => format!("account {account} of {BASE}"),
+                Some(account) => format!("account {account} (the account of {BASE})"),
                 None => format!("the account of {BASE}"),
             },
             "action" => denial.map_or("sts:AssumeRole", |denial| denial.action).to_owned(),
@@ -130,12 +131,14 @@ impl Facts<'_> {
                 Some(_) | None => String::new(),
             },
             "external_id" => match request.external_id {
-                Some(_) => "with the external id that is configured here".to_owned(),
-                None => "(no external id is configured here: does the role demand one?)".to_owned(),
+                Some(_) => "The request has the external ID of this role's configuration".to_owned(),
+                None => "The request has no external ID, but the trust policy may require one".to_owned(),
             },
             "or_drop" => match denial.map(|denial| denial.action) {
-                Some("sts:TagSession") => "; or drop `tags` here".to_owned(),
-                Some("sts:SetSourceIdentity") => "; or drop `source_identity` here".to_owned(),
+                Some("sts:TagSession") => ". Or remove `tags` from this role".to_owned(),
+                Some("sts:SetSourceIdentity") => {
+                    ". Or remove `source_identity` from this role".to_owned()
+                }
                 Some(_) | None => String::new(),
             },
             // A mistake in the table; a test looks for braces.
@@ -181,6 +184,32 @@ mod tests {
     }
 
     #[test]
+    fn no_sentence_of_the_table_has_more_than_25_words() {
+        let role = role("orders", 3600);
+        let tail = "on resource: arn:aws:iam::111122223333:role/orders";
+        let said = format!("User: arn:aws:iam::999988887777:user/us is not authorized to perform: sts:TagSession {tail}");
+        for class in Class::ALL {
+            let failure = IssueError::new(class, "as scripted");
+            for denial in [None, Denial::parse(&said)] {
+                let facts = Facts { role: &role, failure: &failure, denial };
+                for row in table::rows(class) {
+                    let [meaning, ask, change] =
+                        [row.meaning, row.ask, row.change].map(|template| facts.fill(template));
+                    let why = match row.certainty {
+                        Certainty::Told => "",
+                        Certainty::Likely(why) => why,
+                    };
+                    let text = format!("most likely {meaning}. {why}. Ask {ask}: {change}");
+                    for sentence in text.split(". ") {
+                        let words = sentence.split_whitespace().count();
+                        assert!(words <= 25, "{words} words: {sentence}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_aws_said_stands_in_the_advice() {
         let advice = denied(
             "User: arn:aws:iam::999988887777:user/us is not authorized to perform: sts:TagSession on resource: \
@@ -189,14 +218,14 @@ mod tests {
         );
         assert_eq!(
             advice.meaning,
-            "a policy of arn:aws:iam::999988887777:user/us itself (arn:aws:iam::999988887777:policy/no-tags) denies \
-             sts:TagSession"
+            "an identity-based policy (arn:aws:iam::999988887777:policy/no-tags) of \
+             arn:aws:iam::999988887777:user/us denies sts:TagSession"
         );
         assert_eq!(
             advice.ask,
-            "the administrators of account 999988887777 of roletap's base identity"
+            "the administrators of account 999988887777 (the account of roletap's base identity)"
         );
-        assert!(advice.change.ends_with("; or drop `tags` here"), "{advice}");
+        assert!(advice.change.ends_with(". Or remove `tags` from this role"), "{advice}");
     }
 
     #[test]
@@ -207,8 +236,8 @@ mod tests {
             ..IssueError::new(Class::Source, "as scripted")
         };
         let advice = advice(&role("orders", 3600), &failure);
-        assert!(advice.meaning.contains("not about the trust policy"), "{advice}");
-        assert!(advice.ask.contains("this host"), "{advice}");
+        assert!(advice.meaning.contains("The trust policy is not the cause"), "{advice}");
+        assert!(advice.ask.contains("roletap's base credentials"), "{advice}");
     }
 
     #[test]
@@ -220,7 +249,7 @@ mod tests {
              arn:aws:iam::111122223333:role/trust-policy",
         ] {
             let advice = denied(message);
-            assert!(advice.meaning.starts_with("most likely one of: "), "{advice}");
+            assert!(advice.meaning.starts_with("most likely one of three causes. "), "{advice}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Failures on the way to an endpoint or back, named by what an operator can check. Pure.
 //!
-//! The SDK, its HTTP client and its TLS library each wrap the error of the one below, in words for
-//! their authors. Here the chain is read once. The class of the failure does not depend on it.
+//! The SDK, its HTTP client and its TLS library each wrap the error of the layer below.
+//! [`TransportError::classify`] reads that chain once. The class of the failure does not depend on
+//! it.
 
 use std::error::Error;
 use std::io;
@@ -11,17 +12,17 @@ use serde::{Deserialize, Serialize};
 /// An obstacle on the network between this host and an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TransportError {
-    /// The answer is longer than any of STS.
+    /// The answer is longer than any answer of STS.
     BodyTooLong,
-    /// The certificate is for another name.
+    /// The certificate is valid for another name only.
     CertificateNameMismatch,
     /// The certificate has expired, or is not valid yet.
     CertificateNotCurrent,
-    /// No connection within the connect timeout.
+    /// No connection was opened within the connect timeout.
     ConnectTimeout,
-    /// A refused connection: nothing listens there, or a firewall says so.
+    /// The connection was refused: no program listens there, or a firewall refuses it.
     ConnectionRefused,
-    /// A connection that was closed before the answer was complete.
+    /// The connection was closed before the answer was complete.
     ConnectionReset,
     /// The name of the endpoint does not resolve.
     DnsFailure,
@@ -33,18 +34,18 @@ pub enum TransportError {
     Other,
     /// The proxy did not open a tunnel.
     ProxyRefused,
-    /// No complete answer within the attempt timeout.
+    /// No complete answer came within the attempt timeout.
     ResponseTimeout,
     /// The TLS handshake failed for a reason without a variant of its own.
     TlsHandshake,
-    /// No route to the endpoint.
+    /// This host has no route to the endpoint.
     Unreachable,
-    /// The certificate's issuer is not trusted on this host.
+    /// This host does not trust the issuer of the certificate.
     UntrustedCertificate,
 }
 
 impl TransportError {
-    /// Reads a chain of errors: the obstacle, and the words of the innermost error.
+    /// Reads a chain of errors. Returns the obstacle and the text of the innermost error.
     pub fn classify(error: &(dyn Error + 'static)) -> (Self, String) {
         let (mut chain, mut kind) = (Vec::new(), None);
         let mut next = Some(error);
@@ -96,20 +97,22 @@ impl TransportError {
         (found, innermost)
     }
 
-    /// Describes the obstacle for `endpoint`; `detail` is what [`Self::classify`] gave with it.
+    /// Describes the obstacle for `endpoint`, with the `detail` from [`Self::classify`].
     pub fn describe(self, endpoint: &str, detail: &str) -> String {
         match self {
-            Self::BodyTooLong => format!("the answer of {endpoint} is longer than any of STS"),
+            Self::BodyTooLong => {
+                format!("the answer of {endpoint} is longer than any answer of STS")
+            },
             Self::CertificateNameMismatch => {
                 format!("the certificate of {endpoint} is for another name")
             }
             Self::CertificateNotCurrent => {
-                format!("the certificate of {endpoint} has expired, or is not valid yet")
+                format!("the certificate of {endpoint} has expired or is not valid yet")
             }
-            Self::ConnectTimeout => format!("no connection to {endpoint} in time"),
+            Self::ConnectTimeout => format!("no connection to {endpoint} within the connect timeout"),
             Self::ConnectionRefused => format!("{endpoint} refuses connections"),
             Self::ConnectionReset => {
-                format!("{endpoint} cut the connection off before its answer was whole")
+                format!("{endpoint} closed the connection before its answer was complete")
             }
             Self::DnsFailure => format!("the name of {endpoint} does not resolve: {detail}"),
             Self::NotHttp => format!("{endpoint} does not speak HTTP"),
@@ -122,7 +125,7 @@ impl TransportError {
             Self::TlsHandshake => format!("the TLS handshake with {endpoint} failed: {detail}"),
             Self::Unreachable => format!("{endpoint} cannot be reached: {detail}"),
             Self::UntrustedCertificate => {
-                format!("the certificate of {endpoint} is from an issuer that is not trusted here")
+                format!("this host does not trust the issuer of the certificate of {endpoint}")
             }
         }
     }
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_libraries_say_is_understood() {
+    fn the_words_of_libraries_are_classified() {
         let cases = [
             (
                 "dns error: failed to lookup address information: Name or service not known",
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_says_is_understood() {
+    fn the_error_kinds_of_the_kernel_are_classified() {
         for (kind, expected) in [
             (io::ErrorKind::ConnectionRefused, TransportError::ConnectionRefused),
             (io::ErrorKind::ConnectionReset, TransportError::ConnectionReset),

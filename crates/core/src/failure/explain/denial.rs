@@ -1,15 +1,16 @@
-//! A parser for the sentence with which AWS refuses an action. Pure.
+//! A parser for the sentence that AWS refuses an action with. Pure.
 //!
 //! ```text
 //! User: ARN is not authorized to perform: ACTION[ on resource: ARN]
 //!     [ because no KIND [policy ]allows the ACTION action | with an explicit deny in a|an|the KIND[ policy][: ARN]]
 //! ```
 //!
-//! STS says the tail only within one account or organisation; other services say it more often.
+//! STS adds the second line only within one account or organization. Other services add it more
+//! often.
 
 use std::fmt;
 
-/// A parsed refusal: the caller, the action and the policy, as far as AWS says so.
+/// A parsed refusal: the caller, the action, the resource and the policy, as far as AWS names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denial<'a> {
     /// The ARN of the identity that asked.
@@ -18,11 +19,11 @@ pub struct Denial<'a> {
     pub action: &'a str,
     /// The ARN of the resource.
     pub resource: Option<&'a str>,
-    /// The kind of policy that refused, as far as AWS says so.
+    /// The kind of policy that refused, as far as AWS names it.
     pub reason: Reason<'a>,
 }
 
-/// The reason of a refusal.
+/// The reason why AWS refused an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason<'a> {
     /// A statement denies the action.
@@ -34,26 +35,26 @@ pub enum Reason<'a> {
     },
     /// No policy of this kind allows the action.
     Implicit(PolicyKind),
-    /// The sentence goes on with words that are not in the grammar.
+    /// The sentence continues with words that this parser does not know.
     Unknown(&'a str),
-    /// AWS does not say, as is its rule across accounts.
+    /// AWS does not say: it hides the reason from other accounts.
     Unsaid,
 }
 
-/// The kind of a policy, from which follows who can change it.
+/// The kind of a policy. It tells who can change the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyKind {
     /// A permissions boundary: the largest permissions that an identity may have.
     Boundary,
     /// The policy of an interface endpoint in a VPC.
     Endpoint,
-    /// A policy of the caller itself.
+    /// A policy that is attached to the caller.
     Identity,
     /// A policy of the resource: a role's trust policy, a bucket policy.
     Resource,
-    /// A policy of the organisation of the resource.
+    /// A resource control policy (RCP) of the organization of the resource.
     ResourceControl,
-    /// A policy of the organisation of the caller.
+    /// A service control policy (SCP) of the organization of the caller.
     ServiceControl,
     /// A policy that was passed when the caller's session was issued.
     Session,
@@ -73,7 +74,7 @@ const KINDS: &[(&str, PolicyKind)] = &[
 ];
 
 impl<'a> Denial<'a> {
-    /// Parses the sentence; `None` if it is another one.
+    /// Parses the sentence. Returns `None` for any other sentence.
     pub fn parse(message: &'a str) -> Option<Self> {
         let rest = message.trim().strip_prefix("User: ")?;
         let (caller, rest) = rest.split_once(" is not authorized to perform: ")?;
@@ -88,14 +89,14 @@ impl<'a> Denial<'a> {
         Some(Self { caller, action, resource, reason: Reason::parse(rest.trim()) })
     }
 
-    /// The principal that a policy has to name to mean the caller: of a session, its role.
+    /// Returns the principal that a policy has to name for this caller. For a session it is the role.
     pub fn principal(&self) -> String {
         let parts: Vec<&str> = self.caller.splitn(6, ':').collect();
         match parts.as_slice() {
             [_, partition, "sts", _, account, resource] => {
                 match resource.split('/').collect::<Vec<_>>().as_slice() {
                     ["assumed-role", name, _] => format!(
-                        "arn:{partition}:iam::{account}:role/{name} (with the role's path, if it has one)"
+                        "arn:{partition}:iam::{account}:role/{name} (plus its path)"
                     ),
                     _ => self.caller.to_owned(),
                 }
@@ -104,7 +105,7 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// The account of the identity that asked.
+    /// Returns the account ID of the caller.
     pub fn caller_account(&self) -> Option<&'a str> {
         let account = self.caller.split(':').nth(4)?;
         (!account.is_empty()).then_some(account)
@@ -144,7 +145,7 @@ impl fmt::Display for PolicyKind {
     }
 }
 
-/// Up to the next blank, and what follows.
+/// Splits a text at its first space.
 fn word(text: &str) -> (&str, &str) {
     text.split_at(text.find(' ').unwrap_or(text.len()))
 }
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_grammar_is_not_guessed_at() {
+    fn unknown_sentences_are_not_guessed_at() {
         let new = " because no moon phase policy allows the sts:AssumeRole action";
         assert_eq!(reason(new), format!("{:?}", Reason::Unknown(new.trim())));
         assert_eq!(Denial::parse("Roles may not be assumed by root accounts."), None);

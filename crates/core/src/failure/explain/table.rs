@@ -1,15 +1,19 @@
-//! The table of explanations: one list per class; the first row that fits is taken, and the last
-//! fits always. Pure.
+//! The table of explanations: one list of rows per class. The first row that fits is taken, and
+//! the last row always fits. Pure.
 //!
-//! To add a row, put it above those that are less particular, and run `UPDATE_GOLDEN=1 cargo test
-//! --test it errors`: a test walks every row over a socket and writes the page for operators,
-//! `docs/errors.md`.
+//! To add a row, put it above the rows that are less specific. Then run `UPDATE_GOLDEN=1 cargo test
+//! --test it errors`: that test produces every row over a socket and writes `docs/errors.md`.
 //!
-//! Texts are templates. `{role_arn}`, `{account}`, `{region}`, `{source}`, `{duration}` and
-//! `{skew}` belong to the role and its failure. `{base}`, `{principal}` (the same as a policy names
-//! it), `{base_account}`, `{action}` and `{policy}` are what AWS said in its refusal, or else a
-//! general word. `{external_id}` says whether one is configured. `{or_drop}` names the key that
-//! asks for what is refused, if it can be left out.
+//! Texts are templates. A text begins in lower case, has sentences of at most 25 words, and has no
+//! full stop at its end. These placeholders are filled in:
+//!
+//! - `{role_arn}`, `{account}`, `{source}` and `{duration}` come from the role.
+//! - `{region}` and `{skew}` come from the failure; `{skew}` is a verb between two clocks.
+//! - `{base}`, `{base_account}`, `{action}` and `{policy}` come from the refusal of AWS. A general
+//!   word stands in where AWS says nothing.
+//! - `{principal}` is `{base}` as a policy has to name it.
+//! - `{external_id}` is a sentence about the external ID of the request.
+//! - `{or_drop}` is a sentence about the key of the role that causes the refused action, if any.
 
 mod denied;
 mod misconfigured;
@@ -22,7 +26,7 @@ use crate::failure::transport::TransportError;
 /// One explanation for some failures of a class.
 #[derive(Debug)]
 pub struct Row {
-    /// The failures that the row is about.
+    /// The condition on the failure.
     pub when: When,
     /// The certainty of the meaning.
     pub certainty: Certainty,
@@ -60,7 +64,7 @@ pub enum When {
 pub enum Certainty {
     /// AWS, or another server that answered, says so.
     Told,
-    /// The most likely cause, and the reason why no more can be said.
+    /// The most likely cause. The text is a sentence that tells why nothing more is known.
     Likely(&'static str),
 }
 
@@ -68,14 +72,22 @@ use When::{Code, Else, Says};
 
 const OPERATOR: &str = "the operator of this host";
 const OWNER: &str = "the owner of account {account}";
-const KEEPER: &str = "whoever keeps the base credentials of this host (source `{source}`)";
+const KEEPER: &str = "the owner of roletap's base credentials (source `{source}`)";
 const BASE_ADMINISTRATORS: &str = "the administrators of {base_account}";
-const BASE_ORGANISATION: &str = "the administrators of the AWS organisation of {base_account}";
-const ROLE_ORGANISATION: &str = "the administrators of the AWS organisation of account {account}";
+const BASE_ORGANIZATION: &str = "the administrators of the AWS organization of {base_account}";
+const ROLE_ORGANIZATION: &str = "the administrators of the AWS organization of account {account}";
 const NETWORK_TEAM: &str = "the network team of this host";
-const AWS_DOES_NOT_SAY: &str = "AWS does not say which, as is its rule across accounts";
+const NETWORK_TEAM_IN_TIME: &str = "the network team of this host, if the error continues";
+const PROXY_TEAM: &str = "the administrators of the proxy of this host";
+const TOKEN_ISSUER: &str =
+    "the owner of the identity provider that issues the web identity tokens of this host";
 
-/// The rows of a class, the most particular first.
+/// A source identity stays what it is through a chain of roles. STS has two codes for that.
+const SOURCE_IDENTITY_IS_SET: &str = "the session of roletap's base identity (source `{source}`) already has a source identity. A chained role cannot change it";
+const REMOVE_SOURCE_IDENTITY: &str =
+    "remove `source_identity` from this role, or set it to the value of the base session";
+
+/// The rows of a class, the most specific first.
 pub fn rows(class: Class) -> &'static [Row] {
     match class {
         Class::Clock => CLOCK,
@@ -103,87 +115,87 @@ const fn likely(
 
 const CLOCK: &[Row] = &[told(
     Else,
-    "the clocks of this host and of STS are apart{skew}; requests of the workloads themselves will be refused too",
+    "the clock of this host {skew} the clock of STS. AWS will also refuse the requests of the workloads on this host",
     OPERATOR,
-    "set the clock of this host, and see that NTP keeps it (`timedatectl`, `chronyc tracking`); after a suspend it may only be late",
+    "set the clock of this host. Check that NTP keeps it correct (`timedatectl`, `chronyc tracking`). After a suspend, the clock can be late for a short time",
 )];
 
 const SOURCE: &[Row] = &[
     told(
         Code(&["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"]),
-        "AWS does not know roletap's base key: it was deleted or is inactive, it belongs to another partition, or its session token is missing or of the global endpoint in a region that must be enabled. It is not about the trust policy, whatever guides say",
+        "AWS says that the access key of source `{source}` is invalid. The key was deleted, is inactive, or belongs to another partition. Or its session token is missing. Or the token comes from the global STS endpoint, and {region} is an opt-in Region. The trust policy is not the cause, although many guides say so",
         KEEPER,
-        "rotate or repair the base credentials, and compare their partition with region {region}",
+        "rotate or repair the base credentials. Check that they belong to the partition of Region {region}",
     ),
     told(
         Code(&["ExpiredTokenException"]),
         "the web identity token has expired",
-        "whoever writes the token file of source `{source}`",
-        "write a new token: what rewrote the file has stopped",
+        "the owner of the program that writes the token file of source `{source}`",
+        "write a new token. The program that rewrites the file has stopped",
     ),
     told(
         Code(&["ExpiredToken"]),
-        "the base credentials of this host have expired",
+        "roletap's base credentials (source `{source}`) have expired",
         KEEPER,
-        "see why source `{source}` is not refreshed: IMDS, a token file or a login has stopped",
+        "find out why source `{source}` is not refreshed. Instance metadata (IMDS), a token file or a login has stopped",
     ),
     told(
         Says(&["SignatureDoesNotMatch"], "scoped to a valid region"),
-        "this host signs for {region}, and the endpoint is of another region",
+        "roletap signs for Region {region}, but the STS endpoint belongs to another Region",
         OPERATOR,
-        "make `sts.region` the one of `sts.endpoint_url`",
+        "set `sts.region` to the Region of `sts.endpoint_url`",
     ),
     told(
         Says(&["SignatureDoesNotMatch"], "scoped to"),
-        "this host signs for STS, and what answers is another service",
+        "roletap signs for STS, but another AWS service answers",
         OPERATOR,
-        "correct `sts.endpoint_url`, or leave it out",
+        "correct `sts.endpoint_url`, or remove it",
     ),
     likely(
         Code(&["SignatureDoesNotMatch"]),
-        "AWS compares signatures, and cannot say which end is wrong",
-        "the secret key does not belong to its key id (a stray newline in the file?), or a proxy rewrites requests",
+        "AWS compares signatures and cannot say which side is wrong",
+        "the secret access key does not belong to the access key ID, or a proxy changes the requests",
         KEEPER,
-        "enter key id and secret anew; if they are right, look for the proxy",
+        "enter the access key ID and the secret access key again, without a newline. If both are correct, look for the proxy",
     ),
     told(
-        Says(&[], "has nothing in hand"),
-        "this host signs with what it holds for `{source}`, and holds nothing",
+        Says(&[], "has no unexpired credentials"),
+        "roletap signs for this role with the credentials of `{source}`, and `{source}` has no unexpired credentials",
         OPERATOR,
-        "mend that one first: this one follows by itself",
+        "fix `{source}` first. Then this role recovers by itself",
     ),
     told(
-        Says(&[], "no token to show"),
-        "the token that this role is assumed with cannot be read",
-        "whoever writes the token file on this host",
-        "write it where `web_identity_token_file` says, readable by the daemon",
+        Says(&[], "no usable web identity token"),
+        "roletap cannot read the web identity token of this role",
+        "the owner of the program that writes the token file on this host",
+        "write the token to the path in `web_identity_token_file`. The roletap daemon must be able to read it",
     ),
     told(
         Says(&[], "`--features sso`"),
-        "source `{source}` needs what this roletap was built without",
+        "source `{source}` needs a feature that this build of roletap does not have",
         OPERATOR,
-        "use another kind of source, or a build that has it",
+        "use another kind of source, or a build of roletap with this feature",
     ),
     told(
         Else,
-        "this host has no identity to sign with: source `{source}` gives none",
+        "source `{source}` gives no credentials, so roletap cannot sign its requests",
         OPERATOR,
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a web identity token for the daemon, or run where instance metadata answers",
+        "give the daemon AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a web identity token. Or run it where instance metadata (IMDS) answers",
     ),
 ];
 
 const THROTTLED: &[Row] = &[
     likely(
         Code(&["LimitExceededException", "ServiceQuotaExceeded"]),
-        "these codes stand for more than request rates",
-        "a quota of {base_account} is used up; this host waits as a whole",
+        "AWS uses this error code for more than request rates",
+        "a quota of {base_account} is used up. All roles of this host wait",
         BASE_ADMINISTRATORS,
-        "read the message: it names the quota",
+        "read the message of AWS, which names the quota",
     ),
     told(
         Else,
-        "{base_account} makes more requests than STS allows (600 per second and region, of which only the account that signs pays); this host waits as a whole",
-        "nobody if it passes, else the operators of all hosts that sign with {base_account}",
-        "use longer sessions, fewer hosts per account or several regions (`roletap check --hosts N` shows the sum)",
+        "the hosts that sign with {base_account} send more requests than STS allows. STS allows 600 requests per second and Region, counted for the account that signs. All roles of this host wait",
+        "the operators of all hosts that sign with {base_account}, if the error continues",
+        "use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate",
     ),
 ];

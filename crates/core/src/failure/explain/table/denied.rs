@@ -1,31 +1,39 @@
-//! AccessDenied in all its forms.
+//! The rows of [`Class::Denied`](crate::failure::Class::Denied): AccessDenied in all its forms.
 
 use super::When::{Action, Else, Explicit, Implicit, Says};
 use super::{
-    AWS_DOES_NOT_SAY, BASE_ADMINISTRATORS, BASE_ORGANISATION, KEEPER, NETWORK_TEAM, OPERATOR,
-    OWNER, ROLE_ORGANISATION, Row, likely, told,
+    BASE_ADMINISTRATORS, BASE_ORGANIZATION, KEEPER, NETWORK_TEAM, OPERATOR, OWNER,
+    REMOVE_SOURCE_IDENTITY, ROLE_ORGANIZATION, Row, SOURCE_IDENTITY_IS_SET, likely, told,
 };
 use crate::failure::explain::denial::PolicyKind::{
     Boundary, Endpoint, Identity, Resource, ResourceControl, ServiceControl, Session,
 };
 
+const SESSION_CREATOR: &str =
+    "the owner of the program that creates the session of source `{source}`";
+const OWNER_AND_BASE: &str =
+    "the owner of account {account}, and the administrators of {base_account}";
+const WHICH_OF_TWO: &str = "AWS does not say which of the two policies";
+const NARROW: &str =
+    "find the statement that denies {action} on {role_arn}, and narrow it{or_drop}";
+
 /// First by the kind of the policy, where AWS names it; then by the action.
 pub(super) const ROWS: &[Row] = &[
     told(
         Implicit(Identity),
-        "no policy of {base} itself allows {action}",
+        "no identity-based policy of {base} allows {action}",
         BASE_ADMINISTRATORS,
         "allow {action} on {role_arn} in a policy of {principal}{or_drop}",
     ),
     told(
         Explicit(Identity),
-        "a policy of {base} itself{policy} denies {action}",
+        "an identity-based policy{policy} of {base} denies {action}",
         BASE_ADMINISTRATORS,
-        "find the statement that denies {action} on {role_arn}, and narrow it{or_drop}",
+        NARROW,
     ),
     told(
         Implicit(Resource),
-        "the trust policy of {role_arn} does not let {principal} in {external_id}",
+        "the trust policy of {role_arn} does not allow {action} for {principal}. {external_id}",
         OWNER,
         "allow {action} for {principal} in the trust policy of {role_arn}{or_drop}",
     ),
@@ -33,118 +41,118 @@ pub(super) const ROWS: &[Row] = &[
         Explicit(Resource),
         "the trust policy of {role_arn} denies {action} to {base}",
         OWNER,
-        "find the statement in the trust policy that denies it, and narrow it{or_drop}",
+        "find the statement in the trust policy that denies {action}, and narrow it{or_drop}",
     ),
     told(
         Implicit(Boundary),
-        "the permissions boundary of {base} does not reach to {action}",
+        "the permissions boundary of {base} does not allow {action}",
         BASE_ADMINISTRATORS,
-        "allow {action} on {role_arn} in the boundary too{or_drop}",
+        "allow {action} on {role_arn} in the permissions boundary too{or_drop}",
     ),
     told(
         Explicit(Boundary),
-        "the permissions boundary of {base}{policy} denies {action}",
+        "the permissions boundary{policy} of {base} denies {action}",
         BASE_ADMINISTRATORS,
-        "find the statement that denies {action} on {role_arn}, and narrow it{or_drop}",
+        NARROW,
     ),
     told(
         Implicit(Session),
-        "the session policy that {base} was issued with does not reach to {action}",
-        "whoever makes the session that source `{source}` hands to roletap",
-        "allow {action} on {role_arn} in the session policy, or pass none{or_drop}",
+        "the session policy of {base} does not allow {action}",
+        SESSION_CREATOR,
+        "allow {action} on {role_arn} in the session policy, or use no session policy{or_drop}",
     ),
     told(
         Explicit(Session),
-        "the session policy that {base} was issued with denies {action}",
-        "whoever makes the session that source `{source}` hands to roletap",
-        "find the statement that denies {action} on {role_arn}, and narrow it{or_drop}",
+        "the session policy of {base} denies {action}",
+        SESSION_CREATOR,
+        NARROW,
     ),
     told(
         Implicit(ServiceControl),
-        "no service control policy of the organisation of {base_account} allows {action}",
-        BASE_ORGANISATION,
-        "allow {action} on {role_arn} for {base_account}{or_drop}",
+        "no service control policy (SCP) of the organization of {base_account} allows {action}",
+        BASE_ORGANIZATION,
+        "allow {action} on {role_arn} for this account in an SCP{or_drop}",
     ),
     told(
         Explicit(ServiceControl),
-        "a service control policy of the organisation of {base_account}{policy} keeps {base} from {action} (AWS calls it explicit even where the allow is only missing)",
-        BASE_ORGANISATION,
-        "allow {action} on {role_arn} for {base_account}, or narrow the statement that denies it{or_drop}",
+        "a service control policy (SCP) of the organization of {base_account}{policy} prevents {action}. AWS says \"explicit deny\" even if the SCP only has no statement that allows it",
+        BASE_ORGANIZATION,
+        "allow {action} for this account, or narrow the SCP statement that denies it{or_drop}",
     ),
     told(
         Implicit(ResourceControl),
-        "no resource control policy of the role's organisation allows {action}",
-        ROLE_ORGANISATION,
-        "allow {principal} to {action} on {role_arn}{or_drop}",
+        "no resource control policy (RCP) of the organization of account {account} allows {action}",
+        ROLE_ORGANIZATION,
+        "allow {action} on {role_arn} for {principal} in an RCP{or_drop}",
     ),
     told(
         Explicit(ResourceControl),
-        "a resource control policy of the role's organisation{policy} denies {action} to identities such as {base}",
-        ROLE_ORGANISATION,
-        "except {principal} from the statement that denies {action} on {role_arn}{or_drop}",
+        "a resource control policy (RCP) of the organization of account {account}{policy} denies {action} to {base}",
+        ROLE_ORGANIZATION,
+        "exclude {principal} from the statement that denies {action} on {role_arn}{or_drop}",
     ),
     told(
         Implicit(Endpoint),
-        "the policy of the VPC endpoint for STS does not let {action} through",
+        "the VPC endpoint policy for STS does not allow {action}",
         NETWORK_TEAM,
-        "allow {action} on {role_arn} in the policy of the interface endpoint, or take another route to STS{or_drop}",
+        "allow {action} on {role_arn} in the VPC endpoint policy, or use another route to STS{or_drop}",
     ),
     told(
         Explicit(Endpoint),
-        "the policy of the VPC endpoint for STS{policy} denies {action}",
+        "the VPC endpoint policy for STS{policy} denies {action}",
         NETWORK_TEAM,
-        "find the statement that denies {action} on {role_arn}, and narrow it{or_drop}",
+        NARROW,
     ),
     likely(
         Action("sts:TagSession"),
-        "AWS does not say which of the two policies",
-        "the tags are refused: the trust policy of {role_arn}, or a policy of {base}, lacks sts:TagSession",
-        "the owner of account {account}, and the administrators of {base_account}",
-        "allow sts:TagSession beside sts:AssumeRole in both{or_drop}",
+        WHICH_OF_TWO,
+        "the trust policy of {role_arn}, or a policy of {base}, does not allow sts:TagSession. AWS therefore refuses the session tags",
+        OWNER_AND_BASE,
+        "allow sts:TagSession and sts:AssumeRole in both policies{or_drop}",
     ),
     likely(
         Action("sts:SetSourceIdentity"),
-        "AWS does not say which of the two policies",
-        "the source identity is refused: the trust policy of {role_arn}, or a policy of {base}, lacks sts:SetSourceIdentity",
-        "the owner of account {account}, and the administrators of {base_account}",
-        "allow sts:SetSourceIdentity beside sts:AssumeRole in both{or_drop}",
+        WHICH_OF_TWO,
+        "the trust policy of {role_arn}, or a policy of {base}, does not allow sts:SetSourceIdentity. AWS therefore refuses the source identity",
+        OWNER_AND_BASE,
+        "allow sts:SetSourceIdentity and sts:AssumeRole in both policies{or_drop}",
     ),
     likely(
         Says(&[], "sts:AssumeRoleWithWebIdentity"),
-        "AWS does not say which",
-        "the trust policy of {role_arn} does not accept the token: no such OpenID Connect provider among its federated principals, a condition on `aud` or `sub` that the token does not meet, or no such role",
+        "AWS does not say which of these is the cause",
+        "the trust policy of {role_arn} does not accept the token, or the role does not exist. The trust policy may not name the OpenID Connect provider of the token. Or its condition on `aud` or `sub` may not match the token",
         OWNER,
-        "compare issuer, audience and subject of the token with the provider and the conditions in the trust policy",
+        "compare the issuer, audience and subject of the token with the provider and the conditions in the trust policy",
     ),
     told(
         Says(&[], "MultiFactorAuthentication"),
-        "{role_arn} demands MFA, and no daemon can give a code",
+        "the trust policy of {role_arn} requires MFA, and a daemon cannot give an MFA code",
         OWNER,
-        "take the condition on aws:MultiFactorAuthPresent out of the trust policy (`Require MFA` in the console)",
+        "remove the condition on aws:MultiFactorAuthPresent from the trust policy (`Require MFA` in the console)",
     ),
     told(
         Says(&[], "root accounts"),
-        "the base credentials are those of an account's root, which cannot assume roles",
+        "roletap's base credentials (source `{source}`) belong to the root user of an account. A root user cannot assume roles",
         KEEPER,
-        "put the keys of a user, or better a role, in their place, and delete the root keys",
+        "replace them with the keys of an IAM user or, better, with a role. Delete the keys of the root user",
     ),
     told(
         Says(&[], "session credentials"),
-        "this call takes the keys of a user, and the base credentials are a session",
+        "this call requires the keys of an IAM user, but source `{source}` gives temporary credentials",
         KEEPER,
         "use the keys of an IAM user as source `{source}`",
     ),
     told(
         Says(&[], "source identity is already set"),
-        "the base session carries a source identity already, and it cannot be changed in a chain",
+        SOURCE_IDENTITY_IS_SET,
         OPERATOR,
-        "take `source_identity` out of this role, or set it to what the base session has",
+        REMOVE_SOURCE_IDENTITY,
     ),
     likely(
         Else,
-        AWS_DOES_NOT_SAY,
-        "one of: the trust policy of {role_arn} does not let {principal} in {external_id}; no policy of {base} allows sts:AssumeRole on it; the role does not exist (names are matched by case and path), or is in another partition",
+        "AWS does not say which, because it hides the reason from other accounts",
+        "one of three causes. (1) The trust policy of {role_arn} does not allow {principal}. {external_id}. (2) No policy of {base} allows sts:AssumeRole on this role. (3) The role does not exist in this partition: its name and its path are case-sensitive",
         OWNER,
-        "compare the trust policy with what is configured here (`roletap doctor --probe` narrows it down); changes in IAM take a minute or two to be seen",
+        "compare the trust policy with roletap's configuration (`roletap doctor --probe` narrows the cause down). A change in IAM takes effect after one or two minutes",
     ),
 ];
