@@ -1,8 +1,8 @@
 //! The audit log: the credentials that each caller was given, and the callers that were refused.
 //!
 //! A line is one JSON object, or fields for journald. A result of a role is written at once when
-//! the credentials that it names are new, and at most once a minute otherwise, with the number of
-//! requests since the last line: a flood of bad tokens cannot flood the log. The access key id
+//! the credentials that it names are new. Else it is written once a minute at most, with the number
+//! of requests since the last line: a flood of bad tokens cannot flood the log. The access key id
 //! joins a line with CloudTrail.
 
 use std::fmt;
@@ -16,14 +16,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{header, request};
+use serde::Serialize;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use crate::config::AuditSink;
-use crate::credentials::{Credentials, rfc3339};
 use crate::journal::{Entry, Journal, Priority, SOCKET};
 use crate::log::WAITING_LINES;
-use crate::role::RoleName;
 use crate::slots::{AuditedCounter, VendResult};
+use roletap_core::config::AuditSink;
+use roletap_core::credentials::{Credentials, rfc3339};
+use roletap_core::role::RoleName;
 
 /// Repeats are counted for this many seconds.
 const REPEAT_SECONDS: u64 = 60;
@@ -96,7 +97,8 @@ impl Audit {
         let line = Line {
             time: rfc3339(event.now),
             role: event.role.map(RoleName::as_str),
-            result: event.result,
+            audit: "vend",
+            result: event.result.as_str(),
             access_key_id: event.credentials.map(Credentials::access_key_id),
             expires_at: expires_at.map(rfc3339),
             requests,
@@ -116,50 +118,42 @@ impl Audit {
     }
 }
 
-/// The fields of one line.
+/// The fields of one line, in the order of their names.
+#[derive(Serialize)]
 struct Line<'a> {
-    time: String,
-    role: Option<&'a str>,
-    result: VendResult,
     access_key_id: Option<&'a str>,
-    expires_at: Option<String>,
-    requests: u64,
-    peer: String,
+    /// Tells audit lines from others.
+    audit: &'static str,
     /// The user and unit that opened the connection, for roles with `allow_users` or `allow_units`.
     caller: Option<String>,
+    expires_at: Option<String>,
+    peer: String,
+    #[serde(rename = "requests_since_last_line")]
+    requests: u64,
+    result: &'static str,
+    role: Option<&'a str>,
+    time: String,
     user_agent: Option<String>,
 }
 
 impl Line<'_> {
     fn json(&self) -> String {
-        let line = serde_json::json!({
-            "time": self.time,
-            "audit": "vend",
-            "role": self.role,
-            "result": self.result.as_str(),
-            "access_key_id": self.access_key_id,
-            "expires_at": self.expires_at,
-            "requests_since_last_line": self.requests,
-            "peer": self.peer,
-            "caller": self.caller,
-            "user_agent": self.user_agent,
-        });
-        format!("{line}\n")
+        serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
     fn entry(&self) -> Entry {
         let message = format!(
             "audit: {} {} to {}, {} since the last line",
-            self.result.as_str(),
+            self.result,
             self.access_key_id.or(self.role).unwrap_or("-"),
             self.peer,
             self.requests
         );
         let requests = self.requests.to_string();
         let fields = [
-            ("AUDIT", Some("vend")),
+            ("AUDIT", Some(self.audit)),
             ("ROLE", self.role),
-            ("RESULT", Some(self.result.as_str())),
+            ("RESULT", Some(self.result)),
             ("ACCESS_KEY_ID", self.access_key_id),
             ("EXPIRES_AT", self.expires_at.as_deref()),
             ("REQUESTS_SINCE_LAST_LINE", Some(&requests)),

@@ -5,23 +5,24 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Loaded};
-use crate::role::Role;
+use crate::config_host;
+use roletap_core::config::{Config, Loaded};
+use roletap_core::role::Role;
 
 pub mod check;
 pub mod completions;
-pub mod consumer;
 pub mod credential_process;
 pub mod doctor;
+pub mod env;
+mod environment;
 pub mod exec;
 pub mod fetch;
-mod limits;
+mod hardening;
 pub mod man;
 pub mod policy;
 pub mod refresh;
 pub mod run;
 pub mod status;
-mod surroundings;
 
 /// The names of the variables that container credentials come from.
 pub const CONTAINER_VARIABLES: [&str; 4] = [
@@ -45,12 +46,12 @@ pub struct Arguments {
         default_value = "/etc/roletap/roletap.toml"
     )]
     pub config: PathBuf,
-    /// What to do
+    /// Command to run
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// The subcommands of `roletap`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Assume the configured roles and serve their credentials
@@ -77,7 +78,7 @@ pub enum Command {
         /// How the settings are written
         #[arg(long, value_enum, default_value_t)]
         format: EnvFormat,
-        /// What the settings lead to
+        /// Endpoint that the settings lead to
         #[arg(long, value_enum, default_value_t)]
         front: EnvFront,
     },
@@ -116,7 +117,7 @@ pub enum Command {
         /// A role of the configuration
         role: String,
     },
-    /// Print a policy for somebody to apply: who may assume a role, whom we may assume, what a sink may do in a bucket
+    /// Print a policy for somebody to apply: who may assume a role, which roles roletap may assume, what a sink may do in a bucket
     ///
     /// Standard output holds nothing but the document; whose it is and how to apply it is told on standard error.
     Policy(policy::PolicyArguments),
@@ -126,7 +127,7 @@ pub enum Command {
     Doctor(doctor::DoctorArguments),
     /// Print a completion script
     Completions {
-        /// The shell
+        /// Shell to write completions for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
@@ -140,10 +141,10 @@ pub enum Command {
 /// How `check` reports.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum CheckFormat {
-    /// For people
+    /// A table for people
     #[default]
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
@@ -161,7 +162,7 @@ pub enum EnvFormat {
     Json,
 }
 
-/// Where `roletap env` leads.
+/// The endpoints or files that `roletap env` can lead a workload to.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum EnvFront {
     /// The credentials endpoint, as a container's
@@ -173,7 +174,7 @@ pub enum EnvFront {
     File,
 }
 
-/// What the process exits with: sysexits.
+/// The exit statuses of the process, as in sysexits(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
     /// It went well.
@@ -191,7 +192,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The number.
+    /// Returns the number of this exit status.
     pub fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -207,9 +208,9 @@ impl ExitStatus {
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the process exits with.
+    /// The exit status of the process.
     pub status: ExitStatus,
-    /// What was being done, what was found, what to do next; printed as it is.
+    /// The action, the finding and the next step, printed as it is.
     pub message: String,
 }
 
@@ -219,7 +220,22 @@ impl Failure {
         Self { status, message: format!("error: {message}\n") }
     }
 
-    /// By what went wrong with a file or a socket.
+    /// Fails because the command line asks for what cannot be.
+    pub fn usage(message: impl Display) -> Self {
+        Self::new(ExitStatus::Usage, message)
+    }
+
+    /// Fails because of the configuration.
+    pub fn config(message: impl Display) -> Self {
+        Self::new(ExitStatus::Config, message)
+    }
+
+    /// Fails because somebody does not answer, or not as needed.
+    pub fn unavailable(message: impl Display) -> Self {
+        Self::new(ExitStatus::Unavailable, message)
+    }
+
+    /// Fails with the status that an error of a file or a socket calls for.
     pub fn io(error: &std::io::Error, doing: impl Display) -> Self {
         let status = if error.kind() == std::io::ErrorKind::PermissionDenied {
             ExitStatus::NotPermitted
@@ -236,7 +252,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Run => run::run(config),
         Command::Check { format, hosts } => check::check(config, format, hosts),
-        Command::Env { role, format, front } => consumer::env(config, &role, front, format),
+        Command::Env { role, format, front } => env::env(config, &role, front, format),
         Command::Exec { role, wait, command } => exec::exec(config, &role, wait, &command),
         Command::Status { json, watch, ready } => status::status(config, json, watch, ready),
         Command::CredentialProcess { role } => {
@@ -248,6 +264,12 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { dir } => man::man(dir.as_deref()),
     }
+}
+
+/// Makes the runtime that waits for a command's requests.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::io(&error, "cannot start"))
 }
 
 /// Writes to standard output. A reader that has gone is nobody's failure.
@@ -262,7 +284,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Writes to standard error what a person should know beside the output.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn print_notice(text: &str) {
     use std::io::Write;
     // Whoever has closed it does not want to know.
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -272,7 +294,7 @@ pub(crate) fn tell(text: &str) {
 pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
     use std::io::IsTerminal;
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    Config::load(config).map_err(|report| Failure {
+    config_host::load(config).map_err(|report| Failure {
         status: ExitStatus::Config,
         message: report.render(nothing, color),
     })
@@ -282,9 +304,6 @@ pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
 pub(crate) fn role<'c>(config: &'c Config, name: &str) -> Result<&'c Role, Failure> {
     let known = || config.roles.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     config.roles.get(name).map(AsRef::as_ref).ok_or_else(|| {
-        Failure::new(
-            ExitStatus::Usage,
-            format!("no role `{name}` in the configuration; it has: {}", known()),
-        )
+        Failure::usage(format!("no role `{name}` in the configuration; it has: {}", known()))
     })
 }

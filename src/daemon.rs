@@ -11,27 +11,27 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::mpsc;
 
 use crate::audit::Audit;
-use crate::budget;
-use crate::budget::queue::Queue;
-use crate::caller::peer::PeerLookup;
 use crate::clock::{ServerTime, Skew};
-use crate::config::{Config, Loaded, Sts};
+use crate::fd_store::FdStore;
 use crate::fleet::{Fleet, retry_roles_of_source};
 use crate::issuer::StsIssuer;
-use crate::keep::Kept;
-use crate::lifecycle::Phase;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::peer::PeerLookup;
 use crate::refresher::{Heartbeat, RefreshContext};
-use crate::role::Source;
 use crate::server::Drained;
 use crate::signals::Event;
 use crate::slots::Slots;
 use crate::source::{LOAD_TIMEOUT, Sources};
-use crate::store::Store;
 use crate::sts::Client;
+use crate::sts_queue::Queue;
 use crate::systemd;
-use crate::tokens::Tokens;
+use roletap_core::budget;
+use roletap_core::config::{Config, Loaded, Sts};
+use roletap_core::lifecycle::Phase;
+use roletap_core::role::Source;
+use roletap_core::snapshot::Snapshot;
+use roletap_core::token_digest::Tokens;
 
 mod callers;
 mod credentials_files;
@@ -42,7 +42,7 @@ mod snapshotter;
 mod status;
 
 use self::callers::InheritedListener;
-use self::endpoints::{AdminEndpoint, Endpoints};
+use self::endpoints::{AdminEndpoint, VendEndpoints};
 pub use self::endpoints::{IMDS_CONNECTIONS, PreparedEndpoints, PreparedImds};
 use self::snapshotter::Snapshotter;
 use self::status::StatusReporter;
@@ -53,7 +53,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 /// The inputs of a daemon. All that can fail at start is found before anything is issued.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The configuration.
+    /// The configuration to start with.
     pub loaded: Loaded,
     /// The file that the configuration was read from, and is read from again on reload.
     pub path: PathBuf,
@@ -68,9 +68,9 @@ pub struct Prepared {
     /// The clock of this host.
     pub clock: SharedTimeSource,
     /// The state that the previous process left.
-    pub kept: Option<Kept>,
+    pub kept: Option<Snapshot>,
     /// The place for the state that the next process finds, if there is one.
-    pub store: Option<Store>,
+    pub store: Option<FdStore>,
 }
 
 /// A running daemon.
@@ -83,7 +83,7 @@ pub struct Daemon {
     shared: Shared,
     inherited: Vec<InheritedListener>,
     fleet: Fleet<StsIssuer>,
-    endpoints: Endpoints,
+    endpoints: VendEndpoints,
     admin: AdminEndpoint,
     snapshotter: Option<Snapshotter>,
     reading: reload::Reading,
@@ -125,7 +125,7 @@ impl Daemon {
         fleet.apply(config, &tokens, None);
         let inherited = callers::inherited_listeners(&endpoints);
         callers::log_unknown_callers(&shared.peers, config, &inherited);
-        let endpoints = Endpoints::start(endpoints, &shared, config, audit.clone())?;
+        let endpoints = VendEndpoints::start(endpoints, &shared, config, audit.clone())?;
         let admin = AdminEndpoint::start(prepared.admin, &shared, config)?;
         if reaper::is_init() {
             tokio::spawn(reaper::reap_zombies());

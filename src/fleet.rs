@@ -10,23 +10,22 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
-use crate::config::Config;
 use crate::issuer::Issuer;
-use crate::keep::Inherited;
-use crate::lifecycle::RoleState;
-use crate::metrics::Ledger;
+use crate::metrics::CounterRegistry;
 use crate::refresher::{RefreshContext, refresh};
-use crate::reload::{self, Change, Summary};
-use crate::role::{Base, OnDenied, Role, RoleName, SourceName};
 use crate::slots::{Slot, Slots, Table, Writer};
-use crate::tokens::Tokens;
+use roletap_core::config::Config;
+use roletap_core::lifecycle::RoleState;
+use roletap_core::reload::{self, Change, Summary};
+use roletap_core::role::{Base, OnDenied, Role, RoleName, SourceName};
+use roletap_core::snapshot::RestoredRole;
+use roletap_core::token_digest::Tokens;
 
 /// A refresher that always ends is restarted no more often than this.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 const INSPECTION_INTERVAL: Duration = Duration::from_secs(30);
-/// A refresher ticks at least every nap of 30 s, and an attempt ends within 71 s (the longest
-/// `attempt_timeout`, and a source that is slow to load). One that has not ticked for this long is
-/// stuck.
+/// A refresher that has not ticked for this long is stuck. It ticks at least every nap of 30 s, and
+/// an attempt ends within 71 s: the longest `attempt_timeout`, and a source that loads slowly.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 
 /// Starts, stops and supervises refreshers.
@@ -34,16 +33,16 @@ const STUCK_AFTER: Duration = Duration::from_secs(180);
 pub struct Fleet<I> {
     ctx: Arc<RefreshContext<I>>,
     slots: Arc<Slots>,
-    ledger: Ledger,
+    ledger: CounterRegistry,
     tasks: JoinSet<()>,
     running: HashMap<RoleName, AbortHandle>,
     names: HashMap<Id, RoleName>,
     inspect_at: Instant,
     /// State of an earlier process, until the first [`Fleet::apply`].
-    inherited: BTreeMap<RoleName, Inherited>,
+    inherited: BTreeMap<RoleName, RestoredRole>,
     /// State of roles that a reload removed, until it expires: a file that was read half written
     /// comes back whole.
-    recently_removed: BTreeMap<RoleName, (Arc<Role>, Inherited)>,
+    recently_removed: BTreeMap<RoleName, (Arc<Role>, RestoredRole)>,
 }
 
 impl<I: Issuer> Fleet<I> {
@@ -54,7 +53,7 @@ impl<I: Issuer> Fleet<I> {
         Self {
             ctx: Arc::new(ctx),
             slots,
-            ledger: Ledger::default(),
+            ledger: CounterRegistry::default(),
             tasks,
             running: HashMap::new(),
             names: HashMap::new(),
@@ -65,7 +64,7 @@ impl<I: Issuer> Fleet<I> {
     }
 
     /// Has the roles of the first configuration go on from the state of an earlier process.
-    pub fn inherit(&mut self, inherited: BTreeMap<RoleName, Inherited>) {
+    pub fn inherit(&mut self, inherited: BTreeMap<RoleName, RestoredRole>) {
         self.inherited = inherited;
     }
 
@@ -126,7 +125,7 @@ impl<I: Issuer> Fleet<I> {
         let removed = removed.filter(|(before, _)| before.same_request(role));
         let back = removed.map(|(_, inherited)| inherited);
         let (state, used) = match self.inherited.remove(&role.name).or(back) {
-            Some(Inherited { state, asked }) => (state.presented_for(role), asked),
+            Some(RestoredRole { state, used }) => (state.presented_for(role), used),
             None => (RoleState::Pending, false),
         };
         Slot::new(role.clone(), state, self.ledger.of(role.name.as_str()), used)
@@ -230,8 +229,8 @@ fn tries_at_once<S>(slot: &Slot, change: &Change<'_, S>) -> bool {
 
 /// Returns the state of a role that is removed, unless its owner wants credentials dropped when in
 /// doubt.
-fn capture(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, Inherited))> {
-    let state = Inherited { state: RoleState::clone(&slot.state()), asked: slot.was_used() };
+fn capture(slot: &Arc<Slot>) -> Option<(RoleName, (Arc<Role>, RestoredRole))> {
+    let state = RestoredRole { state: RoleState::clone(&slot.state()), used: slot.was_used() };
     let keeps = slot.role.terms.on_denied == OnDenied::Keep;
     keeps.then(|| (slot.role.name.clone(), (slot.role.clone(), state)))
 }
@@ -257,14 +256,13 @@ mod tests {
     use aws_smithy_async::time::SharedTimeSource;
 
     use super::*;
-    use crate::budget::Limits;
-    use crate::budget::queue::Queue;
-    use crate::failure::{Class, IssueError};
-    use crate::keep;
-    use crate::lifecycle::Phase;
     use crate::metrics::Metrics;
-    use crate::refresher::Heartbeat;
     use crate::simulated::{Scripted, Wall, config, error};
+    use crate::sts_queue::Queue;
+    use roletap_core::budget::Limits;
+    use roletap_core::failure::{Class, IssueError};
+    use roletap_core::lifecycle::Phase;
+    use roletap_core::snapshot::Snapshot;
 
     const HOUR: u64 = 3600;
     const LIMITS: Limits = Limits { max_in_flight: 8, max_requests_per_second: 10 };
@@ -293,14 +291,17 @@ mod tests {
 
         /// What a later process makes of what this one has in hand.
         fn restarted(self, names: &[&str], duration: u32) -> Self {
-            let image = keep::image(&self.slots.load(), &Tokens::default(), None, 1);
-            let kept = keep::Kept::read(&image).unwrap();
+            let mut snapshot = Snapshot::new(1, None, Tokens::default());
+            for slot in self.slots.load().slots.values() {
+                snapshot.add(&slot.role, &slot.state(), slot.was_used());
+            }
+            let kept = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
             let config = config(names, duration, "");
             let now = self.clock.now();
             let inherited = config
                 .roles
                 .iter()
-                .filter_map(|(name, role)| Some((name.clone(), kept.inherit(role, now)?.ok()?)))
+                .filter_map(|(name, role)| Some((name.clone(), kept.restore(role, now)?.ok()?)))
                 .collect();
             Self::with(self.wall, self.issuer, &config, inherited)
         }
@@ -309,7 +310,7 @@ mod tests {
             wall: Wall,
             issuer: Arc<Scripted>,
             config: &Config,
-            inherited: BTreeMap<RoleName, Inherited>,
+            inherited: BTreeMap<RoleName, RestoredRole>,
         ) -> Self {
             let clock = wall.shared();
             let ctx = RefreshContext {
@@ -318,7 +319,7 @@ mod tests {
                 queue: Queue::new(LIMITS),
                 clock: clock.clone(),
                 metrics: Arc::new(Metrics::new().unwrap()),
-                heartbeat: Arc::new(Heartbeat::default()),
+                heartbeat: Arc::default(),
             };
             let slots = Arc::new(Slots::default());
             let mut fleet = Fleet::new(ctx, slots.clone());

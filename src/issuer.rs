@@ -1,5 +1,4 @@
-//! One attempt to issue credentials for a role: the base signs, STS is called, the outcome is
-//! judged.
+//! One attempt to issue credentials for a role: find the signer, call STS, remember what was issued.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,51 +6,51 @@ use std::time::Duration;
 
 use self::signer::Issued;
 pub use self::signer::Signer;
-use crate::credentials::Credentials;
-use crate::failure::{Class, IssueError};
-use crate::role::{Base, Role, RoleName, Source, TokenIdentity};
 use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
 use crate::sts::Client;
+use roletap_core::credentials::Credentials;
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::role::{Base, Role, RoleName, Source, TokenIdentity};
 
 mod signer;
 
 /// The longest session that AWS grants to a role that is assumed by a role, in seconds.
 const LONGEST_CHAINED: u32 = 3600;
-/// Credentials that are younger than this are not issued anew because STS refused them.
+/// The age up to which the credentials of a parent role are kept although STS refused them.
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// Issues credentials for a role: one attempt, bounded in time, without retries of its own.
 pub trait Issuer: Send + Sync + 'static {
-    /// Prepares what an attempt needs beside STS, bounded in time. Happens before the role has its
-    /// turn, so that a role that waits for its source keeps no other from STS.
+    /// Prepares the base of an attempt, bounded in time. It runs before the role takes its turn, so
+    /// that a slow source delays no other role.
     fn prepare(&self, _: &Role) -> impl Future<Output = Result<(), IssueError>> + Send {
         async { Ok(()) }
     }
 
-    /// Makes one attempt.
+    /// Makes one attempt to issue credentials.
     fn issue(&self, role: &Role) -> impl Future<Output = Result<Credentials, IssueError>> + Send;
 }
 
-/// Issues by calling STS, signed by a source, by a parent role or with a web identity token.
+/// Issues credentials by STS. A source, a parent role or a web identity token gives the identity.
 #[derive(Debug)]
 pub struct StsIssuer {
     sts: Arc<Client>,
     sources: Arc<Sources>,
-    /// The slots of the roles that others are chained to.
+    /// Parent roles are found here.
     slots: Arc<Slots>,
-    /// The roles that were granted less time than they ask for, so that each is logged once.
+    /// Roles whose duration was limited to an hour. Each is logged once.
     clamped: Mutex<BTreeSet<RoleName>>,
     issued: Issued,
 }
 
 impl StsIssuer {
-    /// An issuer that signs with the credentials of `sources`, or with those in `slots`.
+    /// Creates an issuer that signs with the credentials of `sources`, or of parent roles in `slots`.
     pub fn new(sts: Arc<Client>, sources: Arc<Sources>, slots: Arc<Slots>) -> Self {
         Self { sts, sources, slots, clamped: Mutex::default(), issued: Issued::default() }
     }
 
-    /// Makes one attempt that is signed by `signer`.
+    /// Makes one attempt to issue credentials, signed by `signer`.
     pub async fn issue_signed_by(
         &self,
         role: &Role,
@@ -72,7 +71,7 @@ impl StsIssuer {
         identity: &TokenIdentity,
     ) -> Result<Credentials, IssueError> {
         let token = read_token(&identity.token_file).await.map_err(|error| {
-            IssueError::new(Class::Source, format!("no token to show: {error}"))
+            IssueError::new(Class::Source, format!("no usable web identity token: {error}"))
         })?;
         let issued = self.sts.assume_role_with_web_identity(role, identity, &token).await?;
         self.issued.remember(&role.name, issued.access_key_id());
@@ -90,17 +89,17 @@ impl StsIssuer {
                 Ok(Signer::from_source(source.clone(), in_hand))
             }
             Base::Role(parent) => Signer::from_role(parent, &self.slots, self.sts.now()),
-            Base::Token(_) => Err(IssueError::new(Class::Source, "nobody signs for a token")),
+            Base::Token(_) => Err(IssueError::new(Class::Source, "a role with a web identity token has no signer")),
         }
     }
 
-    /// Has the base loaded or issued anew, after STS refused what it signed.
+    /// Has the base credentials loaded or issued again after STS refused them.
     fn base_was_refused(&self, role: &Role, signer: &Signer) {
         match (&role.request.base, signer.in_hand()) {
             (Base::Source(source), Some(in_hand)) => self.sources.refused(source, in_hand),
             (Base::Role(parent), _) => {
                 let slot = self.slots.find(parent.name.as_str());
-                // Young credentials are most likely not to blame, and two roles must not hurry each other for ever.
+                // Young credentials are probably valid, and two roles must not refresh each other forever.
                 let stale = |slot: &Arc<Slot>| {
                     let issued_at = slot.state().credentials().map(|held| held.issued_at());
                     issued_at
@@ -115,8 +114,8 @@ impl StsIssuer {
         }
     }
 
-    /// AWS grants an hour at most to a role that is assumed by a role. Where only the run shows
-    /// that, it is logged once.
+    /// Returns the duration to request. It is at most an hour if the signer is itself a role session,
+    /// which is logged once per role.
     fn seconds(&self, role: &Role, signer: &Signer) -> u32 {
         let asked = role.duration.as_secs();
         if asked <= LONGEST_CHAINED || !signer.is_role_session() {
@@ -127,7 +126,7 @@ impl StsIssuer {
             tracing::warn!(
                 role = role.name.as_str(),
                 duration_seconds = asked,
-                "the base identity is itself an assumed role, so AWS grants {LONGEST_CHAINED} seconds at most: asking for those"
+                "roletap's base identity is itself an assumed role, so AWS grants at most {LONGEST_CHAINED} seconds: roletap requests {LONGEST_CHAINED} seconds"
             );
         }
         LONGEST_CHAINED
@@ -141,7 +140,7 @@ impl Issuer for StsIssuer {
             Base::Source(source) => {
                 let loaded = self.sources.credentials(source);
                 let loaded = tokio::time::timeout(patience, loaded).await;
-                let late = || SourceError::new(format!("nothing within {} s", patience.as_secs()));
+                let late = || SourceError::new(format!("no credentials within {} s", patience.as_secs()));
                 let loaded = loaded.unwrap_or_else(|_| Err(late()));
                 loaded.map(|_| ()).map_err(|error| no_base(source, &error))
             }

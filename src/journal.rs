@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where journald listens.
+/// The socket of journald.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// A field is cut here: a datagram has to fit into the socket's buffer, which has 208 KiB.
 const FIELD_LIMIT: usize = 48 * 1024;

@@ -57,17 +57,17 @@ pub struct Listeners<L = TcpListener> {
 
 impl Listeners {
     /// Opens every one of `addresses`, so that a taken port is found before anything is issued.
-    /// `inherited` are the sockets of this endpoint that systemd holds; messages name the setting
+    /// `from_systemd` are the sockets of this endpoint that systemd holds; messages name the setting
     /// by `key`.
     pub fn open(
         key: &str,
         addresses: &[SocketAddr],
-        handed: Vec<TcpListener>,
+        from_systemd: Vec<TcpListener>,
         hops: HopLimit,
-        if_missing: BindPolicy,
+        policy: BindPolicy,
     ) -> Result<Self, CannotOpen> {
         let mut inherited = Vec::new();
-        for listener in handed {
+        for listener in from_systemd {
             match listener.local_addr() {
                 Ok(address) if addresses.contains(&address) => {
                     tune(&listener, hops)
@@ -77,7 +77,7 @@ impl Listeners {
                 }
                 Ok(address) => tracing::warn!(
                     %address,
-                    "systemd holds {address} open for us, but `{key}` does not name it, so nobody answers there: \
+                    "systemd holds {address} open for roletap, but `{key}` does not name it, so nobody answers there: \
                      change ListenStream= of the socket unit, or `{key}`"
                 ),
                 Err(error) => {
@@ -89,7 +89,7 @@ impl Listeners {
             inherited.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let missing: Vec<SocketAddr> =
             addresses.iter().copied().filter(|address| !held.contains(address)).collect();
-        if let (BindPolicy::InheritedOnly, Some(address)) = (if_missing, missing.first()) {
+        if let (BindPolicy::InheritedOnly, Some(address)) = (policy, missing.first()) {
             return Err(CannotOpen::NotHeld(*address));
         }
         let bound = bind_all(&missing, !held.is_empty(), hops)
@@ -124,7 +124,7 @@ impl Listeners {
 
 /// Takes the listening TCP sockets with this name out of what systemd handed over.
 pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener> {
-    let (ours, others) = std::mem::take(handed).into_iter().partition(|(known, _)| known == name);
+    let (named, others) = std::mem::take(handed).into_iter().partition(|(known, _)| known == name);
     *handed = others;
     let listening = |(_, socket): (String, OwnedFd)| {
         let stream = getsockopt(&socket, sockopt::SockType) == Ok(SockType::Stream);
@@ -138,7 +138,7 @@ pub fn named(name: &str, handed: &mut Vec<(String, OwnedFd)>) -> Vec<TcpListener
         }
         Some(TcpListener::from(socket))
     };
-    ours.into_iter().filter_map(listening).collect()
+    named.into_iter().filter_map(listening).collect()
 }
 
 /// Binds every address. A host without IPv6 is a warning as long as another address remains.

@@ -12,8 +12,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry, fmt};
 
-use crate::config::{Log, LogFormat, LogLevel};
 use crate::journal::{Entry, Journal, Priority, SOCKET};
+use roletap_core::config::{Log, LogFormat, LogLevel};
 
 /// Lines that may wait for a reader that stalls, here and in the audit log; then they are dropped. The memory for all of
 /// them is taken at start.

@@ -5,21 +5,24 @@
 //! written as text directly; the rest lives in one registry. All counters are born at zero.
 
 mod roles;
+mod text;
 
-use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::failure::Class;
-use crate::lifecycle::Phase;
 use crate::slots::{RoleCounters, Table, VendResult};
+use roletap_core::failure::Class;
+use roletap_core::lifecycle::Phase;
+
+use self::text::Family;
 
 /// The registry and its handles.
 #[derive(Debug)]
@@ -39,27 +42,27 @@ pub struct Metrics {
     unknown: RoleCounters,
 }
 
-/// Where STS may be asked, and where it is.
+/// The configured regions of STS and the active one.
 #[derive(Debug, Default)]
 struct Regions {
     all: Vec<String>,
     asked: String,
 }
 
-/// What is read at scrape time, beside the slots.
+/// The values that are read when Prometheus scrapes.
 #[derive(Debug)]
-pub struct Scene<'a> {
-    /// The slots.
+pub struct ScrapeSnapshot<'a> {
+    /// The state of every role.
     pub table: &'a Table,
     /// The instant that phases are about.
     pub now: SystemTime,
     /// Calls that wait for a turn.
     pub queue_depth: usize,
-    /// Whether the host stays away from STS.
+    /// This host stays away from STS.
     pub paused: bool,
     /// Server minus local clock, seconds.
     pub clock_skew: Option<f64>,
-    /// Each source: its name, whether it is up, when it ends.
+    /// Each source: its name, whether it is up, and when its credentials expire.
     pub sources: Vec<(String, bool, Option<SystemTime>)>,
 }
 
@@ -76,104 +79,109 @@ pub enum Reload {
 pub const LISTENERS: [&str; 3] = ["credentials", "admin", "imds"];
 
 impl Metrics {
-    /// A registry with everything at zero. Fails only if two metrics were given one name.
+    /// Makes a registry with everything at zero. Fails only if two metrics were given one name.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels)
-        };
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let version =
+            [env!("CARGO_PKG_VERSION"), option_env!("ROLETAP_REVISION").unwrap_or("unknown")];
+        registered(&registry, gauges("roletap_build_info", "Always 1.", &["version", "revision"]))?
+            .with_label_values(&version)
+            .set(1);
+        let buckets = vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let refresh_duration = HistogramOpts::new(
+            "roletap_refresh_duration_seconds",
+            "How long attempts took, by outcome.",
+        )
+        .buckets(buckets);
+        let buckets =
+            vec![0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5];
+        let vend_duration = HistogramOpts::new(
+            "roletap_vend_duration_seconds",
+            "From the request's head to the answer, waiting included.",
+        )
+        .buckets(buckets);
         let metrics = Self {
-            registry: Registry::new(),
-            refresh_duration: HistogramVec::new(
-                HistogramOpts::new(
-                    "roletap_refresh_duration_seconds",
-                    "How long attempts took, by outcome.",
-                )
-                .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
-                &["outcome"],
+            refresh_duration: registered(
+                &registry,
+                HistogramVec::new(refresh_duration, &["outcome"]),
             )?,
-            sts_requests: counters(
-                "roletap_sts_requests_total",
-                "Requests sent to STS.",
-                &["operation", "region", "outcome"],
+            sts_requests: registered(
+                &registry,
+                counters(
+                    "roletap_sts_requests_total",
+                    "Requests sent to STS.",
+                    &["operation", "region", "outcome"],
+                ),
             )?,
-            vend_duration: Histogram::with_opts(
-                HistogramOpts::new(
-                    "roletap_vend_duration_seconds",
-                    "From the request's head to the answer, waiting included.",
-                )
-                .buckets(vec![
-                    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5,
-                ]),
+            vend_duration: registered(&registry, Histogram::with_opts(vend_duration))?,
+            reloads: registered(
+                &registry,
+                counters("roletap_config_reloads_total", "Reloads by result.", &["result"]),
             )?,
-            reloads: counters("roletap_config_reloads_total", "Reloads by result.", &["result"])?,
-            last_reload_successful: IntGauge::new(
-                "roletap_config_last_reload_successful",
-                "0 while what runs is not what the files say: the last reload was refused.",
+            last_reload_successful: registered(
+                &registry,
+                IntGauge::new(
+                    "roletap_config_last_reload_successful",
+                    "0 while what runs is not what the files say: the last reload was refused.",
+                ),
             )?,
-            config_loaded: Gauge::new(
-                "roletap_config_loaded_timestamp_seconds",
-                "When the configuration in force was loaded.",
+            config_loaded: registered(
+                &registry,
+                Gauge::new(
+                    "roletap_config_loaded_timestamp_seconds",
+                    "When the configuration in force was loaded.",
+                ),
             )?,
-            refresher_restarts: IntCounter::new(
-                "roletap_refresher_restarts_total",
-                "Refreshers that ended and were started again; any is a bug.",
+            refresher_restarts: registered(
+                &registry,
+                IntCounter::new(
+                    "roletap_refresher_restarts_total",
+                    "Refreshers that ended and were started again; any is a bug.",
+                ),
             )?,
-            connections: IntGaugeVec::new(
-                Opts::new("roletap_connections", "Open connections."),
-                &["listener"],
+            connections: registered(
+                &registry,
+                gauges("roletap_connections", "Open connections.", &["listener"]),
             )?,
-            connections_limit: IntGaugeVec::new(
-                Opts::new(
+            connections_limit: registered(
+                &registry,
+                gauges(
                     "roletap_connections_limit",
                     "For how many connections there is room; others wait.",
+                    &["listener"],
                 ),
-                &["listener"],
             )?,
+            registry,
             regions: Mutex::default(),
             unknown: RoleCounters::default(),
         };
-        let build = IntGaugeVec::new(
-            Opts::new("roletap_build_info", "Always 1."),
-            &["version", "revision"],
-        )?;
-        build
-            .with_label_values(&[
-                env!("CARGO_PKG_VERSION"),
-                option_env!("ROLETAP_REVISION").unwrap_or("unknown"),
-            ])
-            .set(1);
-        metrics.registry.register(Box::new(build))?;
-        metrics.registry.register(Box::new(metrics.refresh_duration.clone()))?;
-        metrics.registry.register(Box::new(metrics.sts_requests.clone()))?;
-        metrics.registry.register(Box::new(metrics.vend_duration.clone()))?;
-        metrics.registry.register(Box::new(metrics.reloads.clone()))?;
-        metrics.registry.register(Box::new(metrics.last_reload_successful.clone()))?;
-        metrics.registry.register(Box::new(metrics.config_loaded.clone()))?;
-        metrics.registry.register(Box::new(metrics.refresher_restarts.clone()))?;
-        metrics.registry.register(Box::new(metrics.connections.clone()))?;
-        metrics.registry.register(Box::new(metrics.connections_limit.clone()))?;
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
-        metrics.last_reload_successful.set(1);
-        for outcome in outcomes() {
-            metrics.refresh_duration.with_label_values(&[outcome]);
-        }
-        for result in [Reload::Applied, Reload::Refused] {
-            metrics.reloads.with_label_values(&[result.as_str()]);
-        }
-        for listener in LISTENERS {
-            metrics.connections.with_label_values(&[listener]);
-            metrics.connections_limit.with_label_values(&[listener]);
-        }
+        metrics.begin_series();
         Ok(metrics)
     }
 
-    /// An attempt for a role has ended.
+    /// Starts every series whose labels are known, so that the first event is an increase.
+    fn begin_series(&self) {
+        self.last_reload_successful.set(1);
+        for outcome in outcomes() {
+            self.refresh_duration.with_label_values(&[outcome]);
+        }
+        for result in [Reload::Applied, Reload::Refused] {
+            self.reloads.with_label_values(&[result.as_str()]);
+        }
+        for listener in LISTENERS {
+            self.connections.with_label_values(&[listener]);
+            self.connections_limit.with_label_values(&[listener]);
+        }
+    }
+
+    /// RoleCounters a concluded attempt for a role.
     pub fn attempt_concluded(&self, counts: &RoleCounters, class: Option<Class>, took: Duration) {
         counts.attempt(class);
         self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
     }
 
-    /// A request to STS has ended.
+    /// RoleCounters a request to STS.
     pub fn sts_request(&self, operation: &str, region: &str, class: Option<Class>) {
         self.sts_requests.with_label_values(&[operation, region, outcome(class)]).inc();
     }
@@ -220,7 +228,7 @@ impl Metrics {
         self.vend_duration.observe(took.as_secs_f64());
     }
 
-    /// A reload has ended.
+    /// RoleCounters a reload.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.with_label_values(&[result.as_str()]).inc();
         self.last_reload_successful.set(i64::from(result == Reload::Applied));
@@ -231,7 +239,7 @@ impl Metrics {
         self.config_loaded.set(seconds(now));
     }
 
-    /// A refresher ended and was started again.
+    /// RoleCounters a refresher that stopped and was started again.
     pub fn refresher_restarted(&self) {
         self.refresher_restarts.inc();
     }
@@ -249,88 +257,55 @@ impl Metrics {
         Connections(self.connections.with_label_values(&[listener]))
     }
 
-    /// Where requests are counted that belong to no role.
+    /// Returns the counters of requests that belong to no role.
     pub fn unknown_role(&self) -> &RoleCounters {
         &self.unknown
     }
 
-    /// Everything, in the text format of Prometheus.
-    pub fn render(&self, scene: &Scene<'_>) -> String {
-        let mut out = String::with_capacity(4096 + scene.table.slots.len() * 2048);
+    /// Renders everything in the text format of Prometheus.
+    pub fn render(&self, scrape: &ScrapeSnapshot<'_>) -> String {
+        let mut out = String::with_capacity(4096 + scrape.table.slots.len() * 2048);
         // Encoding into a string fails only on families without series, and those are not gathered.
         let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out);
-        self.render_host(&mut out, scene);
-        roles::render(&mut out, scene, &self.unknown);
+        self.render_host(&mut out, scrape);
+        roles::render(&mut out, scrape, &self.unknown);
         out
     }
 
-    fn render_host(&self, out: &mut String, scene: &Scene<'_>) {
-        family(out, "roletap_sts_queue_depth", "gauge", "Calls that wait for their turn.");
-        let _ = writeln!(out, "roletap_sts_queue_depth {}", scene.queue_depth);
-        family(
-            out,
-            "roletap_sts_paused",
-            "gauge",
-            "1 while the host stays away from STS after a throttled answer.",
-        );
-        let _ = writeln!(out, "roletap_sts_paused {}", u8::from(scene.paused));
-        family(
-            out,
-            "roletap_sts_region_active",
-            "gauge",
-            "1 for the region in which STS is asked, 0 for those that stand by.",
-        );
+    fn render_host(&self, out: &mut String, scrape: &ScrapeSnapshot<'_>) {
+        Family::gauge(out, "roletap_sts_queue_depth", "Calls that wait for their turn.")
+            .sample(&[], scrape.queue_depth);
+        let help = "1 while the host stays away from STS after a throttled answer.";
+        Family::gauge(out, "roletap_sts_paused", help).sample(&[], u8::from(scrape.paused));
+        let help = "1 for the region in which STS is asked, 0 for those that stand by.";
+        let mut family = Family::gauge(out, "roletap_sts_region_active", help);
         let regions = self.regions();
         for region in &regions.all {
-            let _ = writeln!(
-                out,
-                "roletap_sts_region_active{{region=\"{region}\"}} {}",
-                u8::from(*region == regions.asked)
-            );
+            family.sample(&[("region", region)], u8::from(*region == regions.asked));
         }
         drop(regions);
-        if let Some(skew) = scene.clock_skew {
-            family(
-                out,
-                "roletap_clock_skew_seconds",
-                "gauge",
-                "Clock of STS minus ours, by the Date of its last answer.",
-            );
-            let _ = writeln!(out, "roletap_clock_skew_seconds {skew}");
+        if let Some(skew) = scrape.clock_skew {
+            let help = "Clock of STS minus that of this host, by the Date of its last answer.";
+            Family::gauge(out, "roletap_clock_skew_seconds", help).sample(&[], skew);
         }
-        family(
-            out,
-            "roletap_source_up",
-            "gauge",
-            "1 while a base identity holds usable credentials.",
-        );
-        for (source, up, _) in &scene.sources {
-            let _ = writeln!(out, "roletap_source_up{{source=\"{source}\"}} {}", u8::from(*up));
+        let help = "1 while a base identity holds usable credentials.";
+        let mut family = Family::gauge(out, "roletap_source_up", help);
+        for (source, up, _) in &scrape.sources {
+            family.sample(&[("source", source)], u8::from(*up));
         }
-        family(
-            out,
-            "roletap_source_expiry_timestamp_seconds",
-            "gauge",
-            "When base credentials end; absent if they do not.",
-        );
-        for (source, _, expires_at) in &scene.sources {
+        let help = "When base credentials expire; absent if they do not.";
+        let mut family = Family::gauge(out, "roletap_source_expiry_timestamp_seconds", help);
+        for (source, _, expires_at) in &scrape.sources {
             if let Some(at) = expires_at {
-                let _ = writeln!(
-                    out,
-                    "roletap_source_expiry_timestamp_seconds{{source=\"{source}\"}} {}",
-                    seconds(*at)
-                );
+                family.sample(&[("source", source)], seconds(*at));
             }
         }
-        family(out, "roletap_roles", "gauge", "Roles by phase.");
+        let mut family = Family::gauge(out, "roletap_roles", "Roles by phase.");
+        let phases = scrape.table.slots.values().map(|slot| slot.state().phase(scrape.now));
+        let phases: Vec<Phase> = phases.collect();
         for phase in Phase::ALL {
-            let count = scene
-                .table
-                .slots
-                .values()
-                .filter(|slot| slot.state().phase(scene.now) == phase)
-                .count();
-            let _ = writeln!(out, "roletap_roles{{phase=\"{}\"}} {count}", phase.as_str());
+            let count = phases.iter().filter(|found| **found == phase).count();
+            family.sample(&[("phase", phase.as_str())], count);
         }
     }
 }
@@ -353,7 +328,7 @@ pub struct Connections(IntGauge);
 pub struct OpenConnection(IntGauge);
 
 impl Connections {
-    /// One more.
+    /// RoleCounters one more connection until the returned guard is dropped.
     pub fn open(&self) -> OpenConnection {
         self.0.inc();
         OpenConnection(self.0.clone())
@@ -366,20 +341,33 @@ impl Drop for OpenConnection {
     }
 }
 
-/// RoleCounters by role name, for as long as the process lives: a reload takes nothing back.
+/// Counters by role name. They live as long as the process, so a reload takes nothing back.
 #[derive(Debug, Default)]
-pub struct Ledger(RwLock<std::collections::BTreeMap<String, Arc<RoleCounters>>>);
+pub struct CounterRegistry(RwLock<std::collections::BTreeMap<String, Arc<RoleCounters>>>);
 
-impl Ledger {
-    /// The counts of a role.
+impl CounterRegistry {
+    /// Returns the counters of a role.
     pub fn of(&self, role: &str) -> Arc<RoleCounters> {
         let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         counts.entry(role.to_owned()).or_default().clone()
     }
 }
 
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: Result<C, prometheus::Error>,
+) -> Result<C, prometheus::Error> {
+    let metric = made?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
 }
 
 fn outcomes() -> impl Iterator<Item = &'static str> {
@@ -396,14 +384,16 @@ fn seconds(time: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
     use super::*;
-    use crate::lifecycle::{Jitter, RoleState};
-    use crate::role::Terms;
     use crate::simulated::{at, config, credentials};
     use crate::slots::Slot;
+    use roletap_core::lifecycle::{Jitter, RoleState};
+    use roletap_core::role::Terms;
 
     /// A table with one role that has credentials.
     fn table() -> Table {
@@ -420,7 +410,7 @@ mod tests {
 
     fn rendered(metrics: &Metrics) -> String {
         metrics.sts_regions(["eu-central-1", "eu-west-1"].into_iter());
-        metrics.render(&Scene {
+        metrics.render(&ScrapeSnapshot {
             table: &table(),
             now: at(60),
             queue_depth: 0,

@@ -9,15 +9,15 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::budget::queue::{Permit, Queue};
-use crate::credentials::{Credentials, rfc3339};
-use crate::failure::transport::TransportError;
-use crate::failure::{Class, IssueError, explain};
 use crate::issuer::Issuer;
-use crate::lifecycle::{Jitter, RoleState};
 use crate::metrics::Metrics;
-use crate::role::Role;
 use crate::slots::{Slot, Writer};
+use crate::sts_queue::{Permit, Queue};
+use roletap_core::credentials::{Credentials, rfc3339};
+use roletap_core::failure::transport::TransportError;
+use roletap_core::failure::{Class, IssueError, explain};
+use roletap_core::lifecycle::{Jitter, RoleState};
+use roletap_core::role::Role;
 
 /// The longest nap. Expiry is wall time and sleeping is monotonic, so a suspended host, a stepped
 /// clock and a restored snapshot cost one nap at most.
@@ -53,14 +53,9 @@ pub struct Heartbeat {
 
 /// A subscription to changes of what is published.
 #[derive(Debug, Clone)]
-pub struct Changes(watch::Receiver<()>);
+pub struct ChangeListener(watch::Receiver<()>);
 
 impl Heartbeat {
-    /// Makes a heartbeat without ticks, whose clock starts now.
-    pub fn new() -> Self {
-        Self { ticks: AtomicU64::new(0), began: Instant::now(), changes: watch::Sender::new(()) }
-    }
-
     /// Returns the number of ticks of all refreshers.
     pub fn ticks(&self) -> u64 {
         self.ticks.load(Ordering::Relaxed)
@@ -77,8 +72,8 @@ impl Heartbeat {
     }
 
     /// Subscribes to changes.
-    pub fn changes(&self) -> Changes {
-        Changes(self.changes.subscribe())
+    pub fn changes(&self) -> ChangeListener {
+        ChangeListener(self.changes.subscribe())
     }
 
     fn record_tick(&self, slot: &Slot) {
@@ -95,7 +90,7 @@ impl Heartbeat {
     }
 }
 
-impl Changes {
+impl ChangeListener {
     /// Waits for a change since the last call. Cancel-safe.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
@@ -105,9 +100,10 @@ impl Changes {
     }
 }
 
+/// Without ticks; its clock starts now.
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self::new()
+        Self { ticks: AtomicU64::new(0), began: Instant::now(), changes: watch::Sender::new(()) }
     }
 }
 
@@ -117,7 +113,7 @@ pub async fn refresh<I: Issuer>(mut writer: Writer, ctx: Arc<RefreshContext<I>>)
     loop {
         wait_until_due(&mut writer, &ctx).await;
         let jitter = Jitter::new(fastrand::f64());
-        let (outcome, started) = attempt_in_turn(&mut writer, &ctx, jitter).await;
+        let (outcome, started) = attempt_with_permit(&mut writer, &ctx, jitter).await;
         let class = outcome.as_ref().err().map(|error| error.class);
         ctx.metrics.attempt_concluded(&writer.slot().counts, class, started.elapsed());
         conclude(&mut writer, outcome, ctx.clock.now(), jitter);
@@ -147,17 +143,17 @@ async fn wait_until_due<I>(writer: &mut Writer, ctx: &RefreshContext<I>) {
 }
 
 /// Makes one attempt, and returns when it began. Waiting for a permit is not part of it.
-async fn attempt_in_turn<I: Issuer>(
+async fn attempt_with_permit<I: Issuer>(
     writer: &mut Writer,
     ctx: &RefreshContext<I>,
     jitter: Jitter,
 ) -> (Result<Credentials, IssueError>, Instant) {
     let began = Instant::now();
     // On the heap: the futures are 6 kB, and a refresher naps nearly all its life.
-    if let Err(error) = Box::pin(prepared(writer, ctx)).await {
+    if let Err(error) = Box::pin(prepare(writer, ctx)).await {
         return (Err(error), began);
     }
-    let permit = turn_of(writer, ctx).await;
+    let permit = permit_for(writer, ctx).await;
     writer.take_refresh_request();
     ctx.heartbeat.record_tick(writer.slot());
     let began = Instant::now();
@@ -169,28 +165,28 @@ async fn attempt_in_turn<I: Issuer>(
 
 /// Prepares the base credentials. A refresh that is requested meanwhile is not forgotten: whoever
 /// requests it knows of something new.
-async fn prepared<I: Issuer>(
+async fn prepare<I: Issuer>(
     writer: &mut Writer,
     ctx: &RefreshContext<I>,
 ) -> Result<(), IssueError> {
-    let hurried = writer.slot().refresh_requested();
+    let requested = writer.slot().refresh_requested();
     writer.take_refresh_request();
     let role = writer.slot().role.clone();
     let prepared = ctx.issuer.prepare(&role).await;
     ctx.heartbeat.record_tick(writer.slot());
-    if hurried && prepared.is_ok() {
+    if requested && prepared.is_ok() {
         writer.slot().request_refresh();
     }
     prepared
 }
 
 /// Waits for a permit to call STS. A role that waits is not stuck, and may become urgent meanwhile.
-async fn turn_of<I>(writer: &Writer, ctx: &RefreshContext<I>) -> Permit {
+async fn permit_for<I>(writer: &Writer, ctx: &RefreshContext<I>) -> Permit {
     let (slot, clock) = (writer.slot().clone(), ctx.clock.clone());
-    let mut turn = std::pin::pin!(ctx.queue.permit(move || slot.need(clock.now())));
+    let mut permit = std::pin::pin!(ctx.queue.permit(move || slot.need(clock.now())));
     loop {
         tokio::select! {
-            permit = turn.as_mut() => return permit,
+            permit = permit.as_mut() => return permit,
             () = writer.woken() => ctx.queue.look_again(),
             () = tokio::time::sleep(NAP) => {}
         }
@@ -224,76 +220,60 @@ fn conclude(
     let before = RoleState::clone(&writer.slot().state());
     let role = writer.slot().role.clone();
     let after = before.clone().after(outcome, role.terms, now, jitter);
-    tell(&role, &before, &after, now);
+    log_change(&role, &before, &after, now);
     writer.publish(after);
 }
 
 /// Logs changes of state: an hour of failures is one error, and one line when it is over.
-fn tell(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
-    let (settings, role) = (role, role.name.as_str());
-    match (before.failures(), after.failures()) {
-        (None, None) => {
-            if let Some(credentials) = after.credentials() {
-                let expires_at = rfc3339(credentials.expires_at());
-                tracing::info!(
-                    role,
-                    access_key_id = credentials.access_key_id(),
-                    expires_at,
-                    "issued"
-                );
-            }
+fn log_change(role: &Role, before: &RoleState, after: &RoleState, now: SystemTime) {
+    let name = role.name.as_str();
+    let Some(failures) = after.failures() else {
+        let Some(credentials) = after.credentials() else { return };
+        let access_key_id = credentials.access_key_id();
+        let expires_at = rfc3339(credentials.expires_at());
+        match before.failures() {
+            None => tracing::info!(role = name, access_key_id, expires_at, "issued"),
+            Some(failures) => tracing::info!(
+                role = name,
+                access_key_id,
+                expires_at,
+                failed_attempts = failures.count,
+                failing_for_seconds =
+                    now.duration_since(failures.since).unwrap_or_default().as_secs(),
+                "issued again"
+            ),
         }
-        (Some(failures), None) => {
-            if let Some(credentials) = after.credentials() {
-                let expires_at = rfc3339(credentials.expires_at());
-                let failing_for = now.duration_since(failures.since).unwrap_or_default().as_secs();
-                tracing::info!(
-                    role,
-                    access_key_id = credentials.access_key_id(),
-                    expires_at,
-                    failed_attempts = failures.count,
-                    failing_for_seconds = failing_for,
-                    "issued again"
-                );
-            }
-        }
-        (before, Some(failures)) => {
-            let error = &failures.error;
-            let (class, code) = (error.class.as_str(), error.code.as_deref().unwrap_or("-"));
-            let is_new = before.is_none_or(|before| {
-                before.error.class != error.class || before.error.code != error.code
-            });
-            let in_hand = after.vend(now).ok().map(|credentials| rfc3339(credentials.expires_at()));
-            if is_new {
-                tracing::error!(
-                    role,
-                    class,
-                    code,
-                    request_id = error.request_id.as_deref().unwrap_or("-"),
-                    credentials_in_hand_until = in_hand.as_deref().unwrap_or("none"),
-                    next_attempt = rfc3339(failures.retry_at),
-                    advice = explain::advice(settings, error).to_string(),
-                    "failed to assume the role: {error}"
-                );
-            } else {
-                tracing::debug!(
-                    role,
-                    class,
-                    code,
-                    failed_attempts = failures.count,
-                    "still failing: {error}"
-                );
-            }
-        }
+        return;
+    };
+    let error = &failures.error;
+    let (class, code) = (error.class.as_str(), error.code.as_deref().unwrap_or("-"));
+    let is_known = before
+        .failures()
+        .is_some_and(|known| known.error.class == error.class && known.error.code == error.code);
+    if is_known {
+        let failed_attempts = failures.count;
+        tracing::debug!(role = name, class, code, failed_attempts, "still failing: {error}");
+        return;
     }
+    let in_hand = after.vend(now).ok().map(|credentials| rfc3339(credentials.expires_at()));
+    tracing::error!(
+        role = name,
+        class,
+        code,
+        request_id = error.request_id.as_deref().unwrap_or("-"),
+        credentials_in_hand_until = in_hand.as_deref().unwrap_or("none"),
+        next_attempt = rfc3339(failures.retry_at),
+        advice = explain::advice(role, error).to_string(),
+        "failed to assume the role: {error}"
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Limits;
     use crate::simulated::{Wall, error, role};
     use crate::slots::Slot;
+    use roletap_core::budget::Limits;
 
     /// Whose attempts hold a page of memory, as those of the SDK hold more.
     struct Large;

@@ -9,32 +9,32 @@
 //! answered. A client that sends nothing, or reads no answers, keeps its place for seconds.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Ready, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::reply::Reply;
-use crate::caller::peer::InheritedSocket;
-use crate::caller::{Caller, PeerError};
 use crate::listeners::Listeners;
 use crate::metrics::Connections;
+use crate::peer::InheritedSocket;
+use roletap_core::caller::{Caller, PeerError};
 
 pub mod admin;
 pub mod guard;
@@ -77,13 +77,15 @@ pub struct Connection {
     caller: Mutex<Option<Result<Caller, PeerError>>>,
 }
 
-/// A reply that is there or waits for a pending role. Named, so that answering from memory
-/// allocates nothing.
-pub enum ReplyFuture {
-    /// The reply is there, until it is taken.
-    Now(Option<Reply>),
-    /// The reply waits for a pending role.
-    Later(Pin<Box<dyn Future<Output = Reply> + Send>>),
+/// A reply that is there, or waits for a pending role. Answering from memory allocates nothing.
+pub type ReplyFuture = Either<
+    Ready<Result<Reply, Infallible>>,
+    Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>,
+>;
+
+/// Returns a future of a reply that is there.
+fn ready(reply: Reply) -> ReplyFuture {
+    Either::Left(std::future::ready(Ok(reply)))
 }
 
 impl Connection {
@@ -348,8 +350,8 @@ async fn serve_connection(
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT)
         .max_headers(HEADER_FIELDS_LIMIT);
-    let per_connection = PerConnection { endpoint, connection };
-    let mut connection = builder.serve_connection(TokioIo::new(stream), per_connection);
+    let respond = service_fn(|request| endpoint.respond(request, &connection));
+    let mut connection = builder.serve_connection(TokioIo::new(stream), respond);
     let mut run = poll_fn(|context| connection.poll_without_shutdown(context));
     let ended = tokio::select! {
         biased;
@@ -371,38 +373,6 @@ async fn serve_connection(
         let _ = stream.write_all(&reply::too_slow()).await;
     }
     let _ = stream.shutdown().await;
-}
-
-struct PerConnection<E> {
-    endpoint: E,
-    connection: Arc<Connection>,
-}
-
-impl<E: Endpoint> Service<Request<Incoming>> for PerConnection<E> {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = ReplyFuture;
-
-    fn call(&self, request: Request<Incoming>) -> ReplyFuture {
-        self.endpoint.respond(request, &self.connection)
-    }
-}
-
-impl Future for ReplyFuture {
-    type Output = Result<Reply, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Now(reply) => reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
-            Self::Later(waiting) => waiting.as_mut().poll(context).map(Ok),
-        }
-    }
-}
-
-impl std::fmt::Debug for ReplyFuture {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ReplyFuture")
-    }
 }
 
 #[cfg(test)]

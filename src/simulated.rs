@@ -4,78 +4,21 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use tokio::time::Instant;
 
-use crate::config::{Config, FixedHost, Source};
-use crate::credentials::{Credentials, Grant, Secret};
-use crate::failure::{Class, IssueError};
 use crate::issuer::Issuer;
-use crate::role::{CallerPolicy, Role, UnitName, User};
+
+use roletap_core::credentials::Credentials;
+use roletap_core::failure::IssueError;
+use roletap_core::role::Role;
+
+pub(crate) use roletap_core::fixtures::*;
 
 mod truth;
 mod weeks;
-
-/// When every simulation begins: some time in 2026.
-pub(crate) const DAWN: u64 = 1_790_000_000;
-
-pub(crate) fn at(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(DAWN + seconds)
-}
-
-/// A configuration of these `[role.*]` names, one account, `duration_seconds` each.
-pub(crate) fn config(names: &[&str], duration_seconds: u32, more: &str) -> Config {
-    let mut text = String::from("[sts]\nregion = \"eu-central-1\"\nunsafe_short_sessions = true\n");
-    for name in names {
-        text.push_str(&format!(
-            "[role.{name}]\nrole_arn = \"arn:aws:iam::111122223333:role/{name}\"\nduration_seconds = {duration_seconds}\n{more}\n"
-        ));
-    }
-    Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
-        .unwrap_or_else(|report| panic!("{}", report.render("", false)))
-        .config
-}
-
-pub(crate) fn role(name: &str, duration_seconds: u32) -> Arc<Role> {
-    config(&[name], duration_seconds, "").roles.into_values().next().unwrap()
-}
-
-/// Credentials that STS would issue at `now` for `lifetime`.
-pub(crate) fn credentials(
-    role: &Role,
-    now: SystemTime,
-    lifetime: Duration,
-    serial: u64,
-) -> Credentials {
-    Credentials::new(&grant(serial, Some(now + lifetime)), role, now).unwrap()
-}
-
-pub(crate) fn grant(serial: u64, expires_at: Option<SystemTime>) -> Grant {
-    Grant {
-        access_key_id: format!("ASIA{serial:016}"),
-        secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
-        session_token: Secret::new("FwoGZXIvYXdzEJr//".repeat(50)),
-        expires_at,
-        session_token_utilization: Some(25),
-    }
-}
-
-pub(crate) fn error(class: Class) -> IssueError {
-    let answered = !matches!(class, Class::Network | Class::Source);
-    IssueError { status: answered.then_some(403), ..IssueError::new(class, "as scripted") }
-}
-
-/// What lets in these users of these units; where there are none, nothing is demanded of them.
-pub(crate) fn callers(users: &[u32], units: &[&str]) -> CallerPolicy {
-    let user = |uid: &u32| User { name: uid.to_string(), uid: *uid };
-    let unit = |name: &&str| UnitName::parse(name).unwrap();
-    CallerPolicy {
-        users: (!users.is_empty()).then(|| users.iter().map(user).collect()),
-        units: (!units.is_empty()).then(|| units.iter().map(unit).collect()),
-    }
-}
 
 /// A wall clock that moves with tokio's clock, and can be stepped.
 #[derive(Debug, Clone)]

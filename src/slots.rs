@@ -5,7 +5,6 @@
 //! reload changes or removes the role, its slot leaves the table, and nobody reads what a late
 //! refresh writes into it.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,13 +14,13 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
-use crate::budget::Need;
-use crate::config::{Config, HttpTokens, Imds, ImdsName};
-use crate::consumers::Consumers;
-use crate::failure::Class;
-use crate::lifecycle::RoleState;
-use crate::role::{Role, RoleName, TokenSource};
-use crate::tokens::{ByDigest, Tokens};
+use roletap_core::budget::Need;
+use roletap_core::config::{Config, HttpTokens, Imds, ImdsName};
+use roletap_core::consumers::Consumers;
+use roletap_core::failure::Class;
+use roletap_core::lifecycle::RoleState;
+use roletap_core::role::{Role, RoleName, TokenSource};
+use roletap_core::token_digest::{ByDigest, Tokens};
 
 /// Holder of the current [`Table`].
 #[derive(Debug, Default)]
@@ -426,20 +425,7 @@ impl VendResult {
 
     /// Returns true if a request that was authorised for a role can end so.
     pub fn is_about_a_role(self) -> bool {
-        match self {
-            Self::Vended
-            | Self::Pending
-            | Self::Unavailable
-            | Self::AssumeRoleFailed
-            | Self::CallerNotAllowed => true,
-            Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed => false,
-        }
-    }
-}
-
-impl Borrow<str> for RoleName {
-    fn borrow(&self) -> &str {
-        self.as_str()
+        !matches!(self, Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed)
     }
 }
 

@@ -23,8 +23,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::role::{CallerIdentity, Source, SourceName};
 use crate::sts::Client;
+use roletap_core::backoff::Backoff;
+use roletap_core::role::{CallerIdentity, Source, SourceName};
 
 mod error;
 mod files;
@@ -43,10 +44,8 @@ const NAP: Duration = Duration::from_secs(30);
 const EXPIRY_LEAD: Duration = Duration::from_secs(300);
 /// How often credentials without an expiry are loaded again.
 const RELOAD_EVERY: Duration = Duration::from_secs(300);
-/// The wait after a second failed load, doubled by each that follows. The first is tried again at
-/// once.
-const RETRY_BASE: Duration = Duration::from_millis(250);
-const RETRY_CAP: Duration = Duration::from_secs(30);
+/// The wait after a second failed load, doubled by each that follows. The first is tried again at once.
+const RETRY: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(30) };
 
 /// Called when a source that failed gives credentials again: roles that wait for it try at once.
 pub type OnRecovery = Arc<dyn Fn(&SourceName) + Send + Sync>;
@@ -239,7 +238,7 @@ impl SourceTask {
         let again = state.failed.as_ref().map(|failed| failed.again_at);
         let until = again.or(state.trust_until.filter(|_| self.is_refused()));
         let wait = until.map(|at| at.saturating_duration_since(Instant::now()));
-        wait.unwrap_or(NAP).clamp(RETRY_BASE, NAP)
+        wait.unwrap_or(NAP).clamp(RETRY.base, NAP)
     }
 
     /// True while STS has refused what is held.
@@ -484,7 +483,7 @@ async fn bounded<T>(load: impl Future<Output = Result<T, SourceError>>) -> Resul
 fn backoff(n: u32) -> Duration {
     match n {
         0 | 1 => Duration::ZERO,
-        n => RETRY_BASE.saturating_mul(1 << (n - 2).min(16)).min(RETRY_CAP),
+        n => RETRY.ceiling(n - 1),
     }
 }
 

@@ -8,7 +8,6 @@ mod body_limit;
 mod classify;
 mod clock_skew;
 mod endpoints;
-pub mod regions;
 mod web_identity_token;
 
 use std::sync::Arc;
@@ -25,11 +24,11 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::time::Instant;
 
 use crate::clock::{ServerTime, Skew};
-use crate::config::Sts;
-use crate::credentials::{Credentials, Grant, Secret, Unusable};
-use crate::failure::{Class, IssueError};
 use crate::metrics::Metrics;
-use crate::role::{CallerIdentity, Role, TokenIdentity, WebIdentity};
+use roletap_core::config::Sts;
+use roletap_core::credentials::{Credentials, Grant, Secret, Unusable};
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::role::{CallerIdentity, Role, TokenIdentity, WebIdentity};
 
 use body_limit::BodyLimit;
 use classify::{Operation, classify};

@@ -13,20 +13,20 @@ const BARRIER_TIMEOUT: u16 = 2_000;
 
 /// Says that the service is ready, with this status.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Says that a reload has begun; [`ready`] says that it is over.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
     }
 }
 
 /// Says that the process stops within `patience`.
 pub fn stopping(patience: Duration) {
-    tell(&[
+    notify(&[
         NotifyState::Stopping,
         NotifyState::ExtendTimeoutUsec(u32::try_from(patience.as_micros()).unwrap_or(u32::MAX)),
         NotifyState::Status("draining connections"),
@@ -35,12 +35,12 @@ pub fn stopping(patience: Duration) {
 
 /// Sets the line that `systemctl status` shows.
 pub fn status(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    notify(&[NotifyState::Status(status)]);
 }
 
 /// Resets the watchdog.
 pub fn feed_watchdog() {
-    tell(&[NotifyState::Watchdog]);
+    notify(&[NotifyState::Watchdog]);
 }
 
 /// Returns the time that systemd waits for [`feed_watchdog`], if it does.
@@ -74,7 +74,7 @@ pub fn store(name: &str, descriptor: &OwnedFd) -> io::Result<()> {
 
 /// Has systemd drop all descriptors of that name.
 pub fn forget(name: &str) {
-    tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
 }
 
 /// Waits until systemd has read its messages: it cannot tell whose a message was once the process
@@ -108,7 +108,7 @@ pub fn handed_over() -> io::Result<Vec<(String, OwnedFd)>> {
     Ok(all.into_iter().map(owned).collect())
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "systemd could not be told");
     }

@@ -8,9 +8,7 @@
 mod imds_key;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,13 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::{Gid, fchown};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::imds_key::imds_key;
-use crate::config::Config;
-use crate::files::{self, whoami, write};
-use crate::role::{Role, RoleName, TokenSource};
+use crate::atomic_file::{self, whoami, write};
+use roletap_core::config::Config;
+use roletap_core::role::{Role, RoleName, TokenSource};
+pub use roletap_core::token_digest::{Digest, RoleTokens, Tokens};
 
 /// How long a replaced token still opens its role.
 pub const OVERLAP: Duration = Duration::from_secs(12 * 3600);
@@ -35,148 +33,77 @@ const SHORTEST: usize = 32;
 /// Longer than any token, shorter than a file that was named by mistake.
 const LONGEST: u64 = 4096;
 
-/// The SHA-256 of a token.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Digest([u8; 32]);
-
-/// A map by digest. A digest is as good as random, so its first bytes are the hash.
-pub type ByDigest<V> = HashMap<Digest, V, BuildHasherDefault<FirstBytes>>;
-
-/// The hasher of [`ByDigest`].
-#[derive(Debug, Default)]
-pub struct FirstBytes(u64);
-
-/// The valid tokens of every role.
-#[derive(Debug, Clone, Default)]
-pub struct Tokens {
-    /// By role; a role without a token (`unsafe_no_token`) is not here.
-    pub roles: BTreeMap<RoleName, RoleTokens>,
-}
-
-/// The valid tokens of one role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleTokens {
-    /// What lies in the file.
-    pub current: Digest,
-    /// What lay there before, and until when it is honoured.
-    pub previous: Vec<(Digest, SystemTime)>,
-}
-
 /// Why a role's token could not be made ready.
 #[derive(Debug, thiserror::Error)]
 #[error("role `{role}`: {what}")]
 pub struct TokenProblem {
-    /// Whose token.
+    /// The name of the role.
     pub role: String,
-    /// What was being done, and what was found; what to do next.
+    /// The action, the finding and the next step.
     pub what: String,
-    /// Whether it is a question of permissions.
+    /// A permission was missing.
     pub not_permitted: bool,
 }
 
-impl Digest {
-    /// Of a token's bytes.
-    pub fn of(token: &[u8]) -> Self {
-        Self(Sha256::digest(token).into())
+/// Makes every role's token ready: reads what lies there, writes what is missing, remembers what was replaced since
+/// `before`. All problems are reported at once.
+pub fn prepare(
+    config: &Config,
+    before: &Tokens,
+    now: SystemTime,
+) -> Result<Tokens, Vec<TokenProblem>> {
+    let dir = &config.server.token_dir;
+    let problem = |role: &Role, (what, not_permitted): Refused| TokenProblem {
+        role: role.name.to_string(),
+        what,
+        not_permitted,
+    };
+    // Looked at first, written second: a reload that is refused must not leave a new token in a file.
+    let mut groups = Groups::default();
+    let mut found = Vec::with_capacity(config.roles.len());
+    let mut problems = Vec::new();
+    for role in config.roles.values() {
+        match examined(dir, role, &mut groups) {
+            Ok(what) => found.push((role, what)),
+            Err(refused) => problems.push(problem(role, refused)),
+        }
     }
-
-    /// As it was kept.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    if !problems.is_empty() {
+        return Err(problems);
     }
-
-    /// To be kept.
-    pub fn to_bytes(self) -> [u8; 32] {
-        self.0
-    }
-}
-
-impl Hash for Digest {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (first, _) = self.0.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        state.write_u64(u64::from_ne_bytes(*first));
-    }
-}
-
-impl Hasher for FirstBytes {
-    fn write_u64(&mut self, first: u64) {
-        self.0 = first;
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl Tokens {
-    /// Makes every role's token ready: reads what lies there, writes what is missing, remembers what was replaced since
-    /// `before`. All problems are reported at once.
-    pub fn prepare(
-        config: &Config,
-        before: &Self,
-        now: SystemTime,
-    ) -> Result<Self, Vec<TokenProblem>> {
-        let dir = &config.server.token_dir;
-        let problem = |role: &Role, (what, not_permitted): Refused| TokenProblem {
-            role: role.name.to_string(),
-            what,
-            not_permitted,
+    let mut roles = BTreeMap::new();
+    for (role, found) in found {
+        let current = match found {
+            Found::NoneNeeded => continue,
+            Found::Brought(current) => Ok(current),
+            Found::Ours(found, group) => ours(dir, role, found, group),
         };
-        // Looked at first, written second: a reload that is refused must not leave a new token in a file.
-        let mut groups = Groups::default();
-        let mut found = Vec::with_capacity(config.roles.len());
-        let mut problems = Vec::new();
-        for role in config.roles.values() {
-            match examined(dir, role, &mut groups) {
-                Ok(what) => found.push((role, what)),
-                Err(refused) => problems.push(problem(role, refused)),
+        match current {
+            Ok(current) => {
+                let replaced = before.roles.get(&role.name);
+                let tokens = with_overlap(dir, role, current, replaced, now);
+                roles.insert(role.name.clone(), tokens);
             }
+            Err(refused) => problems.push(problem(role, refused)),
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let mut roles = BTreeMap::new();
-        for (role, found) in found {
-            let current = match found {
-                Found::NoneNeeded => continue,
-                Found::Brought(current) => Ok(current),
-                Found::Ours(lying, group) => ours(dir, role, lying, group),
-            };
-            match current {
-                Ok(current) => {
-                    let replaced = before.roles.get(&role.name);
-                    let tokens = with_overlap(dir, role, current, replaced, now);
-                    roles.insert(role.name.clone(), tokens);
-                }
-                Err(refused) => problems.push(problem(role, refused)),
-            }
-        }
-        problems.extend(shared(&roles));
-        if problems.is_empty() { Ok(Self { roles }) } else { Err(problems) }
     }
+    problems.extend(shared(&roles));
+    if problems.is_empty() { Ok(Tokens { roles }) } else { Err(problems) }
 }
 
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digest(..)")
-    }
-}
-
-/// What was wrong, and whether a permission was missing.
+/// A sentence, and whether a permission was missing.
 type Refused = (String, bool);
 
-/// What a look at a role's token found, before anything is written.
+/// The result of inspecting a role's token, before anything is written.
 enum Found<'a> {
     NoneNeeded,
     Brought(Digest),
-    /// Of our own making: what lies there, and whose it is to be.
-    Ours(Option<Lying>, Option<(&'a str, Gid)>),
+    /// Generated: the file that is there, and the group that it shall have.
+    Ours(Option<TokenFile>, Option<(&'a str, Gid)>),
 }
 
-/// A plain file of ours, as one look found it.
-struct Lying {
+/// A token file that roletap wrote, as it was found.
+struct TokenFile {
     /// `None` where no whole token is in it.
     token: Option<Zeroizing<String>>,
     mode: u32,
@@ -186,7 +113,7 @@ struct Lying {
 /// The groups looked up so far: a thousand roles share a few.
 type Groups<'a> = HashMap<&'a str, Result<Gid, Refused>>;
 
-/// What can be found wrong without writing anything.
+/// Finds problems that can be seen without writing anything.
 fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<Found<'a>, Refused> {
     match &role.token {
         TokenSource::None => Ok(Found::NoneNeeded),
@@ -200,7 +127,7 @@ fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<F
                 }
             };
             let path = dir.join(role.name.as_str());
-            match lying(&path) {
+            match token_file_at(&path) {
                 Ok(there) => Ok(Found::Ours(there, gid)),
                 Err(error) => {
                     Err(refused(&error, &format!("cannot use the token file {}", path.display())))
@@ -226,26 +153,27 @@ fn brought(path: &Path) -> Result<Digest, Refused> {
     }
 }
 
-/// The token of our own making: what lies there, its mode and group put right, or a new one.
+/// Returns the generated token: the one in the file, with mode and group corrected, or a new one.
 fn ours(
     dir: &Path,
     role: &Role,
-    lying: Option<Lying>,
+    found: Option<TokenFile>,
     group: Option<(&str, Gid)>,
 ) -> Result<Digest, Refused> {
     let path = dir.join(role.name.as_str());
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
     let refused = |error: &io::Error, what: &str| {
-        let hint = group.and_then(|(name, _)| files::not_in_group(error, "token_group", name));
+        let hint =
+            group.and_then(|(name, _)| atomic_file::not_in_group(error, "token_group", name));
         match hint {
             Some(hint) => (format!("{}: {error}; {hint}", doing(what)), true),
             None => refused(error, &doing(what)),
         }
     };
     let gid = group.map(|(_, gid)| gid);
-    if let Some(lying) = lying {
-        if let Some(token) = &lying.token {
-            put_right(&path, &lying, 0o640, gid).map_err(|error| refused(&error, "use"))?;
+    if let Some(found) = found {
+        if let Some(token) = &found.token {
+            put_right(&path, &found, 0o640, gid).map_err(|error| refused(&error, "use"))?;
             return Ok(Digest::of(token.as_bytes()));
         }
         tracing::warn!(path = %path.display(), "the token file holds no whole token; writing a new one");
@@ -263,12 +191,12 @@ fn ours(
 
 /// A look at it costs nothing where nothing has to change: a thousand files are looked at before the first answer. By now
 /// another file may lie there, or a link.
-fn put_right(path: &Path, lying: &Lying, mode: u32, gid: Option<Gid>) -> io::Result<()> {
-    let gid = gid.filter(|gid| gid.as_raw() != lying.gid);
-    if lying.mode & 0o7777 == mode && gid.is_none() {
+fn put_right(path: &Path, found: &TokenFile, mode: u32, gid: Option<Gid>) -> io::Result<()> {
+    let gid = gid.filter(|gid| gid.as_raw() != found.gid);
+    if found.mode & 0o7777 == mode && gid.is_none() {
         return Ok(());
     }
-    let (file, _) = files::open_ours(path)?.ok_or(io::ErrorKind::NotFound)?;
+    let (file, _) = atomic_file::open_regular_owned(path)?.ok_or(io::ErrorKind::NotFound)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     if let Some(gid) = gid {
         fchown(&file, None, Some(gid))?;
@@ -276,7 +204,7 @@ fn put_right(path: &Path, lying: &Lying, mode: u32, gid: Option<Gid>) -> io::Res
     Ok(())
 }
 
-/// Makes the token directory, where it is missing: whoever knows a name in it may pass, whatever the umask is, and only we
+/// Makes the token directory, where it is missing: whoever knows a name in it may pass, whatever the umask is, and only this user
 /// may list it. Who may read a file is the file's own business.
 fn create(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
@@ -290,22 +218,22 @@ fn create(dir: &Path) -> io::Result<()> {
 }
 
 fn group_id(name: &str) -> Result<Gid, Refused> {
-    files::group_id("token_group", name).map_err(|what| (what, false))
+    atomic_file::group_id("token_group", name).map_err(|what| (what, false))
 }
 
 /// The file at `path`, if there is one.
-fn lying(path: &Path) -> io::Result<Option<Lying>> {
-    let Some((file, metadata)) = files::open_ours(path)? else {
+fn token_file_at(path: &Path) -> io::Result<Option<TokenFile>> {
+    let Some((file, metadata)) = atomic_file::open_regular_owned(path)? else {
         return Ok(None);
     };
-    Ok(Some(Lying { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
+    Ok(Some(TokenFile { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
 }
 
-/// The token in a file that is not ours to judge, if there is a whole one.
+/// Reads a token from a file that roletap does not write, if a whole one is in it.
 fn read(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
     // Opening a pipe waits for a writer, and a reload must not wait.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a plain file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     token_in(File::open(path)?)
 }
@@ -358,16 +286,9 @@ fn with_overlap(
 /// Lines of `<hex of SHA-256> <seconds since 1970>`; a digest is not a secret, and a torn line is no line.
 fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
     let parse = |line: &str| {
-        let (hex, until) = line.split_once(' ')?;
-        let mut digest = [0_u8; 32];
-        if hex.len() != 64 || !hex.is_ascii() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
+        let (digest, until) = line.split_once(' ')?;
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.trim().parse().ok()?))?;
-        Some((Digest(digest), until))
+        Some((Digest::from_hex(digest)?, until))
     };
     fs::read_to_string(note)
         .map(|text| text.lines().filter_map(parse).collect())
@@ -376,18 +297,18 @@ fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
 
 fn render(previous: &[(Digest, SystemTime)]) -> String {
     let line = |(digest, until): &(Digest, SystemTime)| {
-        let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex} {}\n", until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        format!("{} {until}\n", digest.to_hex())
     };
     previous.iter().map(line).collect()
 }
 
 /// One token opens one role.
 fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
-    let mut seen: BTreeMap<[u8; 32], &RoleName> = BTreeMap::new();
+    let mut seen: BTreeMap<Digest, &RoleName> = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, tokens) in roles {
-        if let Some(first) = seen.insert(tokens.current.0, name) {
+        if let Some(first) = seen.insert(tokens.current, name) {
             let what = format!(
                 "its token is also that of role `{first}`: give each role a token of its own"
             );
@@ -412,7 +333,7 @@ fn refused(error: &io::Error, doing: &str) -> Refused {
     (format!("{doing}: {error}{hint}"), not_permitted)
 }
 
-/// Where a role's token file lies, for whoever tells a workload about it.
+/// Returns the path of a role's token file; `None` with `unsafe_no_token`.
 pub fn path_of(config: &Config, role: &Role) -> Option<PathBuf> {
     match &role.token {
         TokenSource::None => None,
@@ -434,7 +355,7 @@ mod tests {
             fs::write(file, "a token that is long enough to be one").unwrap();
             fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
         }
-        let found = lying(&path).unwrap().unwrap();
+        let found = token_file_at(&path).unwrap().unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&theirs, &path).unwrap();
         assert!(put_right(&path, &found, 0o640, None).is_err());

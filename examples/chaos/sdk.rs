@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<(), Failed> {
                         .and_then(|at| Timestamp::try_from(at).ok())
                         .map(|at| at.to_string()),
                 }),
-                Err(error) => json!({ "error": roletap::failure::error_chain(&error) }),
+                Err(error) => json!({ "error": roletap_core::failure::error_chain(&error) }),
             }
         });
         let mut out = std::io::stdout().lock();

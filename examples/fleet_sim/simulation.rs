@@ -10,12 +10,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use roletap::budget::{Answer, Budget, Limits, Need, Turn};
-use roletap::config::{Config, FixedHost, Forecast, STS_QUOTA_PER_SECOND, Source};
-use roletap::credentials::{Credentials, Grant, Secret};
-use roletap::failure::{Class, IssueError};
-use roletap::lifecycle::{Jitter, RoleState};
-use roletap::role::Role;
+use roletap_core::budget::{Answer, Budget, Limits, Need, Turn};
+use roletap_core::config::{Config, ConfigFile, FixedHost, Forecast, STS_QUOTA_PER_SECOND};
+use roletap_core::credentials::{Credentials, Grant, Secret};
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::lifecycle::{Jitter, RoleState};
+use roletap_core::role::Role;
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn config(roles: usize) -> Config {
             "[role.r{role}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\nduration_seconds = {SESSION}\n"
         ));
     }
-    match Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default()) {
+    match Config::parse(vec![ConfigFile::text("roletap.toml", text)], &FixedHost::default()) {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{}", report.render("", false)),
     }

@@ -1,17 +1,18 @@
-//! `roletap check`
+//! The command `roletap check`.
 
 use std::io::IsTerminal;
 use std::path::Path;
 
 use super::{CheckFormat, ExitStatus, Failure, load, print};
-use crate::caller::peer::PeerLookup;
-use crate::config::{Check, Config, refusal_json};
+use crate::config_host;
+use crate::peer::PeerLookup;
+use roletap_core::config::{Check, Config, refusal_json};
 
 /// Reports every problem, or what was understood.
 pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failure> {
     match format {
         CheckFormat::Text => {
-            let loaded = load(config, "nothing was started")?;
+            let loaded = load(config, "roletap would not start with this configuration")?;
             let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             print(&Check::new(&loaded, hosts).text(color))?;
             match callers_unseen(&loaded.config) {
@@ -19,7 +20,7 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
                 None => Ok(()),
             }
         }
-        CheckFormat::Json => match Config::load(config) {
+        CheckFormat::Json => match config_host::load(config) {
             Ok(loaded) => {
                 let mut found = Check::new(&loaded, hosts).json();
                 found["callers_error"] = callers_unseen(&loaded.config).into();
@@ -33,7 +34,7 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
     }
 }
 
-/// Why roles that demand to know who is calling would be refused to everybody, if they were served here and now.
+/// The reason why roles with demands on callers would be refused to everybody on this host, if there is one.
 pub(super) fn callers_unseen(config: &Config) -> Option<String> {
     let mut keys = config.roles.values().flat_map(|role| role.callers.keys());
     let key = keys.next()?;

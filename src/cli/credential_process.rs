@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::consumer::Settings;
-use super::fetch::fetch;
+use super::env::Settings;
 use super::{ExitStatus, Failure, load, print, role};
 
 /// Prints the document that `credential_process` in a shared config file wants
@@ -13,8 +12,7 @@ use super::{ExitStatus, Failure, load, print, role};
 pub fn credential_process(config: &Path, name: &str) -> Result<(), Failure> {
     let loaded = load(config, "no credentials were printed")?;
     let settings = Settings::of(&loaded.config, role(&loaded.config, name)?)?;
-    let answer =
-        fetch("GET", &settings.url, settings.token.as_ref().map(|(token, _)| token.as_str()))?;
+    let answer = settings.ask()?;
     if answer.status != 200 {
         return Err(answer.failure(&format!("no credentials of role {name}")));
     }

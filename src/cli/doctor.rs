@@ -1,9 +1,9 @@
-//! `roletap doctor`: gathers facts, and leaves what follows from them to [`crate::doctor`].
+//! `roletap doctor`: gathers facts, and leaves what follows from them to [`roletap_core::doctor`].
 
 mod assume;
 mod bundle;
 mod fronts;
-mod look;
+mod inspect;
 mod s3;
 
 use std::path::{Path, PathBuf};
@@ -13,18 +13,19 @@ use clap::Args;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::consumer::Settings;
-use super::fetch::{Answer, ask_admin, authorization, fetch, fetch_nothing};
-use super::{ExitStatus, Failure, load, print, role, surroundings};
+use super::env::Settings;
+use super::fetch::{Answer, ask_admin, authorization, fetch_nothing};
+use super::{ExitStatus, Failure, environment, load, print, role, runtime};
+use crate::aws_hosts;
 use crate::clock::Skew;
-use crate::config::Config;
-use crate::doctor::storage::{Operation, Place};
-use crate::doctor::{Finding, Mark, Report, consumer, daemon, host, storage};
 use crate::metrics::Metrics;
-use crate::role::Role;
 use crate::tokens::{self, Digest};
+use roletap_core::config::Config;
+use roletap_core::doctor::storage::{Operation, Place};
+use roletap_core::doctor::{Finding, Mark, OPERATOR, Report, consumer, daemon, host, storage};
+use roletap_core::role::Role;
 
-/// What `doctor` is told.
+/// The arguments of `roletap doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
     /// Roles of the configuration; without one, all of them
@@ -39,7 +40,7 @@ pub struct DoctorArguments {
     /// Look at the variables in this file too
     #[arg(long, value_name = "FILE", group = "consumer")]
     env_file: Option<PathBuf>,
-    /// Whether this user may read the token file
+    /// Check that this user may read the token file
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Assume each role also without external id, tags and session policies: what makes the difference, and whether the
@@ -55,7 +56,7 @@ pub struct DoctorArguments {
     /// Another S3 than that of AWS; without it AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL are looked at
     #[arg(long, value_name = "URL", requires = "s3")]
     s3_endpoint: Option<String>,
-    /// For programs
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
     /// Write what a helper needs to know into this file, without secrets
@@ -65,7 +66,7 @@ pub struct DoctorArguments {
 
 /// Looks at everything, and fails if something does.
 pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
-    surroundings::make_safe()?;
+    environment::reexec_sanitized()?;
     let loaded = load(path, "nothing was looked at")?;
     let config = &loaded.config;
     let wanted = wanted(config, &arguments.roles)?;
@@ -74,10 +75,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let bundle = arguments.bundle.as_deref();
     let bundle = bundle.map(|file| Ok((file, bundle::open(file)?)));
     let bundle = bundle.transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::io(&error, "cannot start"))?;
+    let runtime = runtime()?;
 
     let mut report = Report::default();
     let skew = Arc::new(Skew::new());
@@ -86,13 +84,13 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let asking = assume::Asking { config, skew: skew.clone(), metrics: Arc::new(metrics) };
     runtime.block_on(asking.assume(&wanted, arguments.probe, &mut report));
     // What the shell has tells of the workloads that are started like this; we ourselves spare loopback.
-    let variables = surroundings::before();
+    let variables = environment::original();
     let mut findings = vec![host::clock(skew.seconds())];
-    findings.extend(host::proxies(
-        &variables,
-        &sts_endpoint(config),
-        config.server.listen.first().copied(),
-    ));
+    // Where the SDK knows no such endpoint, every role above has failed with its words.
+    if let Ok(endpoint) = sts_endpoint(config) {
+        let listen = config.server.listen.first().copied();
+        findings.extend(host::proxies(&variables, &endpoint, listen));
+    }
     report.add("this host", findings);
 
     let workload = workload(arguments)?;
@@ -131,22 +129,19 @@ fn wanted<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Role>, Fai
 }
 
 fn place(text: &str, wanted: &[&Role]) -> Result<Place, Failure> {
-    let usage = |message: String| Failure::new(ExitStatus::Usage, message);
-    let place = Place::parse(text).map_err(|what| usage(format!("--s3 {text}: {what}")))?;
+    let place =
+        Place::parse(text).map_err(|what| Failure::usage(format!("--s3 {text}: {what}")))?;
     match wanted {
         [_] => Ok(place),
-        _ => Err(usage("--s3 is for one role: name it".to_owned())),
+        _ => Err(Failure::usage("--s3 is for one role: name it")),
     }
 }
 
-/// Where requests to STS go, for what a proxy makes of it.
-fn sts_endpoint(config: &Config) -> String {
-    let region = &config.sts.region;
-    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    config
-        .sts
-        .endpoint_url(region)
-        .unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com{suffix}"))
+/// The URL of STS in the home region, for what a proxy makes of it.
+fn sts_endpoint(config: &Config) -> Result<String, String> {
+    let sts = &config.sts;
+    let custom = sts.endpoint_url(&sts.region);
+    custom.map_or_else(|| aws_hosts::sts_url(&sts.region, sts.use_fips, sts.use_dual_stack), Ok)
 }
 
 // The daemon.
@@ -154,25 +149,18 @@ fn sts_endpoint(config: &Config) -> String {
 fn look_at_daemon(
     config: &Config,
     wanted: &[&Role],
-    workload: Option<&look::Workload>,
+    workload: Option<&inspect::Workload>,
     arguments: &DoctorArguments,
     report: &mut Report,
 ) -> Result<Option<Value>, Failure> {
-    let overview = ask_admin(config, "GET", "/roles").and_then(|answer| {
-        serde_json::from_slice::<Value>(&answer.body).map_err(|_| {
-            Failure::new(
-                ExitStatus::Unavailable,
-                "the answer is not JSON: is something else listening there?",
-            )
-        })
-    });
+    let overview = ask_admin(config, "GET", "/roles").and_then(|answer| answer.json());
     let mut findings = vec![match &overview {
         Ok(overview) => daemon::answers(overview),
         Err(failure) => daemon::silent(words(failure)),
     }];
     findings.extend(overview.as_ref().ok().and_then(daemon::callers));
     let reader = match &arguments.user {
-        Some(name) => Some(look::user(name).map_err(|what| Failure::new(ExitStatus::Usage, what))?),
+        Some(name) => Some(inspect::user(name).map_err(Failure::usage)?),
         None => workload.and_then(|workload| workload.reader.clone()),
     };
     for role in wanted {
@@ -190,7 +178,7 @@ fn look_at_daemon(
             continue;
         };
         let settings = Settings::of(config, role);
-        let entries = look::entries(&path);
+        let entries = inspect::entries(&path);
         if overview.is_err() && !path.exists() {
             findings.push(Finding::note(
                 "token-file",
@@ -198,9 +186,9 @@ fn look_at_daemon(
             ));
             continue;
         }
-        let names = entries.as_ref().map(|(file, _)| look::names(file));
+        let names = entries.as_ref().map(|(file, _)| inspect::names(file));
         let (owner, group) = names.unwrap_or_default();
-        let text = look::token_text(&path);
+        let text = inspect::token_text(&path);
         findings.extend(daemon::token_file(
             role,
             entries.as_ref().map(|(file, above)| (file, above.as_slice())).map_err(Clone::clone),
@@ -221,15 +209,8 @@ fn look_at_daemon(
     Ok(overview.ok())
 }
 
-fn vended(settings: &Settings) -> Result<Answer, Failure> {
-    let token = settings.token.as_ref().map(|(token, _)| token.as_str());
-    fetch("GET", &settings.url, token)
-}
-
 fn code_of(answer: &Answer) -> String {
-    let body = serde_json::from_slice::<Value>(&answer.body).ok();
-    let code = body.as_ref().and_then(|body| body["code"].as_str());
-    code.unwrap_or_default().to_owned()
+    answer.text("code").unwrap_or_default()
 }
 
 fn words(failure: &Failure) -> &str {
@@ -239,11 +220,11 @@ fn words(failure: &Failure) -> &str {
 
 // The workload.
 
-fn workload(arguments: &DoctorArguments) -> Result<Option<look::Workload>, Failure> {
+fn workload(arguments: &DoctorArguments) -> Result<Option<inspect::Workload>, Failure> {
     let found = match (&arguments.pid, &arguments.unit, &arguments.env_file) {
-        (Some(pid), _, _) => look::process(*pid),
-        (_, Some(unit), _) => look::unit(unit),
-        (_, _, Some(file)) => look::env_file(file),
+        (Some(pid), _, _) => inspect::process(*pid),
+        (_, Some(unit), _) => inspect::unit(unit),
+        (_, _, Some(file)) => inspect::env_file(file),
         (None, None, None) => return Ok(None),
     };
     found.map(Some)
@@ -252,16 +233,16 @@ fn workload(arguments: &DoctorArguments) -> Result<Option<look::Workload>, Failu
 fn workload_facts<'c>(
     config: &'c Config,
     wanted: &[&'c Role],
-    workload: look::Workload,
+    workload: inspect::Workload,
 ) -> consumer::Consumer<'c> {
     let token = |role: &Role| {
         let path = tokens::path_of(config, role)?;
-        let text = look::token_text(&path)?;
+        let text = inspect::token_text(&path)?;
         Some(Digest::of(text.trim().as_bytes()))
     };
     let named = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
     let token_file = workload.variables.get(named).filter(|path| !path.is_empty()).map(|path| {
-        look::regular(Path::new(path.as_str()))
+        inspect::regular(Path::new(path.as_str()))
             .and_then(std::fs::read_to_string)
             .map(Zeroizing::new)
             .map_err(|error| error.to_string())
@@ -277,7 +258,7 @@ fn workload_facts<'c>(
         },
         listen: &config.server.listen,
         tokens: config.roles.values().map(|role| (role.name.as_str(), token(role))).collect(),
-        metadata_answers: look::metadata_answers(metadata.as_deref()),
+        metadata_answers: inspect::metadata_answers(metadata.as_deref()),
         name: workload.name,
         variables: workload.variables,
         token_file,
@@ -294,7 +275,7 @@ fn storage_findings(
     runtime: &tokio::runtime::Runtime,
 ) -> Vec<Finding> {
     let credentials =
-        Settings::of(config, role).and_then(|settings| vended(&settings)).and_then(|answer| {
+        Settings::of(config, role).and_then(|settings| settings.ask()).and_then(|answer| {
             match answer.status {
                 200 => Ok(answer),
                 _ => Err(answer.failure("the daemon vends nothing")),
@@ -307,12 +288,13 @@ fn storage_findings(
     let vended = match credentials {
         Ok(vended) => vended,
         Err(what) => {
-            let advice = crate::doctor::advice(
+            return vec![Finding::failed(
+                "s3",
+                format!("S3 was not asked: {what}"),
                 "S3 is tried with what the running daemon vends, and that is nothing",
-                crate::doctor::OPERATOR,
+                OPERATOR,
                 "look at the daemon and the role, above",
-            );
-            return vec![Finding::failed("s3", format!("S3 was not asked: {what}"), advice)];
+            )];
         }
     };
     let by_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::consumer::{NO_PROXY, Settings, UNSET};
-use super::fetch::{Answer, fetch};
+use super::env::{NO_PROXY, Settings, UNSET};
+use super::fetch::Answer;
 use super::{ExitStatus, Failure, load, role};
 
 /// Between two looks at a role that is not there yet.
@@ -18,7 +18,7 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
     let loaded = load(config, "nothing was run")?;
     let role = role(&loaded.config, name)?;
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Failure::new(ExitStatus::Usage, "no command: `roletap exec ROLE -- CMD`"));
+        return Err(Failure::usage("no command: `roletap exec ROLE -- CMD`"));
     };
     let settings = wait_for_settings(&loaded.config, role, Duration::from_secs(wait))?;
     let mut child = Command::new(program);
@@ -28,15 +28,10 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
     }
     for (name, value) in settings.variables() {
         if name.eq_ignore_ascii_case("NO_PROXY") {
-            let before = std::env::var(name).unwrap_or_default();
-            child.env(
-                name,
-                if before.is_empty() {
-                    NO_PROXY.to_owned()
-                } else {
-                    format!("{before},{NO_PROXY}")
-                },
-            );
+            match std::env::var(name).unwrap_or_default() {
+                before if before.is_empty() => child.env(name, NO_PROXY),
+                before => child.env(name, format!("{before},{NO_PROXY}")),
+            };
         } else {
             child.env(name, value.as_str());
         }
@@ -48,8 +43,8 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
 
 /// Some clients never ask twice: the command starts when its credentials are there.
 fn wait_for_settings(
-    config: &crate::config::Config,
-    role: &crate::role::Role,
+    config: &roletap_core::config::Config,
+    role: &roletap_core::role::Role,
     wait: Duration,
 ) -> Result<Settings, Failure> {
     let deadline = tokio::time::Instant::now() + wait;
@@ -57,11 +52,7 @@ fn wait_for_settings(
     loop {
         let failure = match Settings::of(config, role) {
             Ok(settings) if wait.is_zero() => return Ok(settings),
-            Ok(settings) => match fetch(
-                "GET",
-                &settings.url,
-                settings.token.as_ref().map(|(token, _)| token.as_str()),
-            ) {
+            Ok(settings) => match settings.ask() {
                 Ok(Answer { status: 200, .. }) => return Ok(settings),
                 Ok(answer) => answer.failure(&format!("no credentials of role {}", role.name)),
                 Err(failure) => failure,

@@ -8,19 +8,20 @@ use http::{Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::{ExitStatus, Failure};
-use crate::config::Config;
-use crate::failure::error_chain;
+use roletap_core::config::Config;
+use roletap_core::failure::error_chain;
 
 /// A daemon that takes longer has no answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// `/roles` of ten thousand roles has about 8 MB.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// What came back.
+/// An answer of the daemon.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -30,13 +31,22 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Parses the body as JSON.
+    pub fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body).map_err(|_| {
+            Failure::unavailable("the answer is not JSON: is something else listening there?")
+        })
+    }
+
+    /// Returns a text of the JSON object that a refusal has as its body.
+    pub fn text(&self, key: &str) -> Option<String> {
+        Some(self.json().ok()?[key].as_str()?.to_owned())
+    }
+
     /// As a failure, in the daemon's own words.
     pub fn failure(&self, doing: &str) -> Failure {
-        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
-        let message = said
-            .as_ref()
-            .and_then(|body| body["message"].as_str())
-            .unwrap_or("an answer without a message");
+        let message = self.text("message");
+        let message = message.as_deref().unwrap_or("an answer without a message");
         let status = match self.status {
             401 | 403 => ExitStatus::NotPermitted,
             _ => ExitStatus::Unavailable,
@@ -48,10 +58,7 @@ impl Answer {
 /// Asks the admin endpoint.
 pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
     let Some(address) = config.admin.listen.first() else {
-        return Err(Failure::new(
-            ExitStatus::Config,
-            "the admin endpoint is turned off: set `admin.listen`",
-        ));
+        return Err(Failure::config("the admin endpoint is turned off: set `admin.listen`"));
     };
     fetch(method, &format!("http://{address}{path}"), None)
 }
@@ -66,7 +73,7 @@ pub fn authorization(token: Option<&str>) -> Option<(&'static str, &str)> {
     token.map(|token| (header::AUTHORIZATION.as_str(), token))
 }
 
-/// Asks whether `url` has credentials for us without taking them: whoever takes some is missed when they have ended
+/// Asks whether `url` has credentials without taking them: whoever takes some is missed when they have expired
 /// (`roletap_stale_consumers`). Only a refusal has a body.
 pub fn fetch_nothing(url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
     match fetch_with("HEAD", url, headers)? {
@@ -83,14 +90,11 @@ pub fn fetch_with(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<A
     })?
     .map_err(|error| {
         let hint = "is the daemon running, with this configuration?";
-        Failure::new(
-            ExitStatus::Unavailable,
-            format!("cannot ask {url}: {}; {hint}", error_chain(error.as_ref())),
-        )
+        Failure::unavailable(format!("cannot ask {url}: {}; {hint}", error_chain(error.as_ref())))
     })
 }
 
-/// Sleeps.
+/// Blocks this thread for the length of `pause`.
 pub fn pause(pause: Duration) {
     let _ = block_on(async { tokio::time::sleep(pause).await });
 }
@@ -126,6 +130,5 @@ async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.map_err(|error| Failure::io(&error, "cannot start"))?.block_on(future))
+    Ok(super::runtime()?.block_on(future))
 }

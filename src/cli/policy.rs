@@ -7,17 +7,17 @@ use std::sync::Arc;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use clap::{Args, ValueEnum};
 
-use super::{ExitStatus, Failure, load, print, role, surroundings, tell};
-use crate::config::Config;
+use super::{Failure, environment, load, print, print_notice, role, runtime};
 use crate::metrics::Metrics;
-use crate::policy::{
-    Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
-};
-use crate::role::{Base, Principal, Refused, Role};
 use crate::source::load_once;
 use crate::sts::Client;
+use roletap_core::config::Config;
+use roletap_core::policy::{
+    Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
+};
+use roletap_core::role::{Base, InvalidValue, Principal, Role};
 
-/// What `policy` is told.
+/// The arguments of `roletap policy`.
 #[derive(Debug, Args)]
 pub struct PolicyArguments {
     /// A role of the configuration
@@ -26,16 +26,16 @@ pub struct PolicyArguments {
     /// All roles that a source signs for, with --kind caller
     #[arg(long, conflicts_with = "role")]
     all: bool,
-    /// Which source, where several sign for roles (with --all)
+    /// Source to print the policy for, where several sign for roles (with --all)
     #[arg(long, value_name = "NAME", requires = "all")]
     source: Option<String>,
-    /// What the policy says
+    /// Kind of policy to print
     #[arg(long, value_enum, default_value_t)]
     kind: PolicyKind,
     /// In which language
     #[arg(long, value_enum, default_value_t)]
     format: PolicyFormat,
-    /// Who signs: a user or role; without it STS is asked who we are (trust), or nobody is named (caller)
+    /// User or role that signs; without it STS is asked for roletap's own identity (trust), or nobody is named (caller)
     #[arg(long, value_name = "ARN")]
     principal: Option<String>,
     /// Let in only sessions of these names, such as 'orders-*' (trust)
@@ -55,15 +55,15 @@ pub struct PolicyArguments {
     read_only: bool,
 }
 
-/// What a policy says.
+/// The kinds of policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum PolicyKind {
-    /// Who may assume the role: for its owner
+    /// Trust policy: lets roletap assume the role; for the role's owner
     #[default]
     Trust,
-    /// Which roles our own identity may assume: for whoever owns that
+    /// Identity policy: lets roletap's base identity assume roles; for the owner of that identity
     Caller,
-    /// What the role may do in a bucket: for its owner
+    /// Bucket permissions of the role; for the role's owner
     S3,
 }
 
@@ -75,7 +75,7 @@ pub enum PolicyFormat {
     Json,
     /// A data source
     Terraform,
-    /// A template
+    /// A CloudFormation template
     #[value(name = "cloudformation")]
     CloudFormation,
 }
@@ -83,7 +83,7 @@ pub enum PolicyFormat {
 /// Prints a policy, and says on standard error what to do with it.
 pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure> {
     check_combination(arguments)?;
-    surroundings::make_safe()?;
+    environment::reexec_sanitized()?;
     let loaded = load(config, "no policy was printed")?;
     let config = &loaded.config;
     let named = arguments.role.as_deref();
@@ -91,7 +91,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
         (Some(name), _) => (vec![role(config, name)?], None),
         (None, PolicyKind::Caller) => signed_for(config, arguments.source.as_deref())?,
         (None, PolicyKind::Trust | PolicyKind::S3) => {
-            return Err(usage(
+            return Err(Failure::usage(
                 "--all is for --kind caller: each role has a trust policy and permissions of its own",
             ));
         }
@@ -102,7 +102,9 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     })?;
     for role in &roles {
         let exact = check_exact(role.request.role_arn.as_str());
-        exact.map_err(|refused| usage(format!("`role_arn` of role {} {refused}", role.name)))?;
+        exact.map_err(|refused| {
+            Failure::usage(format!("`role_arn` of role {} {refused}", role.name))
+        })?;
     }
     let language = match arguments.format {
         PolicyFormat::Json => Language::Json,
@@ -111,7 +113,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     };
     let write = |policy: Policy<'_>| {
         print(&policy.text(language))?;
-        tell(&policy.words(language));
+        print_notice(&policy.words(language));
         Ok(())
     };
     match (arguments.kind, roles.as_slice()) {
@@ -122,7 +124,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 check_principal(principal.as_ref(), role)?;
             }
             write(Policy::Caller { roles: roles.to_vec(), principal: principal.as_ref() })?;
-            tell(&left_out.unwrap_or_default());
+            print_notice(&left_out.unwrap_or_default());
             Ok(())
         }
         (PolicyKind::Trust, [role]) => {
@@ -140,8 +142,8 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
                 own: config.sts.is_foreign(role.request.role_arn.account_id()) == Some(false),
             })?;
             if asked {
-                tell(&format!(
-                    "note: STS says that we are {principal}, by what this shell signs with. If the daemon signs as \
+                print_notice(&format!(
+                    "note: STS says that this shell signs as {principal}. If the daemon signs as \
                      another, pass --principal.\n"
                 ));
             }
@@ -151,11 +153,11 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
             let bucket = bucket(arguments, role)?;
             write(Policy::Bucket { role, bucket: &bucket })
         }
-        (PolicyKind::Trust | PolicyKind::S3, _) => Err(usage("name one role")),
+        (PolicyKind::Trust | PolicyKind::S3, _) => Err(Failure::usage("name one role")),
     }
 }
 
-/// What says nothing must not look as if it did.
+/// Refuses combinations of arguments that would print an empty policy.
 fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
     use PolicyKind::{Caller, S3, Trust};
     let belongs: [(&str, bool, &[PolicyKind], &str); 7] = [
@@ -169,7 +171,7 @@ fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
     ];
     for (name, given, kinds, words) in belongs {
         if given && !kinds.contains(&arguments.kind) {
-            return Err(usage(format!("{name} is for --kind {words}")));
+            return Err(Failure::usage(format!("{name} is for --kind {words}")));
         }
     }
     Ok(())
@@ -177,7 +179,7 @@ fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
 
 fn bucket(arguments: &PolicyArguments, role: &Role) -> Result<Bucket, Failure> {
     let name = parsed(arguments.bucket.as_deref(), "--bucket", BucketName::parse)?
-        .ok_or_else(|| usage("--kind s3 needs --bucket, and mostly --prefix"))?;
+        .ok_or_else(|| Failure::usage("--kind s3 needs --bucket, and mostly --prefix"))?;
     let partition = role.request.role_arn.partition();
     Ok(Bucket {
         name,
@@ -196,12 +198,13 @@ fn check_principal(principal: Option<&Principal>, role: &Role) -> Result<(), Fai
     let Some(principal) = principal else {
         return Ok(());
     };
-    check_exact(principal.arn()).map_err(|refused| usage(format!("the principal {refused}")))?;
+    check_exact(principal.arn())
+        .map_err(|refused| Failure::usage(format!("the principal {refused}")))?;
     let partition = role.request.role_arn.partition();
     if principal.partition() == partition {
         return Ok(());
     }
-    Err(usage(format!(
+    Err(Failure::usage(format!(
         "{principal} is of the partition `{}`, and role {} of `{partition}`: no session crosses partitions",
         principal.partition(),
         role.name
@@ -232,18 +235,18 @@ fn signed_for<'a>(
         (Some(asked), _) => asked,
         (None, [only]) => only,
         (None, []) => {
-            return Err(usage(
+            return Err(Failure::usage(
                 "no role is signed for by a source; for a chained role name it, as in `roletap policy ROLE --kind caller`",
             ));
         }
         (None, _) => {
-            return Err(usage(format!(
+            return Err(Failure::usage(format!(
                 "several sources sign for roles, and a policy belongs to one identity: {in_use}; name one with --source"
             )));
         }
     };
     let Some(roles) = signed.remove(source) else {
-        return Err(usage(format!(
+        return Err(Failure::usage(format!(
             "no role is signed for by a source `{source}`; in use: {in_use}"
         )));
     };
@@ -264,14 +267,15 @@ fn signed_for<'a>(
     Ok((roles, (!left_out.is_empty()).then_some(note)))
 }
 
-/// Whose permissions have to let this role be assumed, if it is known: a chained role's parent, whatever is given.
+/// Returns the principal whose permissions have to allow this role: a chained role's parent, else the given one.
 fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Principal>, Failure> {
     match &role.request.base {
         Base::Source(_) => Ok(given),
         Base::Role(parent) => {
-            let signs = Principal::parse(parent.request.role_arn.as_str(), true).map_err(usage)?;
+            let signs =
+                Principal::parse(parent.request.role_arn.as_str(), true).map_err(Failure::usage)?;
             match given {
-                Some(given) if given.arn() != signs.arn() => Err(usage(format!(
+                Some(given) if given.arn() != signs.arn() => Err(Failure::usage(format!(
                     "role {} is chained to role.{}, which signs for it as {signs}: it is that role that needs the policy, \
                      not {given}; leave --principal out",
                     role.name, parent.name
@@ -279,7 +283,7 @@ fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Prin
                 Some(_) | None => Ok(Some(signs)),
             }
         }
-        Base::Token(_) => Err(usage(format!(
+        Base::Token(_) => Err(Failure::usage(format!(
             "role {} is assumed with a token of an identity provider, so nobody signs for it and no identity of AWS needs \
              a policy",
             role.name
@@ -287,14 +291,14 @@ fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Prin
     }
 }
 
-/// Whom STS takes us for when this role is asked for, and whether STS had to be asked to know.
+/// Returns the identity that signs for this role, and whether STS had to be asked for it.
 fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure> {
     let base = &role.request.base;
     let known = match base {
         Base::Role(parent) => Some(&parent.request.role_arn),
         Base::Source(source) => source.origin.role_arn(),
         Base::Token(_) => {
-            return Err(usage(format!(
+            return Err(Failure::usage(format!(
                 "role {} is assumed with a token of an identity provider, so its trust policy names that provider and no \
                  principal of AWS",
                 role.name
@@ -304,23 +308,17 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
     if let Some(arn) = known {
         return Principal::parse(arn.as_str(), true)
             .map(|principal| (principal, false))
-            .map_err(usage);
+            .map_err(Failure::usage);
     }
     let Some(source) = base.source() else {
-        return Err(usage(format!("nobody signs for role {}", role.name)));
+        return Err(Failure::usage(format!("nobody signs for role {}", role.name)));
     };
     let cannot = |what: &dyn std::fmt::Display| {
-        Failure::new(
-            ExitStatus::Unavailable,
-            format!(
-                "cannot ask STS who we are: {what}; pass --principal ARN, the user or role that roletap signs as"
-            ),
-        )
+        Failure::unavailable(format!(
+            "cannot ask STS for roletap's base identity: {what}; pass --principal ARN, the user or role that roletap signs as"
+        ))
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| cannot(&error))?;
+    let runtime = runtime()?;
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     runtime.block_on(async {
         let metrics = Arc::new(Metrics::new().map_err(|error| cannot(&error))?);
@@ -337,11 +335,7 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
 fn parsed<T>(
     text: Option<&str>,
     name: &str,
-    parse: impl FnOnce(&str) -> Result<T, Refused>,
+    parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
 ) -> Result<Option<T>, Failure> {
-    text.map(parse).transpose().map_err(|refused| usage(format!("{name} {refused}")))
-}
-
-fn usage(message: impl std::fmt::Display) -> Failure {
-    Failure::new(ExitStatus::Usage, message)
+    text.map(parse).transpose().map_err(|refused| Failure::usage(format!("{name} {refused}")))
 }

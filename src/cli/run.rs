@@ -9,28 +9,28 @@ use std::time::Duration;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use nix::errno::Errno;
 
-use super::limits::{Room, close_to_onlookers, room_for};
-use super::{ExitStatus, Failure, load, surroundings};
+use super::hardening::{ConnectionLimits, connection_limits, disable_core_dumps_and_ptrace};
+use super::{ExitStatus, Failure, environment, load};
 use crate::audit::Audit;
-use crate::config::{Config, FrontSocket, Imds};
 use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedEndpoints, PreparedImds};
-use crate::keep::Kept;
+use crate::fd_store::FdStore;
 use crate::listeners::{self, BindPolicy, CannotOpen, HopLimit, Listeners};
 use crate::server::imds::SessionKey;
 use crate::signals;
-use crate::store::Store;
 use crate::systemd;
-use crate::tokens::{TokenProblem, Tokens, imds_key};
+use crate::tokens::{self, TokenProblem, imds_key};
+use roletap_core::config::{Config, FrontSocket, Imds, Loaded};
+use roletap_core::snapshot::Snapshot;
 
 /// The time for threads that still read a file at the end; one on a hung mount never finishes.
 const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the daemon until a signal ends it.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    surroundings::make_safe()?;
-    close_to_onlookers();
+    environment::reexec_sanitized()?;
+    disable_core_dumps_and_ptrace();
     let mut handed = systemd::handed_over()
-        .map_err(|error| Failure::io(&error, "cannot take over what systemd hands us"))?;
+        .map_err(|error| Failure::io(&error, "cannot take what systemd hands over"))?;
     let loaded = load(path, "nothing was started")?;
     let config = &loaded.config;
     let events =
@@ -38,70 +38,24 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let (audit, _audit_guard) = Audit::open(&config.log.audit)
         .map_err(|error| Failure::io(&error, "cannot open the audit log (`log.audit`)"))?;
     let _log_guard = crate::log::start(&config.log).map_err(|error| {
-        Failure::io(
-            &error,
-            "cannot reach journald (`log.format`): is it running? else use \"text\"",
-        )
+        let hint = "cannot reach journald (`log.format`): is it running? else use \"text\"";
+        Failure::io(&error, hint)
     })?;
-    if let Some(names) = surroundings::removed() {
-        tracing::warn!(
-            "removed {names} from our own environment: the daemon must not fetch from itself"
-        );
-    }
-    if !loaded.warnings.is_empty() {
-        let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        tracing::warn!("{}", loaded.warnings.render("", color).trim_end());
-    }
+    log_warnings(&loaded);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
-    let clock = SharedTimeSource::new(SystemTimeSource::new());
     let inside = runtime.enter();
-    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops, missing| {
-        let handed = listeners::named(name, &mut handed);
-        Listeners::open(key, addresses, handed, hops, missing)
-            .map_err(|error| cannot_open(name, key, error))
-    };
-    let (usual, bound) = (HopLimit::ByAddress, BindPolicy::BindIfMissing);
-    let listen = &config.server.listen;
-    let credentials = open("credentials", "server.listen", listen, usual, bound)?;
-    let admin = open("admin", "admin.listen", &config.admin.listen, usual, bound)?;
-    let imds = imds_endpoints(config, open)?;
+    let clock = SharedTimeSource::new(SystemTimeSource::new());
+    let (endpoints, admin) = open_endpoints(config, &mut handed)?;
     let (store, kept) = kept(&mut handed);
-    let before = kept.as_ref().map(|kept| kept.tokens.clone());
-    let tokens = Tokens::prepare(config, &before.unwrap_or_default(), clock.now())
-        .map_err(|problems| no_tokens(&problems))?;
-    let all = credentials.iter().map(|listener| (listener, "credentials"));
-    let all = all.chain(admin.iter().map(|listener| (listener, "admin")));
-    let of_imds = imds.iter().flat_map(|endpoint| endpoint.listeners.iter());
-    for ((listener, inherited), what) in all.chain(of_imds.map(|listener| (listener, "imds"))) {
-        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            address,
-            held_by_systemd = inherited,
-            "listening for {what}"
-        );
-    }
-    let asked = Room { credentials: config.server.max_connections, each_front: IMDS_CONNECTIONS };
-    let room = room_for(asked, imds.len());
-    let prepared = Prepared {
-        endpoints: PreparedEndpoints {
-            credentials,
-            max_connections: room.credentials,
-            imds,
-            max_imds_connections: room.each_front,
-        },
-        path: path.to_owned(),
-        admin,
-        tokens,
-        audit,
-        clock,
-        kept,
-        store,
-        loaded,
-    };
+    let before = kept.as_ref().map(|kept| kept.tokens.clone()).unwrap_or_default();
+    let tokens =
+        tokens::prepare(config, &before, clock.now()).map_err(|problems| no_tokens(&problems))?;
+    log_addresses(&endpoints, &admin);
+    let path = path.to_owned();
+    let prepared = Prepared { loaded, path, endpoints, admin, tokens, audit, clock, kept, store };
     let ended = runtime.block_on(async {
         let daemon = Daemon::start(prepared)
             .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot start: {error}")))?;
@@ -113,6 +67,58 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     ended
 }
 
+fn log_warnings(loaded: &Loaded) {
+    if let Some(names) = environment::removed_variables() {
+        tracing::warn!(
+            "removed {names} from the environment of roletap: the daemon must not fetch from itself"
+        );
+    }
+    if !loaded.warnings.is_empty() {
+        let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        tracing::warn!("{}", loaded.warnings.render("", color).trim_end());
+    }
+}
+
+/// Opens the sockets of all endpoints. They are registered with the runtime that this is called in.
+fn open_endpoints(
+    config: &Config,
+    handed: &mut Vec<(String, OwnedFd)>,
+) -> Result<(PreparedEndpoints, Listeners), Failure> {
+    let mut open = |name: &str, key: &str, addresses: &[SocketAddr], hops, policy| {
+        let inherited = listeners::named(name, handed);
+        Listeners::open(key, addresses, inherited, hops, policy)
+            .map_err(|error| cannot_open(name, key, error))
+    };
+    let (hops, policy) = (HopLimit::ByAddress, BindPolicy::BindIfMissing);
+    let credentials = open("credentials", "server.listen", &config.server.listen, hops, policy)?;
+    let admin = open("admin", "admin.listen", &config.admin.listen, hops, policy)?;
+    let imds = open_imds(config, open)?;
+    let asked = ConnectionLimits {
+        credentials: config.server.max_connections,
+        each_front: IMDS_CONNECTIONS,
+    };
+    let room = connection_limits(asked, imds.len());
+    let (max_connections, max_imds_connections) = (room.credentials, room.each_front);
+    let endpoints = PreparedEndpoints { credentials, max_connections, imds, max_imds_connections };
+    Ok((endpoints, admin))
+}
+
+fn log_addresses(endpoints: &PreparedEndpoints, admin: &Listeners) {
+    let imds = endpoints.imds.iter().map(|endpoint| (&endpoint.listeners, "imds"));
+    let all = [(&endpoints.credentials, "credentials"), (admin, "admin")].into_iter().chain(imds);
+    for ((listener, inherited), purpose) in
+        all.flat_map(|(listeners, purpose)| listeners.iter().map(move |found| (found, purpose)))
+    {
+        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address,
+            held_by_systemd = inherited,
+            "listening for {purpose}"
+        );
+    }
+}
+
 fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
     match error {
         CannotOpen::Bind(address, error) => {
@@ -122,7 +128,7 @@ fn cannot_open(name: &str, key: &str, error: CannotOpen) -> Failure {
         CannotOpen::NotHeld(address) => Failure::new(
             ExitStatus::Unavailable,
             format!(
-                "systemd holds no socket for {address} (`{key}`), and by `{name}.socket` nobody else is to open it: start a socket \
+                "systemd holds no socket for {address} (`{key}`), and `{name}.socket` says that only systemd may open it: start a socket \
                  unit with ListenStream={address}, FileDescriptorName={name} and Service=roletap.service, and then roletap by its \
                  unit (docs/fronts.md)"
             ),
@@ -158,7 +164,7 @@ fn hint(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// Opens the endpoints of `[imds.*]`.
-fn imds_endpoints(
+fn open_imds(
     config: &Config,
     mut open: impl FnMut(&str, &str, &[SocketAddr], HopLimit, BindPolicy) -> Result<Listeners, Failure>,
 ) -> Result<Vec<PreparedImds>, Failure> {
@@ -176,12 +182,12 @@ fn imds_endpoints(
         let name = format!("imds.{}", imds.name);
         let key_of_listen = format!("{name}.listen");
         let hops = HopLimit::AtMost(imds.hop_limit);
-        let missing = match imds.socket {
+        let policy = match imds.socket {
             FrontSocket::Systemd => BindPolicy::InheritedOnly,
             FrontSocket::Whoever => BindPolicy::BindIfMissing,
         };
         Ok(PreparedImds {
-            listeners: open(&name, &key_of_listen, &imds.listen, hops, missing)?,
+            listeners: open(&name, &key_of_listen, &imds.listen, hops, policy)?,
             session: SessionKey::of(&key, imds.name.as_str()),
             imds: imds.clone(),
         })
@@ -191,12 +197,12 @@ fn imds_endpoints(
 
 /// Returns the state that the previous process left, and the place to leave it for the next. Closes
 /// everything else that systemd handed over.
-fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<Store>, Option<Kept>) {
-    let (store, kept) = Store::open(handed);
+fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<FdStore>, Option<Snapshot>) {
+    let (store, kept) = FdStore::open(handed);
     for (name, _) in handed.drain(..) {
         tracing::warn!(
             name,
-            "systemd handed over `{name}`, which is none of `credentials`, `admin`, `imds.NAME` and what we keep there; it is closed"
+            "systemd handed over `{name}`, which is neither `credentials`, `admin`, `imds.NAME` nor the state that roletap stores there; it is closed"
         );
     }
     if !systemd::is_there() {

@@ -1,14 +1,14 @@
 //! `roletap status`
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::fetch::{ask_admin, pause};
-use super::{ExitStatus, Failure, load, print};
-use crate::config::Config;
+use super::{Failure, load, print};
+use roletap_core::config::Config;
 
 /// Between two looks with `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ pub fn status(config: &Path, json: bool, watch: bool, ready: bool) -> Result<(),
         let answer = ask_admin(&loaded.config, "GET", "/readyz")?;
         return match answer.status {
             200 => Ok(()),
-            _ => Err(Failure::new(ExitStatus::Unavailable, "not ready")),
+            _ => Err(Failure::unavailable("not ready")),
         };
     }
     loop {
@@ -43,48 +43,13 @@ fn overview(config: &Config) -> Result<Value, Failure> {
     if answer.status != 200 {
         return Err(answer.failure("cannot show the status"));
     }
-    serde_json::from_slice(&answer.body).map_err(|_| {
-        Failure::new(
-            ExitStatus::Unavailable,
-            "the answer is not JSON: is something else listening there?",
-        )
-    })
+    answer.json()
 }
 
-/// Writing to a string cannot fail.
 fn render(overview: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let mut out = String::new();
-    let ready = if overview["ready"] == true { "ready" } else { "not ready" };
-    let _ = writeln!(
-        out,
-        "roletap {} at {}: {ready}",
-        text(&overview["version"]),
-        text(&overview["time"])
-    );
-    if overview["sts_region"] != overview["sts_home_region"] {
-        let _ = writeln!(
-            out,
-            "STS does not answer in {}: it is asked in {}",
-            text(&overview["sts_home_region"]),
-            text(&overview["sts_region"])
-        );
-    }
-    if overview["sts_paused"] == true {
-        let _ = writeln!(out, "STS throttles this host: all calls pause");
-    }
-    for source in overview["sources"].as_array().into_iter().flatten() {
-        if source["up"] == false {
-            let why = source["last_error"].as_str();
-            let _ = writeln!(
-                out,
-                "source {} ({}) has no usable base credentials{}",
-                text(&source["name"]),
-                text(&source["origin"]),
-                why.map(|why| format!(": {why}")).unwrap_or_default()
-            );
-        }
-    }
+    // Writing to a string cannot fail.
+    let _ = write_host(&mut out, overview);
     let roles = || overview["roles"].as_array().into_iter().flatten();
     let width = roles().map(|role| text(&role["name"]).len()).max().unwrap_or(0).max(4);
     let _ = writeln!(
@@ -93,44 +58,76 @@ fn render(overview: &Value) -> String {
         "ROLE", "PHASE", "EXPIRES", "NEXT ATTEMPT"
     );
     for role in roles() {
+        let cell = |key: &str| text(&role[key]);
         let _ = writeln!(
             out,
             "{:width$}  {:8} {:21} {:21} {}",
-            text(&role["name"]),
-            text(&role["phase"]),
-            text(&role["expires_at"]),
-            text(&role["next_attempt_at"]),
-            text(&role["access_key_id"]),
+            cell("name"),
+            cell("phase"),
+            cell("expires_at"),
+            cell("next_attempt_at"),
+            cell("access_key_id"),
         );
     }
     for role in roles() {
-        if let Some(stale @ 1..) = role["stale_consumers"].as_u64() {
-            let _ = writeln!(
-                out,
-                "\n{}: consumers whose credentials have ended, and that have not asked since: {stale}\n  \
-                 stopped on purpose, or holding on to what they have? see `roletap doctor --pid`",
-                text(&role["name"]),
-            );
-        }
-        let error = &role["last_error"];
-        if error.is_null() {
-            continue;
-        }
-        let _ = writeln!(
-            out,
-            "\n{} has failed {} times since {} ({}):\n  {}\n  means:  {}\n  ask:    {}\n  change: {}",
-            text(&role["name"]),
-            error["failed_attempts"],
-            text(&error["failing_since"]),
-            text(&error["class"]),
-            text(&error["message"]),
-            text(&error["meaning"]),
-            text(&error["ask"]),
-            text(&error["change"]),
-        );
-        if let Some(id) = error["request_id"].as_str() {
-            let _ = writeln!(out, "  request id {id}");
-        }
+        let _ = write_troubles(&mut out, role);
     }
     out
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+/// Writes the daemon's state, and what keeps the whole host from STS.
+fn write_host(out: &mut String, overview: &Value) -> fmt::Result {
+    let field = |key: &str| text(&overview[key]);
+    let ready = if overview["ready"] == true { "ready" } else { "not ready" };
+    writeln!(out, "roletap {} at {}: {ready}", field("version"), field("time"))?;
+    let (home, active) = (field("sts_home_region"), field("sts_region"));
+    if home != active {
+        writeln!(out, "STS does not answer in {home}: it is asked in {active}")?;
+    }
+    if overview["sts_paused"] == true {
+        writeln!(out, "STS throttles this host: all calls pause")?;
+    }
+    let sources = overview["sources"].as_array().into_iter().flatten();
+    for source in sources.filter(|source| source["up"] == false) {
+        let (name, origin) = (text(&source["name"]), text(&source["origin"]));
+        let why = source["last_error"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+        writeln!(out, "source {name} ({origin}) has no usable base credentials{why}")?;
+    }
+    Ok(())
+}
+
+/// Writes which consumers a role misses, and why its last attempt failed.
+fn write_troubles(out: &mut String, role: &Value) -> fmt::Result {
+    let name = text(&role["name"]);
+    if let Some(stale @ 1..) = role["stale_consumers"].as_u64() {
+        writeln!(
+            out,
+            "\n{name}: consumers whose credentials have expired, and that have not asked since: {stale}\n  \
+             stopped on purpose, or holding on to what they have? see `roletap doctor --pid`",
+        )?;
+    }
+    let error = &role["last_error"];
+    if error.is_null() {
+        return Ok(());
+    }
+    let field = |key: &str| text(&error[key]);
+    writeln!(
+        out,
+        "\n{name} has failed {} times since {} ({}):\n  {}\n  means:  {}\n  ask:    {}\n  change: {}",
+        error["failed_attempts"],
+        field("failing_since"),
+        field("class"),
+        field("message"),
+        field("meaning"),
+        field("ask"),
+        field("change"),
+    )?;
+    match error["request_id"].as_str() {
+        Some(id) => writeln!(out, "  request id {id}"),
+        None => Ok(()),
+    }
 }

@@ -2,10 +2,10 @@
 //! it.
 
 use super::endpoints::PreparedEndpoints;
-use crate::caller::peer::{InheritedSocket, PeerLookup};
-use crate::config::{Config, ImdsName};
 use crate::listeners::Listeners;
-use crate::role::Role;
+use crate::peer::{InheritedSocket, PeerLookup};
+use roletap_core::config::{Config, ImdsName};
+use roletap_core::role::Role;
 
 /// A socket that roletap inherited, and the IMDS endpoint that it is of; `None` is the credentials
 /// endpoint.

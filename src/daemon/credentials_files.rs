@@ -14,11 +14,12 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::credentials_file::disk::{self, Job, What};
-use crate::credentials_file::{self, Known, Step, Wanted};
-use crate::refresher::Changes;
-use crate::role::Role;
+use crate::credentials_file_io::{Job, What, carry_out};
+use crate::refresher::ChangeListener;
 use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
+use roletap_core::backoff::Backoff;
+use roletap_core::credentials_file::{self, Action, OnDisk, Wanted};
+use roletap_core::role::Role;
 
 /// The most threads at once, beside those that hang.
 const MAX_RUNNING: usize = 16;
@@ -29,21 +30,20 @@ const MAX_THREADS: usize = 128;
 const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
-/// Changes come in swarms: those within this time are handled together.
+/// ChangeListener come in swarms: those within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is logged, and counts as failed once in every such time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
-/// The pause after the first failure; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pause after a failure; it doubles with each.
+const RETRY: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
 /// The pause before the writer is started again after a panic.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Starts to follow the slots, for as long as the runtime lives.
-pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: Changes) {
+pub(super) fn start(slots: Arc<Slots>, clock: SharedTimeSource, changes: ChangeListener) {
     tokio::spawn(async move {
         loop {
-            let writer = FileWriter::new(slots.clone(), clock.clone(), disk::carry_out);
+            let writer = FileWriter::new(slots.clone(), clock.clone(), carry_out);
             // Ends by a panic only. The next one knows nothing of the files, and writes all of them
             // anew.
             let _ = tokio::spawn(writer.follow(changes.clone())).await;
@@ -71,7 +71,7 @@ struct FileTask {
     /// The slot whose credentials belong there; `None` after a reload has removed the role or its
     /// file.
     wanted: Option<Arc<Slot>>,
-    known: Known,
+    known: OnDisk,
     outdated: bool,
     touched: bool,
     in_flight: Option<InFlight>,
@@ -98,18 +98,18 @@ struct Failing {
 struct Finished {
     path: PathBuf,
     looked: bool,
-    outcome: Result<Known, String>,
+    outcome: Result<OnDisk, String>,
 }
 
 impl<W> FileWriter<W>
 where
-    W: Fn(&Job) -> Result<Known, String> + Clone + Send + 'static,
+    W: Fn(&Job) -> Result<OnDisk, String> + Clone + Send + 'static,
 {
     fn new(slots: Arc<Slots>, clock: SharedTimeSource, work: W) -> Self {
         Self { slots, clock, work, table: None, tasks: BTreeMap::new(), jobs: JoinSet::new() }
     }
 
-    async fn follow(mut self, mut changes: Changes) {
+    async fn follow(mut self, mut changes: ChangeListener) {
         loop {
             self.follow_table();
             let nap = self.start_due();
@@ -141,7 +141,7 @@ where
         }
         for task in self.tasks.values_mut() {
             task.wanted = None;
-            task.known = Known::Unseen;
+            task.known = OnDisk::Unknown;
             if let Some(in_flight) = &mut task.in_flight {
                 in_flight.again = true;
             }
@@ -181,14 +181,14 @@ where
                 continue;
             }
             let what = match task.step(now) {
-                Step::Rest(None) => continue,
-                Step::Rest(Some(until)) => {
+                Action::Wait(None) => continue,
+                Action::Wait(Some(until)) => {
                     no_later_than(until.duration_since(now).unwrap_or_default());
                     continue;
                 }
-                Step::Look => What::Look,
-                Step::Write(credentials) => What::Write(task.role.clone(), credentials),
-                Step::Remove => What::Remove,
+                Action::Inspect => What::Look,
+                Action::Write(credentials) => What::Write(task.role.clone(), credentials),
+                Action::Remove => What::Remove,
             };
             // The others start when one of these ends, or turns out to hang.
             if running >= MAX_RUNNING || self.jobs.len() >= MAX_THREADS {
@@ -238,11 +238,11 @@ where
         match outcome {
             Ok(known) => {
                 if !looked {
-                    task.succeeded(matches!(known, Known::Lies(_)));
+                    task.succeeded(matches!(known, OnDisk::Ours(_)));
                     // A reload may have outdated the file meanwhile.
                     task.outdated &= again;
                 }
-                task.known = if again { Known::Unseen } else { known };
+                task.known = if again { OnDisk::Unknown } else { known };
             }
             Err(what) => task.failed(what),
         }
@@ -255,7 +255,7 @@ impl FileTask {
             role: slot.role.clone(),
             counts: slot.counts.clone(),
             wanted: Some(slot.clone()),
-            known: Known::Unseen,
+            known: OnDisk::Unknown,
             outdated: false,
             touched: false,
             in_flight: None,
@@ -263,7 +263,7 @@ impl FileTask {
         }
     }
 
-    fn step(&self, now: std::time::SystemTime) -> Step {
+    fn step(&self, now: std::time::SystemTime) -> Action {
         let state = self.wanted.as_ref().map(|slot| slot.state());
         let wanted =
             state.as_ref().map(|state| Wanted { role: &self.role, state, outdated: self.outdated });
@@ -272,7 +272,7 @@ impl FileTask {
 
     /// Returns true once no role wants the file and it is removed.
     fn is_obsolete(&self) -> bool {
-        self.wanted.is_none() && self.in_flight.is_none() && self.known == Known::Nothing
+        self.wanted.is_none() && self.in_flight.is_none() && self.known == OnDisk::Absent
     }
 
     /// Returns the rest of the pause after a failure.
@@ -306,7 +306,7 @@ impl FileTask {
             .failing
             .as_ref()
             .map_or((0, Instant::now()), |failing| (failing.count, failing.since));
-        let pause = FIRST_PAUSE.saturating_mul(1 << count.min(6)).min(LONGEST_PAUSE);
+        let pause = RETRY.ceiling(count.saturating_add(1));
         if self.failing.as_ref().is_some_and(|failing| failing.what == what) {
             tracing::debug!(role, failed_attempts = count + 1, "still: {what}");
         } else {
@@ -351,11 +351,11 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::credentials_file::Lying;
-    use crate::lifecycle::{Jitter, RoleState};
     use crate::refresher::Heartbeat;
     use crate::simulated::{at, config, credentials};
     use crate::slots::Writer;
+    use roletap_core::credentials_file::FileHeader;
+    use roletap_core::lifecycle::{Jitter, RoleState};
 
     /// Nobody waits so long, unless it is for itself.
     const TOO_LONG: Duration = Duration::from_secs(20);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     impl Disk {
-        fn carry_out(&self, job: &Job) -> Result<Known, String> {
+        fn carry_out(&self, job: &Job) -> Result<OnDisk, String> {
             self.begun.lock().unwrap().insert(job.path.clone());
             let mut hanging = self.hanging.lock().unwrap();
             while hanging.contains(&job.path) {
@@ -379,11 +379,11 @@ mod tests {
                 hanging = still;
             }
             let (what, known) = match &job.what {
-                What::Look => ("look", Known::Nothing),
+                What::Look => ("look", OnDisk::Absent),
                 What::Write(role, credentials) => {
-                    (credentials.access_key_id(), Known::Lies(Lying::of(role, credentials)))
+                    (credentials.access_key_id(), OnDisk::Ours(FileHeader::of(role, credentials)))
                 }
-                What::Remove => ("remove", Known::Nothing),
+                What::Remove => ("remove", OnDisk::Absent),
             };
             self.done.lock().unwrap().push(format!("{} {what}", job.path.display()));
             Ok(known)
@@ -437,7 +437,7 @@ mod tests {
         let disk = Arc::new(Disk::default());
         let hang = hanging.iter().map(PathBuf::from);
         disk.hanging.lock().unwrap().extend(hang);
-        let heartbeat = Heartbeat::new();
+        let heartbeat = Heartbeat::default();
         let work = {
             let disk = disk.clone();
             move |job: &Job| disk.carry_out(job)

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::audit::Audit;
-use crate::config::{Config, Imds};
 use crate::listeners::Listeners;
 use crate::server::admin::{Admin, Readiness};
 use crate::server::imds::{ImdsEndpoint, SessionKey};
 use crate::server::vend::{Protocol, Vend, VendContext};
 use crate::server::{self, Drained, Limits};
+use roletap_core::config::{Config, Imds};
 
 /// The most connections to one IMDS endpoint at once, where descriptors allow it. It serves one
 /// workload.
@@ -43,9 +43,9 @@ pub struct PreparedEndpoints {
 /// One IMDS endpoint, before it is started.
 #[derive(Debug)]
 pub struct PreparedImds {
-    /// Its configuration.
+    /// The configuration of the endpoint.
     pub imds: Imds,
-    /// Its sockets.
+    /// The sockets of the endpoint.
     pub listeners: Listeners,
     /// The key that seals its session tokens.
     pub session: SessionKey,
@@ -53,7 +53,7 @@ pub struct PreparedImds {
 
 /// The running endpoints that vend credentials.
 #[derive(Debug)]
-pub(super) struct Endpoints {
+pub(super) struct VendEndpoints {
     shutdown: CancellationToken,
     threads: Vec<JoinHandle<Drained>>,
 }
@@ -66,7 +66,7 @@ pub(super) struct AdminEndpoint {
     task: tokio::task::JoinHandle<Drained>,
 }
 
-impl Endpoints {
+impl VendEndpoints {
     pub(super) fn start(
         prepared: PreparedEndpoints,
         shared: &Shared,
@@ -122,7 +122,7 @@ impl AdminEndpoint {
         shared: &Shared,
         config: &Config,
     ) -> io::Result<Self> {
-        let readiness = Arc::new(Readiness::new());
+        let readiness = Arc::new(Readiness::default());
         let admin = Arc::new(Admin {
             slots: shared.slots.clone(),
             clock: shared.clock.clone(),

@@ -9,11 +9,13 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::oneshot;
 
 use super::{Daemon, callers, used_sources};
-use crate::config::{Config, Loaded};
+use crate::config_host;
 use crate::metrics::Reload;
-use crate::reload::{self, Summary};
 use crate::systemd;
-use crate::tokens::Tokens;
+use crate::tokens;
+use roletap_core::config::{Config, Loaded};
+use roletap_core::reload::{self, Summary};
+use roletap_core::token_digest::Tokens;
 
 /// Ends the report of a reload that changed nothing.
 const UNCHANGED: &str = "everything goes on as it was";
@@ -120,7 +122,7 @@ impl Daemon {
 
 /// Reads all files of a reload. Changes nothing that runs.
 fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) -> Outcome {
-    let new = Config::load(path).map_err(|report| report.render(UNCHANGED, false))?;
+    let new = config_host::load(path).map_err(|report| report.render(UNCHANGED, false))?;
     let fixed = reload::not_reloadable(old, &new.config);
     if !fixed.is_empty() {
         let report = |key: &String| {
@@ -130,7 +132,7 @@ fn read(path: &Path, old: &Config, tokens: &Tokens, clock: &SharedTimeSource) ->
         };
         return Err(fixed.iter().map(report).collect());
     }
-    let tokens = Tokens::prepare(&new.config, tokens, clock.now()).map_err(|problems| {
+    let tokens = tokens::prepare(&new.config, tokens, clock.now()).map_err(|problems| {
         let lines = problems.iter().map(|problem| format!("error: {problem}\n"));
         lines.chain([format!("{UNCHANGED}\n")]).collect::<String>()
     })?;

@@ -2,6 +2,7 @@
 //! shutdown.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,15 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::clock::Skew;
-use crate::keep::{self, Dropped, Inherited, Kept};
-use crate::refresher::Changes;
-use crate::role::{Role, RoleName};
+use crate::fd_store::FdStore;
+use crate::refresher::ChangeListener;
 use crate::slots::Slots;
-use crate::store::Store;
 use crate::systemd;
-use crate::tokens::Tokens;
+use roletap_core::role::{Role, RoleName};
+use roletap_core::snapshot::{NotRestored, RestoredRole, Snapshot};
+use roletap_core::token_digest::Tokens;
 
-/// Changes come in swarms: this long after the first, all of them are stored at once.
+/// ChangeListener come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
 /// The pause between two stores. Credentials that are issued meanwhile are lost if the process is
 /// killed.
@@ -38,7 +39,7 @@ pub(super) struct Snapshotter {
 }
 
 struct SnapshotTask {
-    store: Store,
+    store: FdStore,
     slots: Arc<Slots>,
     tokens: watch::Receiver<Tokens>,
     skew: Arc<Skew>,
@@ -47,7 +48,7 @@ struct SnapshotTask {
 
 impl Snapshotter {
     /// Stores a snapshot now, and after every change.
-    pub(super) fn start(store: Store, shared: &Shared, tokens: Tokens) -> Self {
+    pub(super) fn start(store: FdStore, shared: &Shared, tokens: Tokens) -> Self {
         let (tokens, current) = watch::channel(tokens);
         let stop = CancellationToken::new();
         let (slots, skew) = (shared.slots.clone(), shared.skew.clone());
@@ -73,24 +74,24 @@ impl Snapshotter {
 /// Returns the state that the previous process left of these roles. One log line counts those that
 /// it left nothing usable of.
 pub(super) fn inherit(
-    kept: &Kept,
+    snapshot: &Snapshot,
     roles: &BTreeMap<RoleName, Arc<Role>>,
     now: SystemTime,
-) -> BTreeMap<RoleName, Inherited> {
+) -> BTreeMap<RoleName, RestoredRole> {
     let mut taken = BTreeMap::new();
     let (mut changed, mut expired, mut unusable) = (0, 0, 0);
     for (name, role) in roles {
-        match kept.inherit(role, now) {
+        match snapshot.restore(role, now) {
             None => {}
-            Some(Ok(inherited)) => {
-                taken.insert(name.clone(), inherited);
+            Some(Ok(restored)) => {
+                taken.insert(name.clone(), restored);
             }
-            Some(Err(Dropped::Changed)) => changed += 1,
-            Some(Err(Dropped::Expired)) => expired += 1,
-            Some(Err(Dropped::Unusable)) => unusable += 1,
+            Some(Err(NotRestored::Changed)) => changed += 1,
+            Some(Err(NotRestored::Expired)) => expired += 1,
+            Some(Err(NotRestored::Unusable)) => unusable += 1,
         }
     }
-    let removed = kept.names().filter(|name| !roles.contains_key(*name)).count();
+    let removed = snapshot.names().filter(|name| !roles.contains_key(*name)).count();
     tracing::info!(
         roles = taken.len(),
         changed,
@@ -103,9 +104,9 @@ pub(super) fn inherit(
 }
 
 impl SnapshotTask {
-    async fn run(mut self, mut changes: Changes, stop: CancellationToken) {
+    async fn run(mut self, mut changes: ChangeListener, stop: CancellationToken) {
         let mut not_before = Instant::now();
-        let changed = async |changes: &mut Changes, not_before: Instant| {
+        let changed = async |changes: &mut ChangeListener, not_before: Instant| {
             changes.next().await;
             tokio::time::sleep_until(not_before.max(Instant::now() + GATHER)).await;
         };
@@ -136,13 +137,14 @@ impl SnapshotTask {
     }
 
     fn store(&mut self) {
-        let image = keep::image(
-            &self.slots.load(),
-            &self.tokens.borrow(),
-            self.skew.granted_millis(),
-            self.store.next_serial(),
-        );
-        match self.store.put(&image) {
+        let serial = self.store.next_serial();
+        let tokens = self.tokens.borrow().clone();
+        let mut snapshot = Snapshot::new(serial, self.skew.granted_millis(), tokens);
+        for slot in self.slots.load().slots.values() {
+            snapshot.add(&slot.role, &slot.state(), slot.was_used());
+        }
+        let encoded = snapshot.encode().map_err(io::Error::other);
+        match encoded.and_then(|encoded| self.store.put(&encoded)) {
             Ok(()) => self.failing = false,
             Err(error) if !self.failing => {
                 self.failing = true;

@@ -1,5 +1,5 @@
-//! The signer of a request: a source, or a role that another is chained to. And the guard against
-//! loops.
+//! The credentials that sign a request, from a source or from a parent role. A guard refuses to sign
+//! with the credentials that roletap itself vends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,17 +7,17 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials as BaseCredentials;
 
-use crate::credentials::Credentials;
-use crate::failure::{Class, IssueError};
-use crate::role::{Principal, Role, RoleArn, RoleName, Source};
 use crate::slots::Slots;
 use crate::source::InHand;
+use roletap_core::credentials::Credentials;
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::role::{Principal, Role, RoleArn, RoleName, Source};
 
-/// The number of access key ids that are remembered per role, the newest.
+/// The number of access key IDs that are remembered per role. The newest are kept.
 const REMEMBERED: usize = 8;
 
-/// The access key ids that were issued last: a source that gives one of them leads back to roletap,
-/// also after a refresh.
+/// The newest access key IDs that were issued. A source that returns one of them reads roletap's own
+/// endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Issued(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
 
@@ -57,7 +57,7 @@ impl Signer {
         Self { credentials: in_hand.credentials.clone(), origin: Origin::Source(source, in_hand) }
     }
 
-    /// Signs with credentials that were issued for a role.
+    /// Creates a signer from credentials that were issued for a role.
     pub fn from_issued(credentials: &Credentials) -> Self {
         let expires_at = credentials.expires_at();
         let credentials = credentials.for_signing(|id, secret, token| {
@@ -66,7 +66,7 @@ impl Signer {
         Self { credentials, origin: Origin::Role }
     }
 
-    /// Signs with what is in hand for `parent` at `now`.
+    /// Creates a signer from the credentials that `parent` vends at `now`.
     pub(super) fn from_role(
         parent: &Role,
         slots: &Slots,
@@ -85,10 +85,10 @@ impl Signer {
             Err(_) => {
                 let why = match state.failures() {
                     Some(failures) => failures.error.message.clone(),
-                    None if state.credentials().is_some() => "what it had has expired".to_owned(),
-                    None => "its first attempt has not concluded".to_owned(),
+                    None if state.credentials().is_some() => "its credentials have expired".to_owned(),
+                    None => "its first attempt has not finished".to_owned(),
                 };
-                Err(failed(format!("has nothing in hand: {why}")))
+                Err(failed(format!("has no unexpired credentials: {why}")))
             }
         }
     }
@@ -104,7 +104,7 @@ impl Signer {
         }
     }
 
-    /// True for a session of a role, from which AWS chains for an hour at most.
+    /// True for a session of a role: AWS limits what is chained to it to one hour.
     pub(super) fn is_role_session(&self) -> bool {
         match &self.origin {
             Origin::Role => true,
@@ -115,7 +115,7 @@ impl Signer {
         }
     }
 
-    /// The reason not to sign for `role`, if its source gives what roletap itself vends.
+    /// Returns the reason not to sign for `role`, if its source leads back to roletap or to the role.
     pub(super) fn loop_reason(
         &self,
         role: &Role,
@@ -134,7 +134,7 @@ impl Signer {
         let vended = vended.map(|slot| slot.role.name.clone());
         if let Some(vended) = vended.or_else(|| issued.role_of(key)) {
             return Some(format!(
-                "the source {} ({}) gives back what roletap itself vends for the role {}: something leads from it to \
+                "source `{}` ({}) returns the credentials that roletap vends for the role {}: it reads \
                  roletap's own endpoint",
                 source.name, source.origin, vended
             ));
@@ -142,15 +142,16 @@ impl Signer {
         let principal = in_hand.identity.as_ref()?.principal();
         (!role.allow_self_assume && is_same_role(principal, &role.request.role_arn)).then(|| {
             format!(
-                "the source {} is already a session of {}, and assuming it again gains nothing but a shorter session: is \
-                 another roletap behind it? If it is meant, set allow_self_assume = true",
+                "source `{}` is already a session of {}. Assuming the role again only gives a shorter \
+                 session. Does the source read another roletap? If this is intended, set \
+                 `allow_self_assume = true`",
                 source.name, role.request.role_arn
             )
         })
     }
 }
 
-/// A session's ARN does not tell the path, so it is left out of the comparison.
+/// Compares without the path of the role, because the ARN of a session does not contain it.
 fn is_same_role(principal: &Principal, role: &RoleArn) -> bool {
     let name = principal.arn().rsplit('/').next().unwrap_or_default();
     principal.arn().contains(":role/")

@@ -1,125 +1,125 @@
-//! What is told of each role, read from the slots when Prometheus asks.
+//! The families about single roles, read from the slots when Prometheus scrapes.
 
-use std::fmt::Write;
 use std::sync::atomic::Ordering;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Scene, family, outcome, seconds};
-use crate::failure::Class;
+use super::text::Family;
+use super::{ScrapeSnapshot, outcome, seconds};
 use crate::slots::{FileWriteResult, RoleCounters, Slot, VendResult};
+use roletap_core::failure::Class;
 
-/// Every family about roles; `unknown` counts the requests that belong to none.
-pub(super) fn render(out: &mut String, scene: &Scene<'_>, unknown: &RoleCounters) {
-    let slots = || scene.table.slots.values();
-    let gauge = |out: &mut String, name: &str, help: &str, value: &dyn Fn(&Slot) -> Option<f64>| {
-        family(out, name, "gauge", help);
-        for slot in slots() {
-            if let Some(value) = value(slot) {
-                let _ = writeln!(out, "{name}{{role=\"{}\"}} {value}", slot.role.name);
+struct RoleGauge {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&Slot, SystemTime) -> Option<f64>,
+}
+
+const CREDENTIALS: [RoleGauge; 5] = [
+    RoleGauge {
+        name: "roletap_credentials_expiry_timestamp_seconds",
+        help: "When the credentials in hand expire.",
+        value: |slot, _| Some(seconds(slot.state().credentials()?.expires_at())),
+    },
+    RoleGauge {
+        name: "roletap_credentials_issued_timestamp_seconds",
+        help: "When the credentials in hand were issued.",
+        value: |slot, _| Some(seconds(slot.state().credentials()?.issued_at())),
+    },
+    RoleGauge {
+        name: "roletap_next_attempt_timestamp_seconds",
+        help: "When the next attempt is due.",
+        value: |slot, now| Some(seconds(slot.state().next_attempt(now).max(UNIX_EPOCH))),
+    },
+    RoleGauge {
+        name: "roletap_session_token_bytes",
+        help: "Size of the session token in hand.",
+        value: |slot, _| Some(slot.state().credentials()?.session_token_bytes() as f64),
+    },
+    RoleGauge {
+        name: "roletap_session_token_utilization_ratio",
+        help: "Share of the largest session token that STS allows, where STS says it.",
+        value: |slot, _| {
+            let percent = slot.state().credentials()?.session_token_utilization()?;
+            Some(f64::from(percent) / 100.0)
+        },
+    },
+];
+
+const STALE_CONSUMERS: RoleGauge = RoleGauge {
+    name: "roletap_stale_consumers",
+    help: "Consumers that were given credentials which have expired, and have not asked since.",
+    value: |slot, now| Some(slot.counts.consumers.stale(&slot.role.callers, now) as f64),
+};
+
+/// Writes every family about roles; `unknown` counts the requests that belong to none.
+pub(super) fn render(out: &mut String, scrape: &ScrapeSnapshot<'_>, unknown: &RoleCounters) {
+    for gauge in &CREDENTIALS {
+        gauge.render(out, scrape);
+    }
+    refresh_attempts(out, scrape);
+    vend_requests(out, scrape, unknown);
+    previous_tokens(out, scrape);
+    STALE_CONSUMERS.render(out, scrape);
+    credentials_files(out, scrape);
+}
+
+impl RoleGauge {
+    fn render(&self, out: &mut String, scrape: &ScrapeSnapshot<'_>) {
+        let mut family = Family::gauge(out, self.name, self.help);
+        for slot in scrape.table.slots.values() {
+            if let Some(value) = (self.value)(slot, scrape.now) {
+                family.sample(&[("role", slot.role.name.as_str())], value);
+            }
+        }
+    }
+}
+
+fn refresh_attempts(out: &mut String, scrape: &ScrapeSnapshot<'_>) {
+    let help = "Concluded attempts by outcome.";
+    let mut family = Family::counter(out, "roletap_refresh_attempts_total", help);
+    for slot in scrape.table.slots.values() {
+        let failed = Class::ALL.map(Some).into_iter().zip(&slot.counts.failed);
+        for (class, count) in std::iter::once((None, &slot.counts.issued)).chain(failed) {
+            let labels = [("role", slot.role.name.as_str()), ("outcome", outcome(class))];
+            family.sample(&labels, count.load(Ordering::Relaxed));
+        }
+    }
+}
+
+fn vend_requests(out: &mut String, scrape: &ScrapeSnapshot<'_>, unknown: &RoleCounters) {
+    let help = "Requests for credentials by result.";
+    let mut family = Family::counter(out, "roletap_vend_requests_total", help);
+    let mut add = |role: &str, counts: &RoleCounters, about_a_role: bool| {
+        for result in VendResult::ALL {
+            if result.is_about_a_role() == about_a_role {
+                let count = counts.answers(result).count.load(Ordering::Relaxed);
+                family.sample(&[("role", role), ("result", result.as_str())], count);
             }
         }
     };
-    gauge(
-        out,
-        "roletap_credentials_expiry_timestamp_seconds",
-        "When the credentials in hand end.",
-        &|slot| slot.state().credentials().map(|credentials| seconds(credentials.expires_at())),
-    );
-    gauge(
-        out,
-        "roletap_credentials_issued_timestamp_seconds",
-        "When the credentials in hand were issued.",
-        &|slot| slot.state().credentials().map(|credentials| seconds(credentials.issued_at())),
-    );
-    gauge(
-        out,
-        "roletap_next_attempt_timestamp_seconds",
-        "When the next attempt is due.",
-        &|slot| Some(seconds(slot.state().next_attempt(scene.now).max(UNIX_EPOCH))),
-    );
-    gauge(out, "roletap_session_token_bytes", "Size of the session token in hand.", &|slot| {
-        slot.state().credentials().map(|credentials| credentials.session_token_bytes() as f64)
-    });
-    gauge(
-        out,
-        "roletap_session_token_utilization_ratio",
-        "Share of the largest session token that STS allows, where STS says it.",
-        &|slot| {
-            slot.state()
-                .credentials()?
-                .session_token_utilization()
-                .map(|percent| f64::from(percent) / 100.0)
-        },
-    );
-    family(out, "roletap_refresh_attempts_total", "counter", "Concluded attempts by outcome.");
-    for slot in slots() {
-        let mut line = |outcome: &str, count: u64| {
-            let _ = writeln!(
-                out,
-                "roletap_refresh_attempts_total{{role=\"{}\",outcome=\"{outcome}\"}} {count}",
-                slot.role.name
-            );
-        };
-        line(outcome(None), slot.counts.issued.load(Ordering::Relaxed));
-        for (class, count) in Class::ALL.iter().zip(&slot.counts.failed) {
-            line(outcome(Some(*class)), count.load(Ordering::Relaxed));
-        }
+    for slot in scrape.table.slots.values() {
+        add(slot.role.name.as_str(), &slot.counts, true);
     }
-    family(out, "roletap_vend_requests_total", "counter", "Requests for credentials by result.");
-    let mut tallies = |role: &str, counts: &RoleCounters, about_a_role: bool| {
-        for result in
-            VendResult::ALL.iter().filter(|result| result.is_about_a_role() == about_a_role)
-        {
-            let count = counts.answers(*result).count.load(Ordering::Relaxed);
-            let _ = writeln!(
-                out,
-                "roletap_vend_requests_total{{role=\"{role}\",result=\"{}\"}} {count}",
-                result.as_str()
-            );
-        }
-    };
-    for slot in slots() {
-        tallies(slot.role.name.as_str(), &slot.counts, true);
-    }
-    tallies("unknown", unknown, false);
-    family(
-        out,
-        "roletap_token_previous_uses_total",
-        "counter",
-        "Requests with a token that has been replaced.",
-    );
-    for slot in slots() {
+    add("unknown", unknown, false);
+}
+
+fn previous_tokens(out: &mut String, scrape: &ScrapeSnapshot<'_>) {
+    let help = "Requests with a token that has been replaced.";
+    let mut family = Family::counter(out, "roletap_token_previous_uses_total", help);
+    for slot in scrape.table.slots.values() {
         let uses = slot.counts.previous_token_uses.load(Ordering::Relaxed);
-        let _ = writeln!(
-            out,
-            "roletap_token_previous_uses_total{{role=\"{}\"}} {uses}",
-            slot.role.name
-        );
+        family.sample(&[("role", slot.role.name.as_str())], uses);
     }
-    gauge(
-        out,
-        "roletap_stale_consumers",
-        "Consumers that were given credentials which have ended, and have not asked since.",
-        &|slot| {
-            let consumers = &slot.counts.consumers;
-            Some(consumers.stale(&slot.role.callers, scene.now) as f64)
-        },
-    );
-    family(
-        out,
-        "roletap_credentials_file_writes_total",
-        "counter",
-        "Writes of the credentials file of roles that have one; a removal that failed counts, too, and each 30 s of one that does not end.",
-    );
-    for slot in slots().filter(|slot| slot.role.credentials_file.is_some()) {
+}
+
+fn credentials_files(out: &mut String, scrape: &ScrapeSnapshot<'_>) {
+    let help = "Writes of the credentials file of roles that have one; a removal that failed counts, too, and each 30 s of one that does not end.";
+    let mut family = Family::counter(out, "roletap_credentials_file_writes_total", help);
+    let has_file = |slot: &&std::sync::Arc<Slot>| slot.role.credentials_file.is_some();
+    for slot in scrape.table.slots.values().filter(has_file) {
         for (outcome, count) in FileWriteResult::ALL.iter().zip(&slot.counts.filed) {
-            let _ = writeln!(
-                out,
-                "roletap_credentials_file_writes_total{{role=\"{}\",outcome=\"{}\"}} {}",
-                slot.role.name,
-                outcome.as_str(),
-                count.load(Ordering::Relaxed)
-            );
+            let labels = [("role", slot.role.name.as_str()), ("outcome", outcome.as_str())];
+            family.sample(&labels, count.load(Ordering::Relaxed));
         }
     }
 }

@@ -13,17 +13,17 @@ use tokio::time::Instant;
 
 use super::guard;
 use super::reply::{self, Refusal, Reply};
-use super::{Connection, Endpoint, ReplyFuture};
-use crate::budget::queue::Queue;
-use crate::caller::peer::PeerLookup;
+use super::{Connection, Endpoint, ReplyFuture, ready};
 use crate::clock::Skew;
-use crate::credentials::rfc3339;
-use crate::failure::explain::{self, Advice};
-use crate::lifecycle::{Failures, Phase, RoleState};
-use crate::metrics::{Metrics, Scene};
-use crate::role::{Role, RoleName, Source, SourceName};
+use crate::metrics::{Metrics, ScrapeSnapshot};
+use crate::peer::PeerLookup;
 use crate::slots::{Slot, Slots, Table};
 use crate::source::{Sources, Status};
+use crate::sts_queue::Queue;
+use roletap_core::credentials::rfc3339;
+use roletap_core::failure::explain::{self, Advice};
+use roletap_core::lifecycle::{Failures, Phase, RoleState};
+use roletap_core::role::{Role, RoleName, Source, SourceName};
 
 /// After this time, readiness no longer waits for pending roles: one that never works must not hold
 /// back the others.
@@ -53,11 +53,6 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Makes a readiness that comes after [`START_DEADLINE`] at the latest.
-    pub fn new() -> Self {
-        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
-    }
-
     /// Ends readiness for good.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -73,9 +68,10 @@ impl Readiness {
     }
 }
 
+/// Ready at [`START_DEADLINE`] from now at the latest.
 impl Default for Readiness {
     fn default() -> Self {
-        Self::new()
+        Self { deadline: Instant::now() + START_DEADLINE, stopping: AtomicBool::new(false) }
     }
 }
 
@@ -202,14 +198,14 @@ impl Admin {
         }
     }
 
-    fn scene<'a>(&self, table: &'a Table) -> Scene<'a> {
+    fn scene<'a>(&self, table: &'a Table) -> ScrapeSnapshot<'a> {
         let now = self.clock.now();
         let held = self.sources.statuses().into_iter().map(|(source, status)| {
             let up = status.as_ref().is_some_and(|status| status.is_up(now));
             let expires_at = status.and_then(|status| status.expires_at);
             (source.name.to_string(), up, expires_at)
         });
-        Scene {
+        ScrapeSnapshot {
             table,
             now,
             queue_depth: self.queue.depth(),
@@ -222,6 +218,7 @@ impl Admin {
     fn overview(&self) -> Overview {
         let table = self.slots.load();
         let scene = self.scene(&table);
+        let callers = self.peers.availability();
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             time: rfc3339(scene.now),
@@ -231,8 +228,8 @@ impl Admin {
             sts_paused: scene.paused,
             sts_queue_depth: scene.queue_depth,
             clock_skew_seconds: scene.clock_skew,
-            callers_known: self.peers.is_available(),
-            callers_error: self.peers.unavailable_reason(),
+            callers_known: callers.as_ref().map(Result::is_ok),
+            callers_error: callers.and_then(Result::err),
             sources: self
                 .sources
                 .statuses()
@@ -318,6 +315,6 @@ fn error_view(role: &Role, failures: &Failures) -> ErrorView {
 
 impl Endpoint for Arc<Admin> {
     fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> ReplyFuture {
-        ReplyFuture::Now(Some(self.answer(&request.into_parts().0)))
+        ready(self.answer(&request.into_parts().0))
     }
 }

@@ -21,9 +21,9 @@ use http::{HeaderValue, Method, request};
 pub use self::session::{LONGEST_SESSION, SessionKey};
 use super::guard::direct;
 use super::reply::{self, Refusal};
-use super::vend::Access;
-use crate::config::{Imds, ImdsName};
+use super::vend::Admitted;
 use crate::slots::{ImdsSettings, Table};
+use roletap_core::config::{Imds, ImdsName};
 
 const TOKEN: &str = "latest/api/token";
 const CREDENTIALS: &str = "latest/meta-data/iam/security-credentials";
@@ -61,7 +61,7 @@ impl ImdsEndpoint {
         table: &Table,
         head: &request::Parts,
         now: SystemTime,
-    ) -> Result<Access, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         direct(head, &self.hosts).ok_or(Refusal::Forbidden)?;
         // Some clients put a slash between an endpoint that ends with one and a path that begins
         // with one.
@@ -82,21 +82,21 @@ impl ImdsEndpoint {
             .ok_or_else(|| Refusal::NoSuchMetadata(settings.slot.role.name.clone()))
     }
 
-    fn issue_session(&self, head: &request::Parts, now: SystemTime) -> Result<Access, Refusal> {
+    fn issue_session(&self, head: &request::Parts, now: SystemTime) -> Result<Admitted, Refusal> {
         if head.method != Method::PUT {
             return Err(Refusal::PutOnly);
         }
         let seconds = lifetime(head).ok_or(Refusal::NoSessionLifetime(LONGEST_SESSION))?;
-        Ok(Access::Answered(reply::session(&self.session.issue(now, seconds), seconds)))
+        Ok(Admitted::Answered(reply::session(&self.session.issue(now, seconds), seconds)))
     }
 }
 
 /// Returns what is served at `path`, if anything is.
-fn served(settings: &ImdsSettings, path: &str) -> Option<Access> {
+fn served(settings: &ImdsSettings, path: &str) -> Option<Admitted> {
     let path = path.strip_suffix('/').unwrap_or(path);
     match (path, &settings.region) {
-        (REGION, Some(region)) => return Some(Access::Answered(reply::metadata(region.clone()))),
-        (IDENTITY, Some(region)) => return Some(Access::Answered(reply::identity(region))),
+        (REGION, Some(region)) => return Some(Admitted::Answered(reply::metadata(region.clone()))),
+        (IDENTITY, Some(region)) => return Some(Admitted::Answered(reply::identity(region))),
         _ => {}
     }
     let role = &settings.slot.role;
@@ -109,9 +109,9 @@ fn served(settings: &ImdsSettings, path: &str) -> Option<Access> {
     let name = role.name.as_str();
     if rest.is_empty() {
         // Without a newline: reqsign makes it part of the next path.
-        return Some(Access::Answered(reply::metadata(name.to_owned())));
+        return Some(Admitted::Answered(reply::metadata(name.to_owned())));
     }
-    (rest.strip_prefix('/') == Some(name)).then(|| Access::Role(settings.slot.clone()))
+    (rest.strip_prefix('/') == Some(name)).then(|| Admitted::Role(settings.slot.clone()))
 }
 
 /// Returns the lifetime that the client asks for, in seconds, if it is in bounds.

@@ -14,10 +14,10 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::imds::LIFETIME_HEADER;
-use crate::caller::Description;
-use crate::credentials::Credentials;
-use crate::role::{Role, RoleName};
 use crate::slots::VendResult;
+use roletap_core::caller::Description;
+use roletap_core::credentials::Credentials;
+use roletap_core::role::{Role, RoleName};
 
 /// The reply of every endpoint.
 pub type Reply = Response<Full<Bytes>>;

@@ -12,22 +12,22 @@ use aws_smithy_async::time::SharedTimeSource;
 use http::{Method, Request, request};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::either::Either;
 
 use super::guard::direct;
 use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
-use super::{Connection, Endpoint, ReplyFuture};
+use super::{Connection, Endpoint, ReplyFuture, ready};
 use crate::audit::{Audit, AuditEvent};
-use crate::caller::peer::PeerLookup;
-use crate::caller::{self, Consumer, Description};
-use crate::credentials::Credentials;
-use crate::lifecycle::{Phase, RoleState};
 use crate::metrics::Metrics;
+use crate::peer::PeerLookup;
 use crate::slots::{RoleCounters, Slot, Slots, Table, VendResult};
-use crate::tokens::Digest;
+use roletap_core::caller::{self, Consumer, Description};
+use roletap_core::credentials::Credentials;
+use roletap_core::lifecycle::{Phase, RoleState};
+use roletap_core::token_digest::Digest;
 
-/// The path of credentials, before the name of the role.
-pub const PATH: &str = "/v1/credentials/";
+pub use roletap_core::credentials::PATH;
 
 /// An endpoint that vends credentials.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub enum Protocol {
 
 /// The right of a request, before the state of the role is looked at.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(super) enum Admitted {
     /// The request is not about credentials, and this answers it.
     Answered(Reply),
     /// The request may have the credentials of this role.
@@ -99,8 +99,8 @@ impl Vend {
             Protocol::Imds(endpoint) => endpoint.access(table, head, now),
         };
         let slot = match access {
-            Ok(Access::Role(slot)) => slot,
-            Ok(Access::Answered(reply)) => return Decision::Answered(reply),
+            Ok(Admitted::Role(slot)) => slot,
+            Ok(Admitted::Answered(reply)) => return Decision::Answered(reply),
             Err(refusal) => return Decision::Refused(None, refusal),
         };
         match self.vend(&slot, incoming) {
@@ -189,17 +189,17 @@ impl Endpoint for Arc<Vend> {
         {
             let (vend, connection) = (self.clone(), connection.clone());
             let (slot, patience) = (slot.clone(), table.pending_wait);
-            return ReplyFuture::Later(Box::pin(async move {
+            return Either::Right(Box::pin(async move {
                 let _ = tokio::time::timeout(patience, slot.first_attempt_concluded()).await;
                 drop(permit);
                 // A reload may have come meanwhile: decide anew, under the table of now.
                 let now = vend.ctx.clock.now();
                 let incoming = Incoming { head: &head, connection: &connection, started, now };
                 let decision = vend.decide(&vend.ctx.slots.load(), incoming);
-                vend.conclude(decision, incoming)
+                Ok(vend.conclude(decision, incoming))
             }));
         }
-        ReplyFuture::Now(Some(self.conclude(decision, incoming)))
+        ready(self.conclude(decision, incoming))
     }
 }
 
@@ -209,7 +209,7 @@ fn by_token(
     hosts: &[IpAddr],
     head: &request::Parts,
     now: SystemTime,
-) -> Result<Access, Refusal> {
+) -> Result<Admitted, Refusal> {
     let token = direct(head, hosts).ok_or(Refusal::Forbidden)?;
     let name = head.uri.path().strip_prefix(PATH).ok_or(Refusal::NotFound)?;
     if head.method != Method::GET && head.method != Method::HEAD {
@@ -229,7 +229,7 @@ fn by_token(
             _ => return Err(Refusal::Unauthorized),
         },
     };
-    Ok(Access::Role(slot.clone()))
+    Ok(Admitted::Role(slot.clone()))
 }
 
 /// Returns the unexpired credentials of a role.
@@ -262,14 +262,14 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::budget::Limits;
-    use crate::budget::queue::Queue;
-    use crate::config::{Config, FixedHost, Source};
     use crate::fleet::Fleet;
     use crate::refresher::RefreshContext;
     use crate::server::imds::SessionKey;
     use crate::simulated::{Scripted, Wall, at};
+    use crate::sts_queue::Queue;
     use crate::tokens::Tokens;
+    use roletap_core::budget::Limits;
+    use roletap_core::config::{Config, ConfigFile, FixedHost};
 
     /// A configuration whose one role and region are called after `version`. Only version 1 needs no session token.
     fn config(version: u8) -> Config {
@@ -280,7 +280,7 @@ mod tests {
              http_tokens = \"{http_tokens}\"\n\
              [role.role-{version}]\nrole_arn = \"arn:aws:iam::111122223333:role/r\"\n"
         );
-        Config::parse(vec![Source::text("roletap.toml", text)], &FixedHost::default())
+        Config::parse(vec![ConfigFile::text("roletap.toml", text)], &FixedHost::default())
             .unwrap_or_else(|report| panic!("{}", report.render("", false)))
             .config
     }

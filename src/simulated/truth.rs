@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::{Wall, error};
 use crate::clock::Skew;
-use crate::credentials::Credentials;
-use crate::failure::{Class, IssueError};
 use crate::issuer::Issuer;
-use crate::role::Role;
+use roletap_core::credentials::Credentials;
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::role::Role;
 
 const DAY: u64 = 86_400;
 

@@ -15,16 +15,16 @@ use tokio::time::Instant;
 
 use super::truth::{Sts, Truth, faults, identity, number_of};
 use super::{Wall, config};
-use crate::budget::Limits;
-use crate::budget::queue::Queue;
 use crate::clock::{ServerTime, Skew};
-use crate::config::Config;
 use crate::fleet::Fleet;
-use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
-use crate::refresher::{Heartbeat, RefreshContext};
+use crate::refresher::RefreshContext;
 use crate::slots::Slots;
-use crate::tokens::Tokens;
+use crate::sts_queue::Queue;
+use roletap_core::budget::Limits;
+use roletap_core::config::Config;
+use roletap_core::lifecycle::Phase;
+use roletap_core::token_digest::Tokens;
 
 const DAY: u64 = 86_400;
 const STEP: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ async fn live(plan: Plan) -> Tally {
         queue: Queue::new(LIMITS),
         clock: server_time.clone(),
         metrics: Arc::new(Metrics::new().unwrap()),
-        heartbeat: Arc::new(Heartbeat::new()),
+        heartbeat: Arc::default(),
     };
     let mut fleet = Fleet::new(ctx, slots.clone());
     let mut versions: BTreeMap<usize, u32> = (0..plan.roles).map(|number| (number, 0)).collect();

@@ -14,8 +14,8 @@ use aws_credential_types::Credentials;
 use zeroize::Zeroizing;
 
 use super::error::SourceError;
-use crate::role::Origin;
 use crate::sts::Token;
+use roletap_core::role::Origin;
 
 /// The longest that a look at files takes.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);

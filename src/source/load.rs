@@ -22,9 +22,9 @@ use aws_types::region::Region;
 use super::error::SourceError;
 use super::files::{self, read_token};
 use super::process;
-use crate::failure::error_chain;
-use crate::role::{CommandLine, Origin, RoleArn, SessionName, WebIdentity};
 use crate::sts::Client;
+use roletap_core::failure::error_chain;
+use roletap_core::role::{CommandLine, Origin, RoleArn, SessionName, WebIdentity};
 
 /// The session name for a token in the environment, if the environment has none.
 const DEFAULT_SESSION_NAME: &str = "roletap";

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::error::SourceError;
-use crate::role::CommandLine;
+use roletap_core::role::CommandLine;
 
 /// Less than [`super::LOAD_TIMEOUT`], so that the error names the program.
 const TIME_LIMIT: Duration = Duration::from_secs(9);

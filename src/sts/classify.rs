@@ -13,8 +13,9 @@ use super::clock_skew::{REQUEST_ID, SKEW_LIMIT};
 use super::endpoints::Endpoint;
 use super::web_identity_token::Token;
 use crate::clock::Skew;
-use crate::failure::transport::TransportError;
-use crate::failure::{Class, IssueError, error_chain};
+use roletap_core::failure::transport::TransportError;
+use roletap_core::failure::{Class, IssueError, error_chain};
+use roletap_core::xml::element;
 
 /// The longest message that is kept. Its first line is for people; more of it may quote the
 /// request.
@@ -65,12 +66,13 @@ where
         .unwrap_or_default();
     // The SDK finds codes only inside <ErrorResponse><Error>; Ceph and some proxies answer a bare <Error>.
     let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
-    let code = metadata.and_then(|meta| meta.code()).or_else(|| element(&body, "Code")).map(plain);
-    let aws_message = metadata
-        .and_then(|meta| meta.message())
+    let code = metadata.and_then(|meta| meta.code()).map(str::to_owned);
+    let code = code.or_else(|| element(&body, "Code")).map(|code| plain(&code));
+    let aws_message = metadata.and_then(|meta| meta.message()).map(str::to_owned);
+    let aws_message = aws_message
         .or_else(|| element(&body, "Message"))
         // Redacted before it is cut: half a token is one no more, and not found.
-        .map(|text| plain(operation.redact(text).lines().next().unwrap_or_default()));
+        .map(|text| plain(operation.redact(&text).lines().next().unwrap_or_default()));
     let name = &endpoint.name;
     let mut cause = None;
     let (class, mut message) = match error {
@@ -156,15 +158,6 @@ fn is_missing_credentials(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-/// The text of the first `<name>` element, if the body is one that has it.
-fn element<'a>(body: &'a str, name: &str) -> Option<&'a str> {
-    let after = body.split_once(&format!("<{name}>"))?.1;
-    after
-        .split_once(&format!("</{name}>"))
-        .map(|(text, _)| text.trim())
-        .filter(|text| !text.is_empty())
 }
 
 /// The text without control characters, with which an attacker could forge a log line, and cut.

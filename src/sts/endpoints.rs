@@ -4,11 +4,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aws_sdk_sts::config::{Builder, Region};
 
-use super::regions::{FailoverEvent, HOME, Reachability, Regions};
-use crate::config::Sts;
-use crate::failure::{Class, IssueError};
-use crate::lifecycle::Jitter;
 use crate::metrics::Metrics;
+use roletap_core::config::Sts;
+use roletap_core::failure::{Class, IssueError};
+use roletap_core::lifecycle::Jitter;
+use roletap_core::regions::{FailoverEvent, HOME, Reachability, Regions};
 
 /// The endpoints of all configured regions: home, then the fallbacks.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::credentials::rfc3339;
-use crate::role::{RoleArn, SessionName};
+use roletap_core::credentials::rfc3339;
+use roletap_core::role::{RoleArn, SessionName};
 
 /// The lengths of a token that STS takes, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{Digest, create, lying, put_right};
-use crate::files::write;
+use super::{Digest, create, put_right, token_file_at};
+use crate::atomic_file::write;
 
 /// No role is called so: its name would begin with a letter or a digit.
 const NAME: &str = ".imds";
@@ -16,7 +16,7 @@ const NAME: &str = ".imds";
 /// Reads it from `token_dir`, or makes it.
 pub fn imds_key(token_dir: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let path = token_dir.join(NAME);
-    let there = lying(&path)?;
+    let there = token_file_at(&path)?;
     if let Some(there) = there.as_ref().filter(|there| there.token.is_some()) {
         put_right(&path, there, 0o600, None)?;
     }

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use roletap::config::{Check, Config, Directory, FixedHost, Loaded, Report, Source, refusal_json};
+use roletap::config_host;
+use roletap_core::config::{
+    Check, Config, ConfigFile, Directory, FixedHost, Loaded, Report, refusal_json,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config")
@@ -50,15 +53,15 @@ fn host() -> FixedHost {
 }
 
 /// The sources of a case, under paths which are the same on every machine.
-fn sources(case: &Path) -> Vec<Source> {
+fn sources(case: &Path) -> Vec<ConfigFile> {
     let name = Path::new(case.file_name().unwrap());
     if case.is_file() {
-        return vec![Source::bytes(name, fs::read(case))];
+        return vec![ConfigFile::bytes(name, fs::read(case))];
     }
-    let mut sources = vec![Source::bytes("roletap.toml", fs::read(case.join("roletap.toml")))];
+    let mut sources = vec![ConfigFile::bytes("roletap.toml", fs::read(case.join("roletap.toml")))];
     for file in entries(&case.join("conf.d")) {
         let name = Path::new("conf.d").join(file.file_name().unwrap());
-        sources.push(Source::bytes(name, fs::read(file)));
+        sources.push(ConfigFile::bytes(name, fs::read(file)));
     }
     sources
 }
@@ -73,7 +76,7 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn parse(text: &str) -> Result<Loaded, Report> {
-    Config::parse(vec![Source::text("roletap.toml", text)], &host())
+    Config::parse(vec![ConfigFile::text("roletap.toml", text)], &host())
 }
 
 const MINIMAL: &str =
@@ -175,7 +178,7 @@ fn files_are_read_from_disk() {
     let dir = tempfile::tempdir().unwrap();
     let main = dir.path().join("roletap.toml");
     let lines = |report: Report| report.to_string();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("does not exist"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("does not exist"));
 
     fs::write(&main, MINIMAL).unwrap();
     fs::create_dir(dir.path().join("conf.d")).unwrap();
@@ -185,16 +188,16 @@ fn files_are_read_from_disk() {
     )
     .unwrap();
     fs::write(dir.path().join("conf.d/p.json"), "{\"Statement\": [{}]}").unwrap();
-    let loaded = Config::load(&main).unwrap();
+    let loaded = config_host::load(&main).unwrap();
     let names: Vec<String> = loaded.config.roles.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["a", "b"]);
 
     fs::write(&main, vec![b'#'; 2 * 1024 * 1024]).unwrap();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("is larger than 1 MiB"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("is larger than 1 MiB"));
     fs::write(&main, b"# gr\xfc\xdfe\n").unwrap();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("is not UTF-8"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("is not UTF-8"));
     fs::create_dir(dir.path().join("conf.d/c.toml")).unwrap();
-    assert!(lines(Config::load(&main).unwrap_err()).contains("is a directory"));
+    assert!(lines(config_host::load(&main).unwrap_err()).contains("is a directory"));
 }
 
 /// Whatever `check` says about a role can be accepted by its name.
@@ -273,7 +276,7 @@ fn the_complete_file_shows_every_key() {
 
 /// Whatever is cut off or broken: no panic, and every problem points into the text.
 fn check_sound(bytes: &[u8]) {
-    let source = Source::bytes("roletap.toml", Ok(bytes.to_vec()));
+    let source = ConfigFile::bytes("roletap.toml", Ok(bytes.to_vec()));
     let text = String::from_utf8_lossy(bytes).into_owned();
     let report = match Config::parse(vec![source], &host()) {
         Ok(loaded) => loaded.warnings,
@@ -361,7 +364,7 @@ fn a_role_overrides_the_defaults_key_by_key() {
     let roles: BTreeMap<&str, _> =
         config.roles.iter().map(|(name, role)| (name.as_str(), role)).collect();
     let external_id = |name| roles[name].request.external_id.as_ref().unwrap().as_str();
-    use roletap::role::TokenSource;
+    use roletap_core::role::TokenSource;
     assert_eq!((external_id("a"), external_id("b")), ("everyone", "ws-from-file"));
     assert_eq!(roles["a"].duration.as_secs(), 7200);
     assert_eq!(roles["b"].duration.as_secs(), 3600);

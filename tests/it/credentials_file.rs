@@ -468,7 +468,7 @@ fn a_file_that_only_root_may_read_is_told() {
     daemon.spawn_as(command);
     daemon.wait_until_serving();
     let line = daemon.logged(ONE_ERROR);
-    assert!(line.contains("it is not for us to read; move it away"), "{line}");
+    assert!(line.contains("roletap's user may not read it; move it away"), "{line}");
     fs::remove_file(&path).expect("to remove");
     recovers(&daemon, &path);
 }

@@ -81,7 +81,7 @@ fn orders(sts: &FakeSts) -> Setup {
     with(sts).role("orders")
 }
 
-// === who we are, and each hop ===
+// === roletap's base identities, and each hop ===
 
 #[test]
 fn a_host_where_all_is_well() {

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 
 use nix::unistd::Uid;
-use roletap::failure::Class;
-use roletap::failure::explain::table::{self, Certainty};
+use roletap_core::failure::Class;
+use roletap_core::failure::explain::table::{self, Certainty};
 use serde_json::Value;
 
 use crate::support::harness::{Answer, Connection, Daemon, Port, Setup, arn, request, text, with};

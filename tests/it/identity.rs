@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
-use roletap::config::{Config, FixedHost, Source, Sts};
-use roletap::failure::IssueError;
 use roletap::metrics::Metrics;
-use roletap::role::CallerIdentity;
 use roletap::sts::Client;
+use roletap_core::config::{Config, ConfigFile, FixedHost, Sts};
+use roletap_core::failure::IssueError;
+use roletap_core::role::CallerIdentity;
 
 use fake_sts::{FakeSts, Fault};
 
@@ -21,7 +21,7 @@ fn settings(endpoint: &str, keys: &str) -> Sts {
         "sts = {{ region = \"eu-central-1\", endpoint_url = \"{endpoint}\", {keys} }}\n\
          [role.orders]\nrole_arn = \"arn:aws:iam::111122223333:role/orders\"\n"
     );
-    Config::parse(vec![Source::text("roletap.toml", &text)], &FixedHost::default())
+    Config::parse(vec![ConfigFile::text("roletap.toml", &text)], &FixedHost::default())
         .unwrap_or_else(|report| panic!("{}", report.render("", false)))
         .config
         .sts

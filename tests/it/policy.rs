@@ -165,7 +165,7 @@ fn sts_is_asked_who_signs() {
         document["Statement"][0]["Principal"]["AWS"],
         "arn:aws:iam::777788889999:role/sinks"
     );
-    assert!(done.stderr.contains("by what this shell signs with"));
+    assert!(done.stderr.contains("this shell signs as"));
     assert!(done.stderr.contains("to the principal by hand"));
     let asked: Vec<String> = sts.requests().into_iter().map(|sent| sent.action).collect();
     assert_eq!(asked, ["GetCallerIdentity"]);
@@ -185,7 +185,7 @@ fn whoever_does_not_say_who_we_are_is_not_needed() {
         let done = daemon.run(&["policy", "orders"]);
         assert_eq!(done.code, Some(69));
         assert_eq!(done.stdout, "");
-        for text in ["cannot ask STS who we are", says, "pass --principal ARN"] {
+        for text in ["cannot ask STS for roletap's base identity", says, "pass --principal ARN"] {
             assert!(done.stderr.contains(text), "{}", done.stderr);
         }
         let done = daemon.run(&["policy", "orders", "--principal", USER]);

@@ -1,13 +1,13 @@
 //! What the README shows has to be true.
 
-use roletap::config::{Config, FixedHost, Source};
+use roletap_core::config::{Config, ConfigFile, FixedHost};
 
 const README: &str = include_str!("../../README.md");
 
 #[test]
 fn the_configuration_that_it_shows_can_be_used() {
     let shown = README.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let loaded = Config::parse(vec![Source::text("README.md", shown)], &FixedHost::default());
+    let loaded = Config::parse(vec![ConfigFile::text("README.md", shown)], &FixedHost::default());
     let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render("", false)));
     assert_eq!(loaded.config.roles.len(), 2);
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings.render("", false));

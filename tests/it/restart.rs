@@ -299,7 +299,7 @@ fn the_store_does_not_grow() {
 }
 
 #[test]
-fn a_process_that_dies_between_storing_and_letting_go_leaves_the_later_image() {
+fn a_process_that_dies_between_storing_and_letting_go_leaves_the_newer_snapshot() {
     let sts = FakeSts::start();
     let mut supervised = running(two_roles(&sts));
     let (name, old) = supervised.supervisor.take();
@@ -354,31 +354,31 @@ fn all_seals() -> SealFlag {
 }
 
 #[test]
-fn a_damaged_image_is_ignored_with_a_reason_and_everything_is_issued_anew() {
+fn a_damaged_snapshot_is_ignored_with_a_reason_and_every_role_is_assumed_anew() {
     let sts = FakeSts::start();
     let mut supervised = running(two_roles(&sts));
     assert_eq!(supervised.daemon.stop(), Some(0));
-    let image = supervised.supervisor.bytes();
+    let snapshot = supervised.supervisor.bytes();
     let flipped = |at: usize| {
-        let mut bytes = image.clone();
+        let mut bytes = snapshot.clone();
         bytes[at] ^= 0x20;
         sealed(&bytes, all_seals())
     };
     let checksum = "its checksum does not match";
     let mut damaged: Vec<(OwnedFd, &str)> = vec![
-        (flipped(0), "not an image of roletap"),
+        (flipped(0), "not a snapshot of roletap"),
         (flipped(8), "it has format 35, and this roletap reads format 3"),
         (flipped(12), "bytes"),
         (flipped(20), checksum),
         (flipped(51), checksum),
         (sealed(b"", all_seals()), "it ends early, after 0 bytes"),
-        (sealed(&image[..40], all_seals()), "it ends early, after 40 bytes"),
-        (sealed(&image[..image.len() - 1], all_seals()), "it ends early"),
-        (sealed(&[&image[..], b"x"].concat(), all_seals()), "too many"),
+        (sealed(&snapshot[..40], all_seals()), "it ends early, after 40 bytes"),
+        (sealed(&snapshot[..snapshot.len() - 1], all_seals()), "it ends early"),
+        (sealed(&[&snapshot[..], b"x"].concat(), all_seals()), "too many"),
         (sealed(&vec![0; (64 << 20) + 1], all_seals()), "too many"),
-        (sealed(&image, SealFlag::empty()), "not a sealed memory file"),
+        (sealed(&snapshot, SealFlag::empty()), "not a sealed memory file"),
         (
-            sealed(&image, SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK),
+            sealed(&snapshot, SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK),
             "not a sealed memory file",
         ),
         (
@@ -393,7 +393,7 @@ fn a_damaged_image_is_ignored_with_a_reason_and_everything_is_issued_anew() {
         (std::io::pipe().expect("a pipe").0.into(), "not a sealed memory file"),
     ];
     for part in 1..8 {
-        damaged.push((flipped(52 + part * (image.len() - 53) / 8), checksum));
+        damaged.push((flipped(52 + part * (snapshot.len() - 53) / 8), checksum));
     }
     for (descriptor, reason) in damaged {
         supervised.supervisor.empty_store();

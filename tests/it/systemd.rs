@@ -202,7 +202,7 @@ fn what_is_not_for_us_is_closed_and_named() {
     supervisor.hand_over("roletap.socket", listener.into());
     supervised.launch();
     supervised.daemon.vended("orders");
-    supervised.daemon.logged("`roletap.socket`, which is none of");
+    supervised.daemon.logged("`roletap.socket`, which is neither");
     let log = supervised.daemon.log();
     assert_eq!(log.matches("is no listening TCP socket").count(), 3, "{log}");
 }
@@ -225,7 +225,7 @@ fn variables_that_make_no_sense_end_the_start_with_a_reason() {
             .env(name, value);
         let finished = finish(&mut wrapped);
         assert_eq!(finished.code, Some(69), "{value}: {finished:?}");
-        assert!(finished.stderr.contains("what systemd hands us"), "{finished:?}");
+        assert!(finished.stderr.contains("what systemd hands over"), "{finished:?}");
     }
     // Meant for somebody else, they say nothing.
     let mut daemon =

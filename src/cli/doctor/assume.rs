@@ -7,18 +7,18 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use tokio::time::Instant;
 
 use crate::clock::Skew;
-use crate::config::Config;
-use crate::credentials::Credentials;
-use crate::doctor::roles::{Attempt, Granted, Variant};
-use crate::doctor::{Finding, Report, roles};
-use crate::failure::{Class, IssueError, explain};
 use crate::issuer::{Issuer, Signer, StsIssuer};
 use crate::metrics::Metrics;
-use crate::role::{Role, RoleName, SessionDuration, Source};
 use crate::source::Sources;
 use crate::sts::Client;
+use roletap_core::config::Config;
+use roletap_core::credentials::Credentials;
+use roletap_core::doctor::roles::{Attempt, Granted, Variant};
+use roletap_core::doctor::{Finding, Report, roles};
+use roletap_core::failure::{Class, IssueError, explain};
+use roletap_core::role::{Role, RoleName, SessionDuration, Source};
 
-/// What it takes to ask STS.
+/// The configuration and counters for requests to STS.
 pub(super) struct Asking<'c> {
     pub(super) config: &'c Config,
     pub(super) skew: Arc<Skew>,
@@ -58,7 +58,7 @@ impl Asking<'_> {
                 who.as_ref().map_err(ToString::to_string),
             ));
         }
-        report.add("who we are", findings);
+        report.add("roletap's base identities", findings);
         let mut walk = Walk {
             issuer: &issuer,
             clock: &clock,
@@ -90,7 +90,7 @@ struct Walk<'i> {
     issuer: &'i StsIssuer,
     clock: &'i SharedTimeSource,
     region: &'i str,
-    /// What each role was given, to sign for those that are chained to it.
+    /// Credentials issued so far, which sign for the roles that are chained to them.
     issued: BTreeMap<RoleName, Credentials>,
 }
 

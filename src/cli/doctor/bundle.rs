@@ -7,17 +7,17 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::look;
+use super::inspect;
 use crate::cli::Failure;
 use crate::cli::fetch::Answer;
-use crate::config::{Config, redacted};
-use crate::doctor::Report;
 use crate::tokens;
+use roletap_core::config::{Config, redacted};
+use roletap_core::doctor::Report;
 
 /// In the place of a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// The file, before anything is asked of anybody: readable for us alone. One that is there already is left alone.
+/// The file, before anything is asked of anybody: readable for this user alone. One that is there already is left alone.
 pub(super) fn open(path: &Path) -> Result<File, Failure> {
     OpenOptions::new()
         .write(true)
@@ -31,7 +31,7 @@ fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     Failure::io(error, format!("cannot write {}", path.display()))
 }
 
-/// Writes it.
+/// Writes the support bundle, without secrets.
 pub(super) fn write(
     (path, mut file): (&Path, File),
     config_path: &Path,
@@ -84,7 +84,7 @@ fn secrets(config: &Config) -> Vec<String> {
     let ids = roles().filter_map(|role| role.request.external_id.as_ref());
     let ids = ids.map(|id| id.as_str().to_owned());
     let paths = roles().filter_map(|role| tokens::path_of(config, role));
-    let tokens = paths.filter_map(|path| look::token_text(&path));
+    let tokens = paths.filter_map(|path| inspect::token_text(&path));
     let tokens = tokens.map(|text| text.trim().to_owned());
     let base = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
     let base = base.into_iter().filter_map(|name| std::env::var(name).ok());

@@ -4,20 +4,18 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::cli::fetch::{Answer, fetch_nothing, fetch_with};
-use crate::config::{Config, FrontSocket, Imds};
-use crate::doctor::Finding;
-use crate::doctor::fronts::{Front, Seen, finding};
-use crate::role::Role;
+use roletap_core::config::{Config, FrontSocket, Imds};
+use roletap_core::doctor::Finding;
+use roletap_core::doctor::fronts::{Front, Seen, finding};
+use roletap_core::role::Role;
 
 const TOKEN: &str = "/latest/api/token";
 const LIST: &str = "/latest/meta-data/iam/security-credentials/";
 /// It is on this host, or it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What is found of those that serve `wanted`.
+/// Reports on the IMDS endpoints that serve the `wanted` roles.
 pub(super) fn findings(config: &Config, wanted: &[&Role], daemon_runs: bool) -> Vec<Finding> {
     let is_wanted = |front: &&Imds| wanted.iter().any(|role| role.name == front.role);
     let mut findings = Vec::new();
@@ -65,16 +63,14 @@ fn look(address: SocketAddr, role: &str) -> Seen {
     }
 }
 
-/// Whether an interface of ours has it: only then it can be bound, whoever listens there.
+/// Tells whether an interface of this host has this address: only then it can be bound.
 fn is_here(ip: IpAddr) -> bool {
     let bound = TcpListener::bind((ip, 0));
     !bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 fn stranger(answer: &Answer) -> Seen {
-    let body = serde_json::from_slice::<Value>(&answer.body).ok();
-    let message = body.as_ref().and_then(|body| body["message"].as_str());
-    Seen::Stranger(match message {
+    Seen::Stranger(match answer.text("message") {
         Some(message) => format!("HTTP {}: {message}", answer.status),
         None => format!("HTTP {}", answer.status),
     })

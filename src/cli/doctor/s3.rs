@@ -2,6 +2,7 @@
 //!
 //! Without the SDK of S3: it would nearly double a clean build for these three.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -20,14 +21,21 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings}
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt, Limited};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::config::Config;
-use crate::doctor::storage::{Answer, Operation, Place};
-use crate::failure::error_chain;
+use crate::aws_hosts;
+use roletap_core::config::Config;
+use roletap_core::doctor::storage::{Answer, Operation, Place};
+use roletap_core::failure::error_chain;
+use roletap_core::xml::element;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A listing of one key, or an error.
 const BODY_LIMIT: usize = 256 * 1024;
+/// RFC 3986's unreserved characters stay as they are.
+const UNRESERVED_ONLY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const PATH: &AsciiSet = &UNRESERVED_ONLY.remove(b'/');
 const CONTENT: &[u8] = b"roletap doctor --s3-write: may be deleted\n";
 
 /// Credentials as a workload gets them.
@@ -53,7 +61,6 @@ pub(super) struct Client {
     identity: Identity,
     region: String,
     endpoint: Option<String>,
-    partition_suffix: &'static str,
 }
 
 impl Client {
@@ -71,7 +78,6 @@ impl Client {
                 .sleep_impl(TokioSleep::new())
                 .build(),
             identity: vended.0.into(),
-            partition_suffix: if region.starts_with("cn-") { ".cn" } else { "" },
             region,
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
         }
@@ -111,8 +117,8 @@ impl Client {
         let body = String::from_utf8_lossy(&body);
         let answer = Answer {
             status: Some(status),
-            code: element(&body, "Code"),
-            message: element(&body, "Message").unwrap_or_else(|| "no message".to_owned()),
+            code: element(&body, "Code").map(plain),
+            message: element(&body, "Message").map_or_else(|| "no message".to_owned(), plain),
             request_id,
         };
         let region = region.or_else(|| element(&body, "Region"));
@@ -133,10 +139,10 @@ impl Client {
                 format!("?list-type=2&max-keys=1&prefix={}", encoded(&place.prefix, false)),
                 &[][..],
             ),
-            Operation::Put => ("PUT", encoded(&place.probe_key(), true), CONTENT),
-            Operation::Delete => ("DELETE", encoded(&place.probe_key(), true), &[][..]),
+            Operation::Put => ("PUT", encoded(&place.probe_key(), true).to_string(), CONTENT),
+            Operation::Delete => ("DELETE", encoded(&place.probe_key(), true).to_string(), &[][..]),
         };
-        let uri = format!("{}{path}", self.base(&place.bucket));
+        let uri = format!("{}{path}", self.base(&place.bucket)?);
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -158,16 +164,16 @@ impl Client {
         Ok(request.try_into()?)
     }
 
-    /// Up to the key. Buckets with a dot have no certificate of their own.
-    fn base(&self, bucket: &str) -> String {
-        let (region, suffix) = (&self.region, self.partition_suffix);
-        match &self.endpoint {
-            Some(endpoint) => format!("{endpoint}/{bucket}/"),
-            None if bucket.contains('.') => {
-                format!("https://s3.{region}.amazonaws.com{suffix}/{bucket}/")
-            }
-            None => format!("https://{bucket}.s3.{region}.amazonaws.com{suffix}/"),
+    /// The URL of a bucket, up to the key. No certificate of AWS is valid for a bucket with a dot in its name.
+    fn base(&self, bucket: &str) -> Result<String, String> {
+        if let Some(endpoint) = &self.endpoint {
+            return Ok(format!("{endpoint}/{bucket}/"));
         }
+        let host = aws_hosts::s3_host(&self.region)?;
+        Ok(match bucket.contains('.') {
+            true => format!("https://{host}/{bucket}/"),
+            false => format!("https://{bucket}.{host}/"),
+        })
     }
 }
 
@@ -175,28 +181,23 @@ fn succeeded(answer: &Answer) -> bool {
     matches!(answer.status, Some(200..=299))
 }
 
-/// As AWS wants it; in a path slashes stay.
-fn encoded(text: &str, path: bool) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            b'/' if path => "/".to_owned(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+/// Percent-encodes as AWS signs it; in a path slashes stay.
+fn encoded(text: &str, path: bool) -> impl fmt::Display + '_ {
+    utf8_percent_encode(text, if path { PATH } else { UNRESERVED_ONLY })
 }
 
-/// The text of the first element of this name.
-fn element(body: &str, name: &str) -> Option<String> {
-    let after = body.split_once(&format!("<{name}>"))?.1;
-    let text = after.split_once(&format!("</{name}>"))?.0;
-    let text = text
-        .replace("&quot;", "\"")
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&amp;", "&");
-    let plain = text.chars().filter(|c| !c.is_control()).take(600).collect();
-    Some(plain)
+/// Without control characters, and not longer than a line of a report.
+fn plain(text: String) -> String {
+    text.chars().filter(|c| !c.is_control()).take(600).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_encoded_as_aws_signs_them() {
+        assert_eq!(encoded("a b/ü~-._+&", true).to_string(), "a%20b/%C3%BC~-._%2B%26");
+        assert_eq!(encoded("a/b", false).to_string(), "a%2Fb");
+    }
 }

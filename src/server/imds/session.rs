@@ -1,7 +1,7 @@
 //! Session tokens that need no memory: each carries its expiry, sealed.
 //!
-//! The key outlives the process (`tokens::imds_key`), because reqsign and the SDK for Rust keep a
-//! session token for six hours and do not ask for another when it is refused.
+//! The key outlives the process (`tokens::imds_key`). reqsign and the SDK for Rust keep a session
+//! token for six hours, and do not ask for another when it is refused.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

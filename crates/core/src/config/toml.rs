@@ -1,0 +1,11 @@
+//! TOML documents, and tables that are asked for keys.
+
+mod documents;
+mod named;
+mod section;
+mod value;
+
+pub(crate) use documents::{Document, parse};
+pub(crate) use named::tables;
+pub(crate) use section::Section;
+pub(crate) use value::{Layer, Located};

@@ -1,0 +1,219 @@
+//! Who we are, and whether each role can be assumed.
+
+use std::time::Duration;
+
+use super::{Finding, Mark};
+use crate::failure::IssueError;
+use crate::failure::explain::{self, Advice};
+use crate::role::{Base, CallerIdentity, Role};
+
+/// One role, tried once.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The result of the attempt.
+    pub outcome: Result<Granted, IssueError>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Facts about issued credentials, without anything secret.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// The key id.
+    pub access_key_id: String,
+    /// How long it lasts.
+    pub lifetime: Duration,
+}
+
+/// One way of asking otherwise than configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// Without the external id: the test that AWS asks third parties to make.
+    WithoutExternalId,
+    /// Without session policies.
+    WithoutPolicies,
+    /// Without tags and source identity.
+    WithoutTags,
+}
+
+impl Variant {
+    /// In the order of trying.
+    pub const ALL: [Self; 3] = [Self::WithoutTags, Self::WithoutPolicies, Self::WithoutExternalId];
+
+    /// The role asked for in this way; `None` if that is how it is configured.
+    pub fn of(self, role: &Role) -> Option<Role> {
+        let mut role = role.clone();
+        let request = &mut role.request;
+        let before = request.clone();
+        // With a token neither an external id nor tags are sent, so that leaving them out shows nothing.
+        if matches!(request.base, Base::Token(_)) && self != Self::WithoutPolicies {
+            return None;
+        }
+        match self {
+            Self::WithoutExternalId => request.external_id = None,
+            Self::WithoutPolicies => {
+                request.policy = None;
+                request.policy_arns.clear();
+            }
+            Self::WithoutTags => {
+                request.tags.clear();
+                request.transitive_tag_keys.clear();
+                request.source_identity = None;
+            }
+        }
+        (*request != before).then_some(role)
+    }
+}
+
+/// Reports the identity of a source.
+pub fn identity(source: &str, who: Result<&CallerIdentity, String>) -> Finding {
+    match who {
+        Ok(who) => {
+            let session = if who.is_role_session() {
+                "; a role session, so what it assumes lasts an hour at most"
+            } else {
+                ""
+            };
+            Finding::good("identity", format!("source `{source}` is {}{session}", who.arn()))
+        }
+        Err(what) => Finding::warning(
+            "identity",
+            format!("source `{source}` cannot be named: {what}"),
+            "GetCallerIdentity needs no permission, so a refusal is about the credentials; but some that speak STS do not \
+                 know it, and nothing depends on it",
+            format!("whoever keeps the base credentials of this host (source `{source}`)"),
+            "nothing, if the roles below can be assumed",
+        ),
+    }
+}
+
+/// A source that gives no credentials.
+pub fn no_source(source: &str, what: &str, advice: Box<Advice>) -> Finding {
+    Finding::advised(Mark::Failed, "source", format!("source `{source}`: {what}"), advice)
+}
+
+/// A source that gives credentials.
+pub fn has_source(source: &str, access_key_id: &str) -> Finding {
+    Finding::good("source", format!("source `{source}` gives the key {access_key_id}"))
+}
+
+/// The real attempt.
+pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
+    let arn = &role.request.role_arn;
+    let took = attempt.took.as_millis();
+    match &attempt.outcome {
+        Ok(granted) => {
+            let lasts = granted.lifetime.as_secs();
+            Finding::good(
+                "assume",
+                format!(
+                    "`{}` → {arn}: assumed for {lasts} s as {} ({region}, {took} ms; {})",
+                    role.request.base,
+                    role.request.session_name.as_str(),
+                    granted.access_key_id
+                ),
+            )
+        }
+        Err(error) => {
+            let id = error.request_id.as_deref();
+            let id = id.map(|id| format!(", request id {id}")).unwrap_or_default();
+            Finding::advised(
+                Mark::Failed,
+                "assume",
+                format!(
+                    "`{}` → {arn}: {} ({}, {took} ms{id})",
+                    role.request.base, error.message, error.class
+                ),
+                Box::new(explain::advice(role, error)),
+            )
+        }
+    }
+}
+
+/// Reports what changes when one setting is left out: the differential probe.
+pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)]) -> Vec<Finding> {
+    let owner = format!("the owner of account {}", role.request.role_arn.account_id());
+    let arn = &role.request.role_arn;
+    let works = configured.outcome.is_ok();
+    let mut findings = Vec::new();
+    let mut explained = false;
+    for (variant, attempt) in variants {
+        match (variant, works, &attempt.outcome) {
+            (Variant::WithoutExternalId, true, Ok(_)) => findings.push(Finding::failed(
+                "confused-deputy",
+                format!("{arn} can be assumed without the external id"),
+                "a confused deputy: whoever gets roletap to use this ARN for them reaches this account. AWS asks third parties \
+                 to test for this before they accept a role",
+                owner.clone(),
+                "demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)",
+            )),
+            (Variant::WithoutExternalId, true, Err(error)) if error.class.needs_a_person() => {
+                findings.push(Finding::good(
+                    "confused-deputy",
+                    format!("{arn} cannot be assumed without the external id, as it should be"),
+                ));
+            }
+            (Variant::WithoutExternalId, false, Ok(_)) => {
+                explained = true;
+                findings.push(Finding::failed(
+                    "external-id",
+                    format!("{arn} can be assumed without the external id, and not with it"),
+                    "the trust policy lets roletap's base identity in, and has a condition that the configured external id does not meet",
+                    owner.clone(),
+                    "compare the external id in the trust policy with the one that is configured here",
+                ));
+            }
+            (Variant::WithoutTags, false, Ok(_)) => {
+                explained = true;
+                findings.push(Finding::failed(
+                    "tags",
+                    format!("{arn} can be assumed without tags and source identity"),
+                    "sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in that of roletap's base identity",
+                    format!("{owner}, and the administrators of the account of roletap's base identity"),
+                    "allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`",
+                ));
+            }
+            (Variant::WithoutPolicies, false, Ok(_)) => {
+                explained = true;
+                findings.push(Finding::failed(
+                    "session-policy",
+                    format!("{arn} can be assumed without the session policies"),
+                    "the session policies are what is refused",
+                    super::OPERATOR,
+                    "correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account",
+                ));
+            }
+            (Variant::WithoutTags | Variant::WithoutPolicies, true, _) => {}
+            (_, _, Err(error)) => findings.push(Finding::note(
+                "probe",
+                format!("{}: {}", variant.words(), error.message),
+            )),
+        }
+    }
+    if role.request.external_id.is_none() && works {
+        findings.push(Finding::note(
+            "confused-deputy",
+            format!(
+                "{arn} has no external id here, so nothing is known about whether it demands one; for an account of another company \
+                 it should"
+            ),
+        ));
+    }
+    if !works && !explained {
+        findings.push(Finding::note(
+            "probe",
+            "nothing that is asked for beside the role itself makes the difference",
+        ));
+    }
+    findings
+}
+
+impl Variant {
+    fn words(self) -> &'static str {
+        match self {
+            Self::WithoutExternalId => "without the external id",
+            Self::WithoutPolicies => "without session policies",
+            Self::WithoutTags => "without tags and source identity",
+        }
+    }
+}

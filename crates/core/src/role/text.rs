@@ -1,0 +1,84 @@
+//! Rules for texts, and types that hold a text which keeps its rule.
+
+use std::fmt;
+
+use super::{
+    ExternalId, InvalidValue, ProfileName, RoleArn, RoleName, SessionName, SourceIdentity,
+};
+use super::{SourceName, UnitName};
+
+macro_rules! as_text {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// The text, as it was configured.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    )+};
+}
+
+macro_rules! display {
+    ($($name:ident),+) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    )+};
+}
+
+as_text!(
+    ExternalId,
+    ProfileName,
+    RoleArn,
+    RoleName,
+    SessionName,
+    SourceIdentity,
+    SourceName,
+    UnitName
+);
+display!(RoleArn, RoleName, SourceName);
+
+/// The characters of role and session names: `[\w+=,.@-]`, where AWS means ASCII by `\w`.
+pub(crate) fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
+}
+
+/// The rule for the names that an operator gives to roles and sources.
+pub(super) fn check_name(text: &str) -> Result<(), InvalidValue> {
+    const EXPECTED: &str =
+        "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
+    let refuse = |what: String| Err(InvalidValue::new(what, EXPECTED));
+    let Some(first) = text.chars().next() else {
+        return refuse("is empty".to_owned());
+    };
+    if let Some(odd) =
+        text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+    {
+        return refuse(format!("holds {odd:?}"));
+    }
+    if !first.is_ascii_alphanumeric() {
+        return refuse(format!("begins with `{first}`"));
+    }
+    if text.len() > 63 {
+        return refuse(format!("has {} characters", text.len()));
+    }
+    Ok(())
+}
+
+pub(super) fn check_text(text: &str, most: usize, marks: &str) -> Result<(), InvalidValue> {
+    let expected = || format!("expected 2 to {most} letters, digits and {marks}");
+    let found = text.chars().count();
+    if text.trim() != text {
+        return Err(InvalidValue::new("has blanks at its ends", "remove them"));
+    }
+    if !(2..=most).contains(&found) {
+        let s = if found == 1 { "" } else { "s" };
+        return Err(InvalidValue::new(format!("has {found} character{s}"), expected()));
+    }
+    match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
+        Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected())),
+        None => Ok(()),
+    }
+}
