@@ -139,7 +139,7 @@ lint_programs() { # NAME: both programs of tests/lint, or the step ends here
 # What a step does, where it is more than a command.
 
 subjects() { # Commits since this rule: a subject is at most 72 characters.
-  local since=e5052a2f4fd1419be2d6f4db95b20d89ae499232 long
+  local since=ec8d26bb5a6871e2b03c35c161f3059eefce7e92 long
   if ! git rev-parse --quiet --verify "$since^{commit}" >/dev/null; then
     left_out "commit subjects" "this checkout has no history"
     return
