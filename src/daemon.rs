@@ -80,7 +80,7 @@ pub struct Daemon {
     path: PathBuf,
     tokens: Tokens,
     audit: Audit,
-    shared: Shared,
+    shared: Services,
     inherited: Vec<InheritedListener>,
     fleet: Fleet<StsIssuer>,
     endpoints: VendEndpoints,
@@ -93,7 +93,7 @@ pub struct Daemon {
 
 /// Shared by the fleet and the endpoints for the life of the process.
 #[derive(Debug)]
-struct Shared {
+struct Services {
     /// The clock of this host.
     local: SharedTimeSource,
     /// The clock of STS, by the measured skew.
@@ -112,7 +112,7 @@ impl Daemon {
     pub fn start(prepared: Prepared) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let Prepared { loaded, endpoints, tokens, audit, .. } = prepared;
         let config = &loaded.config;
-        let (shared, ctx) = Shared::new(&config.sts, prepared.clock)?;
+        let (shared, ctx) = Services::new(&config.sts, prepared.clock)?;
         shared.sources.apply(used_sources(config));
         let mut fleet = Fleet::new(ctx, shared.slots.clone());
         if let Some(kept) = prepared.kept {
@@ -218,7 +218,7 @@ impl Daemon {
     }
 }
 
-impl Shared {
+impl Services {
     fn new(
         sts: &Sts,
         local: SharedTimeSource,

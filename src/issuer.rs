@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::signer::Issued;
+use self::signer::IssuedKeyIds;
 pub use self::signer::Signer;
 use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
@@ -41,13 +41,13 @@ pub struct StsIssuer {
     slots: Arc<Slots>,
     /// Roles whose duration was limited to an hour. Each is logged once.
     clamped: Mutex<BTreeSet<RoleName>>,
-    issued: Issued,
+    issued: IssuedKeyIds,
 }
 
 impl StsIssuer {
     /// Creates an issuer that signs with the credentials of `sources`, or of parent roles in `slots`.
     pub fn new(sts: Arc<Client>, sources: Arc<Sources>, slots: Arc<Slots>) -> Self {
-        Self { sts, sources, slots, clamped: Mutex::default(), issued: Issued::default() }
+        Self { sts, sources, slots, clamped: Mutex::default(), issued: IssuedKeyIds::default() }
     }
 
     /// Makes one attempt to issue credentials, signed by `signer`.
@@ -89,7 +89,10 @@ impl StsIssuer {
                 Ok(Signer::from_source(source.clone(), in_hand))
             }
             Base::Role(parent) => Signer::from_role(parent, &self.slots, self.sts.now()),
-            Base::Token(_) => Err(IssueError::new(Class::Source, "a role with a web identity token has no signer")),
+            Base::Token(_) => Err(IssueError::new(
+                Class::Source,
+                "a role with a web identity token has no signer",
+            )),
         }
     }
 
@@ -140,7 +143,8 @@ impl Issuer for StsIssuer {
             Base::Source(source) => {
                 let loaded = self.sources.credentials(source);
                 let loaded = tokio::time::timeout(patience, loaded).await;
-                let late = || SourceError::new(format!("no credentials within {} s", patience.as_secs()));
+                let late =
+                    || SourceError::new(format!("no credentials within {} s", patience.as_secs()));
                 let loaded = loaded.unwrap_or_else(|_| Err(late()));
                 loaded.map(|_| ()).map_err(|error| no_base(source, &error))
             }

@@ -26,10 +26,10 @@ const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The turns to look at files: those that hang hold up one thread, however often they are looked
 /// at.
-static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
+static TURNS: Mutex<BTreeMap<Vec<PathBuf>, LoadTurn>> = Mutex::new(BTreeMap::new());
 
 /// A turn, held by the thread that looks until it is done.
-type Turn = Arc<tokio::sync::Mutex<()>>;
+type LoadTurn = Arc<tokio::sync::Mutex<()>>;
 
 /// The stamps of some files, `None` for one that is not there. They differ when a file has changed.
 pub(super) type Stamps = Vec<Option<Stamp>>;
@@ -215,7 +215,7 @@ async fn aside<T: Send + 'static>(
     }
 }
 
-fn turn(paths: Vec<PathBuf>) -> Turn {
+fn turn(paths: Vec<PathBuf>) -> LoadTurn {
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     turns.retain(|_, turn| Arc::strong_count(turn) > 1);
     turns.entry(paths).or_default().clone()

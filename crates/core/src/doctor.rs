@@ -45,7 +45,7 @@ pub struct Finding {
 
 /// Findings about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub struct DiagnosisSection {
     /// The subject, such as `this host`.
     pub title: String,
     /// In the order of looking.
@@ -54,9 +54,9 @@ pub struct Section {
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Report {
+pub struct Diagnosis {
     /// In the order of looking.
-    pub sections: Vec<Section>,
+    pub sections: Vec<DiagnosisSection>,
 }
 
 /// Characters that a finding has at most.
@@ -158,11 +158,11 @@ impl Mark {
     }
 }
 
-impl Report {
+impl Diagnosis {
     /// One more section, unless nothing was looked at.
     pub fn add(&mut self, title: impl Into<String>, findings: Vec<Finding>) {
         if !findings.is_empty() {
-            self.sections.push(Section { title: title.into(), findings });
+            self.sections.push(DiagnosisSection { title: title.into(), findings });
         }
     }
 
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_report_is_the_same_for_people_and_programs() {
-        let mut report = Report::default();
+        let mut report = Diagnosis::default();
         report.add("nothing", Vec::new());
         report.add(
             "the house",

@@ -21,7 +21,7 @@ use crate::backoff::Backoff;
 pub use crate::backoff::Jitter;
 use crate::credentials::Credentials;
 use crate::failure::{Class, IssueError};
-use crate::role::{OnDenied, Role, Terms};
+use crate::role::{OnDenied, RefreshPolicy, Role};
 
 /// The facts about one role. They change only when an attempt concludes.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +112,7 @@ impl RoleState {
     pub fn after(
         self,
         outcome: Result<Credentials, IssueError>,
-        terms: Terms,
+        terms: RefreshPolicy,
         now: SystemTime,
         jitter: Jitter,
     ) -> Self {
@@ -277,12 +277,12 @@ pub fn longest_remaining(lifetime: Duration) -> Duration {
     lifetime * 3 / 4
 }
 
-fn refresh_point(credentials: &Credentials, terms: Terms, jitter: Jitter) -> SystemTime {
+fn refresh_point(credentials: &Credentials, terms: RefreshPolicy, jitter: Jitter) -> SystemTime {
     let spread = refresh_spread(credentials.lifetime());
     latest_refresh_point(credentials, terms) - spread * 2 + jitter.of(spread * 2)
 }
 
-fn latest_refresh_point(credentials: &Credentials, terms: Terms) -> SystemTime {
+fn latest_refresh_point(credentials: &Credentials, terms: RefreshPolicy) -> SystemTime {
     let lifetime = credentials.lifetime();
     credentials.expires_at() - refresh_lead(lifetime, terms.min_remaining)
         + refresh_spread(lifetime)
@@ -290,7 +290,11 @@ fn latest_refresh_point(credentials: &Credentials, terms: Terms) -> SystemTime {
 
 /// Whatever made this role late or start now has probably done so to a whole fleet. Anywhere in one whole interval, up to
 /// the latest usual point: then the fleet is spread evenly again, and stays so.
-fn first_refresh_point(credentials: &Credentials, terms: Terms, jitter: Jitter) -> SystemTime {
+fn first_refresh_point(
+    credentials: &Credentials,
+    terms: RefreshPolicy,
+    jitter: Jitter,
+) -> SystemTime {
     let lifetime = credentials.lifetime();
     let interval = lifetime - refresh_lead(lifetime, terms.min_remaining);
     latest_refresh_point(credentials, terms) - interval + jitter.of(interval)
@@ -323,8 +327,9 @@ mod tests {
     use super::*;
     use crate::fixtures::{at, config, credentials, error, role};
 
-    const KEEP: Terms = Terms { on_denied: OnDenied::Keep, min_remaining: Duration::ZERO };
-    const DROP: Terms = Terms { on_denied: OnDenied::Drop, ..KEEP };
+    const KEEP: RefreshPolicy =
+        RefreshPolicy { on_denied: OnDenied::Keep, min_remaining: Duration::ZERO };
+    const DROP: RefreshPolicy = RefreshPolicy { on_denied: OnDenied::Drop, ..KEEP };
 
     fn middle() -> Jitter {
         Jitter::new(0.5)
@@ -395,8 +400,8 @@ mod tests {
         }
     }
 
-    fn remaining(seconds: u64) -> Terms {
-        Terms { min_remaining: Duration::from_secs(seconds), ..KEEP }
+    fn remaining(seconds: u64) -> RefreshPolicy {
+        RefreshPolicy { min_remaining: Duration::from_secs(seconds), ..KEEP }
     }
 
     #[test]
