@@ -27,7 +27,7 @@ pub struct Job {
     /// The path of the credentials file.
     pub path: PathBuf,
     /// The operation.
-    pub what: What,
+    pub what: FileOperation,
     /// This is the first operation of this process on the file: leftovers of killed processes are removed.
     pub first: bool,
     /// The time at which the operation began.
@@ -36,7 +36,7 @@ pub struct Job {
 
 /// An operation on a credentials file.
 #[derive(Debug)]
-pub enum What {
+pub enum FileOperation {
     /// Read the first line.
     Look,
     /// Write these credentials of this role.
@@ -62,16 +62,16 @@ pub fn carry_out(job: &Job) -> Result<OnDisk, String> {
         format!("cannot {doing} {}: {error}{advice}", path.display())
     };
     match &job.what {
-        What::Look => match found(path).map_err(|error| refused("read", error))? {
+        FileOperation::Look => match found(path).map_err(|error| refused("read", error))? {
             ExistingFile::Ours(header) => Ok(OnDisk::Ours(header)),
             // What is not ours is told when it is to be replaced.
             ExistingFile::Nothing | ExistingFile::Theirs(_) => Ok(OnDisk::Absent),
         },
-        What::Write(role, credentials) => match &role.credentials_file {
+        FileOperation::Write(role, credentials) => match &role.credentials_file {
             Some(file) => write(job, file, role, credentials),
             None => Ok(OnDisk::Unknown),
         },
-        What::Remove => {
+        FileOperation::Remove => {
             if let ExistingFile::Ours(_) = found(path).map_err(|error| refused("read", error))? {
                 gone(fs::remove_file(path)).map_err(|error| refused("remove", error))?;
             }

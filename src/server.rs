@@ -134,7 +134,7 @@ fn is_final(answer: Result<Caller, PeerError>) -> bool {
     }
 }
 
-/// The limits of one endpoint.
+/// The limits on the connections of one endpoint.
 #[derive(Debug, Clone)]
 pub struct AcceptLimits {
     /// The most connections at once.

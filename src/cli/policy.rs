@@ -55,7 +55,7 @@ pub struct PolicyArguments {
     read_only: bool,
 }
 
-/// The kinds of policy.
+/// The kinds of policy that `roletap policy` prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum PrintedPolicy {
     /// Trust policy: lets roletap assume the role; for the role's owner

@@ -29,7 +29,7 @@ use roletap_core::role::{Role, RoleName, Source, SourceName};
 /// back the others.
 pub const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The admin endpoint.
+/// The requests that the admin endpoint answers, and the state that the answers show.
 #[derive(Debug, Clone)]
 pub struct AdminApi {
     pub(crate) slots: Arc<Slots>,

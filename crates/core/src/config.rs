@@ -72,7 +72,7 @@ pub struct Server {
     pub shutdown_grace: Duration,
 }
 
-/// The admin endpoint.
+/// The configuration of the admin endpoint: `[admin]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// The addresses to listen on; an empty list turns the endpoint off.

@@ -43,7 +43,7 @@ pub struct Finding {
     pub advice: Option<Box<Advice>>,
 }
 
-/// Findings about one subject.
+/// The findings of `roletap doctor` about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiagnosisSection {
     /// The subject, such as `this host`.
@@ -52,7 +52,7 @@ pub struct DiagnosisSection {
     pub findings: Vec<Finding>,
 }
 
-/// All of it.
+/// All findings of `roletap doctor`, subject by subject.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnosis {
     /// In the order of looking.

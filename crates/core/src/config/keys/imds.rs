@@ -10,7 +10,7 @@ use crate::config::toml::{self, FileTable, Section};
 use crate::config::{FrontSocket, HttpTokens, Imds, ImdsName};
 use crate::role::{InvalidValue, RoleName};
 
-/// All that were read, and every address of them, so that no two clash.
+/// All `[imds.NAME]` sections that were read, and every address of them, so that no two clash.
 #[derive(Default)]
 pub(crate) struct ImdsEndpoints {
     pub(crate) all: BTreeMap<ImdsName, Imds>,
