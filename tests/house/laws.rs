@@ -10,20 +10,35 @@ pub(crate) const STOREYS: &[(&str, &str)] = &[
     (
         "roletap",
         "
-cli: audit aws_hosts clock config_host daemon fd_store issuer listeners log metrics peer server
-    signals source sts systemd tokens roletap_core::config roletap_core::credentials
-    roletap_core::doctor roletap_core::failure roletap_core::policy roletap_core::role
-    roletap_core::snapshot roletap_core::token_digest roletap_core::xml
-daemon: audit clock config_host credentials_file_io fd_store fleet issuer listeners metrics peer
-    refresher server signals slots source sts sts_queue systemd tokens roletap_core::backoff
-    roletap_core::budget roletap_core::config roletap_core::credentials_file
-    roletap_core::lifecycle roletap_core::reload roletap_core::role roletap_core::snapshot
-    roletap_core::token_digest
+cli: audit aws_hosts clock config_host daemon daemon::endpoints fd_store issuer listeners log
+    metrics peer server::imds signals source sts systemd tokens roletap_core::config
+    roletap_core::credentials roletap_core::doctor roletap_core::failure roletap_core::policy
+    roletap_core::role roletap_core::snapshot roletap_core::token_digest roletap_core::xml
+daemon::status: systemd
+daemon::snapshotter: clock daemon fd_store refresher slots systemd roletap_core::role
+    roletap_core::snapshot roletap_core::token_digest
+daemon::reload: config_host daemon daemon::callers metrics systemd tokens roletap_core::config
+    roletap_core::reload roletap_core::token_digest
+daemon::reaper:
+daemon::credentials_files: credentials_file_io refresher slots roletap_core::backoff
+    roletap_core::credentials_file roletap_core::role
+daemon::callers: daemon::endpoints listeners peer roletap_core::config roletap_core::role
+daemon::endpoints: audit daemon listeners server server::admin server::imds server::vend
+    roletap_core::config
+daemon: audit clock fd_store fleet issuer listeners metrics peer refresher server signals slots
+    source sts sts_queue systemd roletap_core::budget roletap_core::config
+    roletap_core::lifecycle roletap_core::role roletap_core::snapshot roletap_core::token_digest
 tokens: atomic_file roletap_core::config roletap_core::role roletap_core::token_digest
 signals:
-server: audit clock listeners metrics peer slots source sts_queue roletap_core::caller
-    roletap_core::config roletap_core::credentials roletap_core::failure roletap_core::lifecycle
-    roletap_core::role roletap_core::token_digest
+server::vend: audit metrics peer server server::guard server::imds server::reply slots
+    roletap_core::caller roletap_core::credentials roletap_core::lifecycle
+    roletap_core::token_digest
+server::imds: server::guard server::reply slots roletap_core::config
+server::admin: clock metrics peer server server::guard server::reply slots source sts_queue
+    roletap_core::credentials roletap_core::failure roletap_core::lifecycle roletap_core::role
+server::guard: server::reply slots
+server::reply: slots roletap_core::caller roletap_core::credentials roletap_core::role
+server: listeners metrics peer roletap_core::caller
 peer: roletap_core::caller roletap_core::role
 listeners:
 fleet: issuer metrics refresher slots roletap_core::config roletap_core::lifecycle
@@ -63,7 +78,19 @@ doctor: credentials failure role token_digest
 token_digest: role
 credentials_file: credentials failure lifecycle role
 consumers: caller role
-config: lifecycle role
+config::check: config config::diagnostics config::forecast config::load role
+config::load: config config::diagnostics config::files config::host config::keys config::lint
+    config::resolve config::toml role
+config::lint: config config::diagnostics config::files config::host config::keys config::resolve
+    lifecycle role
+config::resolve: config config::diagnostics config::host config::keys lifecycle role
+config::keys: config config::diagnostics config::files config::host config::toml lifecycle role
+config::toml: config::diagnostics config::files role
+config::diagnostics: config::files role
+config::forecast: config lifecycle
+config::host:
+config::files: role
+config: role
 caller: role
 budget: backoff failure lifecycle
 lifecycle: backoff credentials failure role
