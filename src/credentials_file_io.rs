@@ -26,7 +26,7 @@ const CLOSED: [&str; 3] = ["/home", "/root", "/run/user"];
 pub struct Job {
     /// The path of the credentials file.
     pub path: PathBuf,
-    /// The operation.
+    /// The operation to carry out on the file.
     pub what: FileOperation,
     /// This is the first operation of this process on the file: leftovers of killed processes are removed.
     pub first: bool,

@@ -61,9 +61,9 @@ pub struct Prepared {
     pub endpoints: PreparedEndpoints,
     /// Sockets of the admin endpoint.
     pub admin: Listeners,
-    /// The valid tokens.
+    /// The tokens that the endpoints accept at start.
     pub tokens: Tokens,
-    /// The audit log.
+    /// The audit log that the daemon writes to.
     pub audit: Audit,
     /// The clock of this host.
     pub clock: SharedTimeSource,
@@ -73,7 +73,7 @@ pub struct Prepared {
     pub store: Option<FdStore>,
 }
 
-/// A running daemon.
+/// A daemon that serves and refreshes.
 #[derive(Debug)]
 pub struct Daemon {
     loaded: Loaded,

@@ -82,7 +82,7 @@ impl Client {
         })
     }
 
-    /// The home region.
+    /// Returns the home region: the one of `sts.region`.
     pub fn region(&self) -> &str {
         &self.endpoints.home().region
     }

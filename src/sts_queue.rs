@@ -52,7 +52,7 @@ struct Waiting {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Makes a queue without waiting roles.
     pub fn new(limits: Limits) -> Self {
         let state = QueueState {
             budget: Budget::new(limits, now()),

@@ -24,7 +24,7 @@ const BODY_LIMIT: usize = 64 << 20;
 /// An answer of the daemon.
 #[derive(Debug)]
 pub struct DaemonResponse {
-    /// The HTTP status.
+    /// The HTTP status of the answer.
     pub status: u16,
     /// The body; it may hold credentials.
     pub body: Zeroizing<Vec<u8>>,

@@ -18,7 +18,7 @@ pub(super) struct Endpoints {
     regions: Mutex<Regions>,
 }
 
-/// STS in one region.
+/// The client of STS in one region, made when it is first needed.
 #[derive(Debug)]
 pub(super) struct RegionEndpoint {
     pub(super) region: String,

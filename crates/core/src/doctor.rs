@@ -20,11 +20,11 @@ use crate::failure::explain::Advice;
 /// How a finding counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// It fails, or will.
+    /// The inspected part fails, or will fail.
     Failed,
-    /// As it should be.
+    /// The inspected part is as it should be.
     Good,
-    /// Worth knowing.
+    /// The finding is worth knowing, and neither good nor bad.
     Note,
     /// It works, and may not always.
     Warning,
@@ -33,7 +33,7 @@ pub enum Mark {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How it counts.
+    /// The weight of the finding.
     pub mark: Mark,
     /// The stable name of the check, for programs.
     pub check: &'static str,
@@ -66,12 +66,12 @@ const LONGEST: usize = 2000;
 pub const OPERATOR: &str = "the operator of this host";
 
 impl Finding {
-    /// As it should be.
+    /// Makes a finding about a part that is as it should be.
     pub fn good(check: &'static str, what: impl Into<String>) -> Self {
         Self::new(Mark::Good, check, what, None)
     }
 
-    /// Worth knowing.
+    /// Makes a finding that is worth knowing, and neither good nor bad.
     pub fn note(check: &'static str, what: impl Into<String>) -> Self {
         Self::new(Mark::Note, check, what, None)
     }

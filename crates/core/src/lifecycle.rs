@@ -31,7 +31,7 @@ pub enum RoleState {
     Pending,
     /// Attempts have failed and nothing is in hand.
     Failing {
-        /// The failures so far.
+        /// The failures of all attempts so far.
         failures: Failures,
     },
     /// Credentials in hand. Whether they are fresh is a question about now.
@@ -48,7 +48,7 @@ pub enum RoleState {
 /// Attempts that failed, since one last succeeded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failures {
-    /// The last one.
+    /// The error of the last attempt.
     pub error: Arc<IssueError>,
     /// How many have failed.
     pub count: u32,
@@ -288,8 +288,8 @@ fn latest_refresh_point(credentials: &Credentials, terms: RefreshPolicy) -> Syst
         + refresh_spread(lifetime)
 }
 
-/// Whatever made this role late or start now has probably done so to a whole fleet. Anywhere in one whole interval, up to
-/// the latest usual point: then the fleet is spread evenly again, and stays so.
+/// Draws the first refresh of a role that is late or starts now: anywhere in one whole interval, up to the latest usual
+/// point. A whole fleet is probably in the same case; it is spread evenly again then, and stays so.
 fn first_refresh_point(
     credentials: &Credentials,
     terms: RefreshPolicy,

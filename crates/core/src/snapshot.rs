@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub serial: u64,
     /// How far the clock of STS was ahead of the clock of this host, in milliseconds.
     pub skew_millis: Option<i64>,
-    /// The valid tokens.
+    /// The digests of the tokens that the endpoints accept.
     pub tokens: Tokens,
     roles: BTreeMap<RoleName, RoleRecord>,
 }

@@ -28,7 +28,7 @@ pub(super) struct Workload {
     pub(super) reader: Option<Reader>,
 }
 
-/// A running process.
+/// Inspects a running process: its name, environment, user and groups.
 pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
     let environ = std::fs::read(directory.join("environ")).map_err(|error| {

@@ -55,7 +55,7 @@ impl Vended {
     }
 }
 
-/// S3 at one endpoint.
+/// A client of S3 at one endpoint.
 pub(super) struct S3Client {
     connector: Connector,
     identity: Identity,

@@ -9,18 +9,18 @@ pub struct FileStat {
     pub path: PathBuf,
     /// The user id of the owner.
     pub uid: u32,
-    /// The group id.
+    /// The group ID of the file.
     pub gid: u32,
-    /// The permission bits.
+    /// The permission bits of the file, as in `chmod`.
     pub mode: u32,
 }
 
 /// The ids by which the kernel decides what a process may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
-    /// How to call it.
+    /// The name by which findings call the process.
     pub name: String,
-    /// The user id.
+    /// The user ID of the process.
     pub uid: u32,
     /// The groups, the first and the others.
     pub gids: Vec<u32>,

@@ -65,7 +65,7 @@ impl S3Operation {
     }
 }
 
-/// An answer of S3.
+/// An answer of S3 to one request of `roletap doctor`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct S3Response {
     /// The HTTP status; none if nothing answered.

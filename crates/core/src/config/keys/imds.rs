@@ -100,7 +100,7 @@ fn read_one(
 }
 
 impl ImdsName {
-    /// As a role's name.
+    /// Reads the name of an `[imds.NAME]`; the rules for role names apply.
     fn parse(text: &str) -> Result<Self, InvalidValue> {
         RoleName::parse(text).map(|name| Self(name.to_string()))
     }
