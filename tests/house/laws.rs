@@ -4,16 +4,32 @@ use crate::words::Pattern::{self, CalledUpon, Crate, Method, Path, Text, Word};
 
 /// Each crate from the roof to the cellar: a room, and what it uses. Every arrow points down.
 ///
-/// A room is a module at the crate's root, or one in it that has a row of its own. The rooms of another crate are named
-/// with it: `roletap_core::role`. A row that begins with a space goes on.
+/// A room is a module at the crate's root, or one in it that has a row of its own. Of another crate only the modules at
+/// its root are rooms, and are named with it: `roletap_core::role`. A row that begins with a space goes on.
 pub(crate) const STOREYS: &[(&str, &str)] = &[
     (
         "roletap",
         "
-cli: audit aws_hosts clock config_host daemon daemon::endpoints fd_store issuer listeners log
-    metrics peer server::imds signals source sts systemd tokens roletap_core::config
-    roletap_core::credentials roletap_core::doctor roletap_core::failure roletap_core::policy
-    roletap_core::role roletap_core::snapshot roletap_core::token_digest roletap_core::xml
+cli::run: audit cli cli::environment cli::hardening daemon daemon::endpoints fd_store listeners
+    log server::imds signals systemd tokens roletap_core::config roletap_core::snapshot
+cli::check: cli config_host peer roletap_core::config
+cli::policy: cli cli::environment metrics source sts roletap_core::config roletap_core::policy
+    roletap_core::role
+cli::doctor: aws_hosts cli cli::env cli::environment cli::fetch clock issuer metrics source sts
+    tokens roletap_core::config roletap_core::credentials roletap_core::doctor
+    roletap_core::failure roletap_core::role roletap_core::token_digest roletap_core::xml
+cli::status: cli cli::fetch roletap_core::config
+cli::refresh: cli cli::fetch
+cli::exec: cli cli::env cli::fetch roletap_core::config roletap_core::role
+cli::credential_process: cli cli::env
+cli::completions: cli
+cli::man: cli
+cli::env: cli cli::fetch tokens roletap_core::config roletap_core::credentials
+    roletap_core::role
+cli::fetch: cli roletap_core::config roletap_core::failure
+cli::environment: cli
+cli::hardening:
+cli: config_host roletap_core::config roletap_core::role
 daemon::status: systemd
 daemon::snapshotter: clock daemon fd_store refresher slots systemd roletap_core::role
     roletap_core::snapshot roletap_core::token_digest
@@ -74,7 +90,7 @@ snapshot: credentials lifecycle role token_digest
 reload: config role
 regions: backoff
 policy: role
-doctor: credentials failure role token_digest
+doctor: credentials failure failure::explain role token_digest
 token_digest: role
 credentials_file: credentials failure lifecycle role
 consumers: caller role
@@ -95,7 +111,8 @@ caller: role
 budget: backoff failure lifecycle
 lifecycle: backoff credentials failure role
 credentials: role
-failure: role
+failure::explain: failure role
+failure:
 role:
 backoff:
 ",
