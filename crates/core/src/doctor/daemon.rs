@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::file::{Entry, Reader, obstacle};
+use super::file::{FileStat, Reader, obstacle};
 use super::{Finding, Mark, OPERATOR, advice};
 use crate::failure::explain::Advice;
 use crate::role::Role;
@@ -143,7 +143,7 @@ pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
 /// The token file, and who may read it.
 pub fn token_file(
     role: &Role,
-    file: Result<(&Entry, &[Entry]), String>,
+    file: Result<(&FileStat, &[FileStat]), String>,
     names: (&str, &str),
     text: Option<&str>,
     reader: Option<&Reader>,

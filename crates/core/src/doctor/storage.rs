@@ -7,14 +7,14 @@ use crate::role::Role;
 
 /// A place in S3: `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct S3Location {
     /// The name of the bucket.
     pub bucket: String,
     /// The prefix; may be empty.
     pub prefix: String,
 }
 
-impl Place {
+impl S3Location {
     /// From the command line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest =
@@ -38,7 +38,7 @@ impl Place {
 
 /// One request, by the action that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum S3Operation {
     /// The operation `DeleteObject`.
     Delete,
     /// The operation `ListObjectsV2`.
@@ -47,7 +47,7 @@ pub enum Operation {
     Put,
 }
 
-impl Operation {
+impl S3Operation {
     fn action(self) -> &'static str {
         match self {
             Self::Delete => "s3:DeleteObject",
@@ -65,9 +65,9 @@ impl Operation {
     }
 }
 
-/// An answer of S3.
+/// An answer of S3 to one request of `roletap doctor`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct S3Response {
     /// The HTTP status; none if nothing answered.
     pub status: Option<u16>,
     /// The text of the element `Code`.
@@ -79,7 +79,12 @@ pub struct Answer {
 }
 
 /// Reports on the answer to one operation.
-pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer) -> Finding {
+pub fn finding(
+    role: &Role,
+    place: &S3Location,
+    operation: S3Operation,
+    answer: &S3Response,
+) -> Finding {
     let at = format!("s3://{}/{}", place.bucket, place.prefix);
     let arn = &role.request.role_arn;
     if matches!(answer.status, Some(200..=299)) {
@@ -141,7 +146,7 @@ pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer
 }
 
 /// Assumed, and denied by S3: which action, and by whose policy as far as S3 says.
-fn denied(arn: &str, owner: &str, action: &str, place: &Place, message: &str) -> Box<Advice> {
+fn denied(arn: &str, owner: &str, action: &str, place: &S3Location, message: &str) -> Box<Advice> {
     let denial = Denial::parse(message);
     let action = denial.map_or(action, |denial| denial.action);
     let resource = denial.and_then(|denial| denial.resource);
@@ -176,7 +181,7 @@ fn denied(arn: &str, owner: &str, action: &str, place: &Place, message: &str) ->
 }
 
 /// Policies name what lies below a prefix, so that `a` does not show `ab`.
-fn slash(place: &Place) -> &'static str {
+fn slash(place: &S3Location) -> &'static str {
     if place.prefix.is_empty() || place.prefix.ends_with('/') {
         ""
     } else {
@@ -190,14 +195,14 @@ mod tests {
 
     #[test]
     fn a_place_is_a_bucket_and_a_prefix() {
-        let place = Place::parse("s3://orders/sink/").unwrap();
+        let place = S3Location::parse("s3://orders/sink/").unwrap();
         assert_eq!((place.bucket.as_str(), place.prefix.as_str()), ("orders", "sink/"));
         assert_eq!(place.probe_key(), "sink/.roletap-doctor");
-        assert_eq!(Place::parse("s3://orders").unwrap().probe_key(), ".roletap-doctor");
-        assert_eq!(Place::parse("s3://orders/a").unwrap().probe_key(), "a/.roletap-doctor");
+        assert_eq!(S3Location::parse("s3://orders").unwrap().probe_key(), ".roletap-doctor");
+        assert_eq!(S3Location::parse("s3://orders/a").unwrap().probe_key(), "a/.roletap-doctor");
         for bad in ["orders/sink", "s3://", "s3://UPPER/x", "s3://a", "s3://a b c/x", "s3://x@y/z"]
         {
-            assert!(Place::parse(bad).is_err(), "{bad}");
+            assert!(S3Location::parse(bad).is_err(), "{bad}");
         }
     }
 }
