@@ -1,7 +1,7 @@
 //! Advice about a failure: its meaning, the people to ask, and the change to ask for. Pure.
 //!
-//! It is derived by one [`table`] from a role and an [`IssueError`], whenever it is shown. Where AWS
-//! does not name the cause, the advice lists the possible causes and does not choose one.
+//! It is derived by one [`table`] from a role and an [`IssueError`], whenever it is shown. Where
+//! AWS does not name the cause, the advice lists the possible causes and does not choose one.
 
 use std::fmt;
 
@@ -131,8 +131,11 @@ impl Facts<'_> {
                 Some(_) | None => String::new(),
             },
             "external_id" => match request.external_id {
-                Some(_) => "The request has the external ID of this role's configuration".to_owned(),
-                None => "The request has no external ID, but the trust policy may require one".to_owned(),
+                Some(_) => {
+                    "The request has the external ID of this role's configuration".to_owned()
+                }
+                None => "The request has no external ID, but the trust policy may require one"
+                    .to_owned(),
             },
             "or_drop" => match denial.map(|denial| denial.action) {
                 Some("sts:TagSession") => ". Or remove `tags` from this role".to_owned(),
@@ -141,7 +144,7 @@ impl Facts<'_> {
                 }
                 Some(_) | None => String::new(),
             },
-            // A mistake in the table; a test looks for braces.
+            // A mistake in the table, which a test finds by its braces.
             _ => format!("{{{name}}}"),
         }
     }
@@ -187,7 +190,9 @@ mod tests {
     fn no_sentence_of_the_table_has_more_than_25_words() {
         let role = role("orders", 3600);
         let tail = "on resource: arn:aws:iam::111122223333:role/orders";
-        let said = format!("User: arn:aws:iam::999988887777:user/us is not authorized to perform: sts:TagSession {tail}");
+        let said = format!(
+            "User: arn:aws:iam::999988887777:user/us is not authorized to perform: sts:TagSession {tail}"
+        );
         for class in Class::ALL {
             let failure = IssueError::new(class, "as scripted");
             for denial in [None, Denial::parse(&said)] {
@@ -249,7 +254,10 @@ mod tests {
              arn:aws:iam::111122223333:role/trust-policy",
         ] {
             let advice = denied(message);
-            assert!(advice.meaning.starts_with("most likely one of three causes. "), "{advice}");
+            assert!(
+                advice.meaning.starts_with("most likely one of these three is the cause. "),
+                "{advice}"
+            );
         }
     }
 }

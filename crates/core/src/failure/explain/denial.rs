@@ -89,15 +89,16 @@ impl<'a> Denial<'a> {
         Some(Self { caller, action, resource, reason: Reason::parse(rest.trim()) })
     }
 
-    /// Returns the principal that a policy has to name for this caller. For a session it is the role.
+    /// Returns the principal that a policy has to name for this caller. For a session it is the
+    /// role.
     pub fn principal(&self) -> String {
         let parts: Vec<&str> = self.caller.splitn(6, ':').collect();
         match parts.as_slice() {
             [_, partition, "sts", _, account, resource] => {
                 match resource.split('/').collect::<Vec<_>>().as_slice() {
-                    ["assumed-role", name, _] => format!(
-                        "arn:{partition}:iam::{account}:role/{name} (plus its path)"
-                    ),
+                    ["assumed-role", name, _] => {
+                        format!("arn:{partition}:iam::{account}:role/{name} (plus its path)")
+                    }
                     _ => self.caller.to_owned(),
                 }
             }
