@@ -243,9 +243,7 @@ pub(crate) const ENDED: &[(&str, &str)] = &[
     ("storing credentials ended by a bug", "a task ends"),
     ("the daemon's first attempt has not ended", "an attempt ends"),
     ("the queue to STS ended; starting it again", "a task ends"),
-    ("a load balancer ended the connection", "a connection ends"),
     ("Refreshers that ended", "a task ends"),
-    ("ended with {status}", "a process ends"),
     ("consumers whose credentials have ended", ""),
     ("credentials which have ended", ""),
 ];

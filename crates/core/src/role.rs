@@ -146,6 +146,14 @@ impl InvalidValue {
     }
 }
 
+/// Refuses a value, in the two phrases of [`InvalidValue`].
+pub(crate) fn refuse<T>(
+    what: impl Into<String>,
+    expected: impl Into<String>,
+) -> Result<T, InvalidValue> {
+    Err(InvalidValue::new(what, expected))
+}
+
 impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.what, self.expected)
@@ -164,10 +172,10 @@ impl RoleName {
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_name(text)?;
         if text == "unknown" {
-            return Err(InvalidValue::new(
+            return refuse(
                 "is the label that metrics use for roles which are not configured",
                 "choose another name",
-            ));
+            );
         }
         Ok(Self(text.to_owned()))
     }
@@ -203,13 +211,13 @@ impl SessionDuration {
         let least = if unsafe_short_sessions { 1 } else { Self::SHORTEST };
         match u32::try_from(seconds) {
             Ok(seconds) if (least..=Self::LONGEST).contains(&seconds) => Ok(Self(seconds)),
-            Ok(_) | Err(_) => Err(InvalidValue::new(
+            Ok(_) | Err(_) => refuse(
                 format!("is {seconds}"),
                 format!(
                     "expected {least} to {} seconds, and at most what the role's own maximum allows",
                     Self::LONGEST
                 ),
-            )),
+            ),
         }
     }
 
@@ -254,7 +262,7 @@ impl SourceIdentity {
     pub(crate) fn check_prefix(text: &str) -> Result<(), InvalidValue> {
         if text.starts_with("aws:") {
             let what = "begins with `aws:`";
-            return Err(InvalidValue::new(what, "AWS keeps that prefix for itself"));
+            return refuse(what, "AWS keeps that prefix for itself");
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    ExternalId, InvalidValue, ProfileName, RoleArn, RoleName, SessionName, SourceIdentity,
+    ExternalId, InvalidValue, ProfileName, RoleArn, RoleName, SessionName, SourceIdentity, refuse,
 };
 use super::{SourceName, UnitName};
 
@@ -49,20 +49,19 @@ pub(crate) fn is_name_char(c: char) -> bool {
 pub(super) fn check_name(text: &str) -> Result<(), InvalidValue> {
     const EXPECTED: &str =
         "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
-    let refuse = |what: String| Err(InvalidValue::new(what, EXPECTED));
     let Some(first) = text.chars().next() else {
-        return refuse("is empty".to_owned());
+        return refuse("is empty", EXPECTED);
     };
     if let Some(odd) =
         text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
     {
-        return refuse(format!("holds {odd:?}"));
+        return refuse(format!("holds {odd:?}"), EXPECTED);
     }
     if !first.is_ascii_alphanumeric() {
-        return refuse(format!("begins with `{first}`"));
+        return refuse(format!("begins with `{first}`"), EXPECTED);
     }
     if text.len() > 63 {
-        return refuse(format!("has {} characters", text.len()));
+        return refuse(format!("has {} characters", text.len()), EXPECTED);
     }
     Ok(())
 }
@@ -71,14 +70,14 @@ pub(super) fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Inv
     let expected = || format!("expected 2 to {most} letters, digits and {marks}");
     let found = text.chars().count();
     if text.trim() != text {
-        return Err(InvalidValue::new("has blanks at its ends", "remove them"));
+        return refuse("has blanks at its ends", "remove them");
     }
     if !(2..=most).contains(&found) {
         let s = if found == 1 { "" } else { "s" };
-        return Err(InvalidValue::new(format!("has {found} character{s}"), expected()));
+        return refuse(format!("has {found} character{s}"), expected());
     }
     match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
-        Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected())),
+        Some(odd) => refuse(format!("holds {odd:?}"), expected()),
         None => Ok(()),
     }
 }

@@ -74,13 +74,12 @@ const OPERATOR: &str = "the operator of this host";
 const OWNER: &str = "the owner of account {account}";
 const KEEPER: &str = "the owner of roletap's base credentials (source `{source}`)";
 const BASE_ADMINISTRATORS: &str = "the administrators of {base_account}";
-const BASE_ORGANIZATION: &str = "the administrators of the AWS organization of {base_account}";
-const ROLE_ORGANIZATION: &str = "the administrators of the AWS organization of account {account}";
+const BASE_ORGANIZATION: &str = "the AWS Organizations administrators of {base_account}";
+const ROLE_ORGANIZATION: &str = "the AWS Organizations administrators of account {account}";
 const NETWORK_TEAM: &str = "the network team of this host";
 const NETWORK_TEAM_IN_TIME: &str = "the network team of this host, if the error continues";
 const PROXY_TEAM: &str = "the administrators of the proxy of this host";
-const TOKEN_ISSUER: &str =
-    "the owner of the identity provider that issues the web identity tokens of this host";
+const TOKEN_ISSUER: &str = "the owner of the identity provider of this host's tokens";
 const TOKEN_WRITER: &str = "the owner of the program that writes the token file on this host";
 const SOURCE_TOKEN_WRITER: &str =
     "the owner of the program that writes the token file of source `{source}`";
@@ -169,5 +168,5 @@ const THROTTLED: &[Row] = &[
         .change("read the message of AWS, which names the quota"),
     when(Else, "the operators of all hosts that sign with {base_account}, if the error continues")
         .means("the hosts that sign with {base_account} send more requests than STS allows. STS allows 600 requests per second and Region, counted for the account that signs. All roles of this host wait")
-        .change("use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate"),
+        .change("send fewer requests. Use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate"),
 ];

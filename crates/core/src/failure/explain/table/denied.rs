@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         .change(NARROW),
     when(Implicit(Session), SESSION_CREATOR)
         .means("the session policy of {base} does not allow {action}")
-        .change("allow {action} on {role_arn} in the session policy, or use no session policy{or_drop}"),
+        .change("allow {action} on {role_arn} in the session policy. Or use no session policy{or_drop}"),
     when(Explicit(Session), SESSION_CREATOR)
         .means("the session policy of {base} denies {action}")
         .change(NARROW),
@@ -47,8 +47,8 @@ pub(super) const ROWS: &[Row] = &[
         .means("no service control policy (SCP) of the organization of {base_account} allows {action}")
         .change("allow {action} on {role_arn} for this account in an SCP{or_drop}"),
     when(Explicit(ServiceControl), BASE_ORGANIZATION)
-        .means("a service control policy (SCP) of the organization of {base_account}{policy} prevents {action}. AWS says \"explicit deny\" even if the SCP only has no statement that allows it")
-        .change("allow {action} for this account, or narrow the SCP statement that denies it{or_drop}"),
+        .means("a service control policy (SCP) of the organization of {base_account}{policy} prevents {action}. AWS also says \"explicit deny\" if no statement of the SCP allows the action")
+        .change("allow {action} on {role_arn} for this account. Or narrow the SCP statement that denies it{or_drop}"),
     when(Implicit(ResourceControl), ROLE_ORGANIZATION)
         .means("no resource control policy (RCP) of the organization of account {account} allows {action}")
         .change("allow {action} on {role_arn} for {principal} in an RCP{or_drop}"),
@@ -86,7 +86,7 @@ pub(super) const ROWS: &[Row] = &[
         .means(SOURCE_IDENTITY_IS_SET)
         .change(REMOVE_SOURCE_IDENTITY),
     when(Else, OWNER)
-        .means("one of three causes. (1) The trust policy of {role_arn} does not allow {principal}. {external_id}. (2) No policy of {base} allows sts:AssumeRole on this role. (3) The role does not exist in this partition: its name and its path are case-sensitive")
+        .means("one of these three is the cause. (1) The trust policy of {role_arn} does not allow {principal}. {external_id}. (2) No policy of {base} allows sts:AssumeRole on this role. (3) The role does not exist in this partition: its name and its path are case-sensitive")
         .likely("AWS does not say which, because it hides the reason from other accounts")
         .change("compare the trust policy with roletap's configuration (`roletap doctor --probe` narrows the cause down). A change in IAM takes effect after one or two minutes"),
 ];

@@ -24,7 +24,7 @@ pub(super) const ROWS: &[Row] = &[
         .change("use another source. If this is intended, set `allow_self_assume = true`"),
     when(Says(&["ValidationError"], "MaxSessionDuration"), OPERATOR_OR_OWNER)
         .means("the role {role_arn} does not allow sessions of {duration} s")
-        .change("lower `duration_seconds` in roletap's configuration, or raise the maximum session duration of the role in IAM"),
+        .change("lower `duration_seconds` in roletap's configuration. Or raise the maximum session duration of the role in IAM"),
     when(Says(&["ValidationError"], "role chaining"), OPERATOR)
         .means("roletap's base identity (source `{source}`) is itself an assumed role. AWS limits the sessions of chained roles to one hour")
         .change("set `duration_seconds = 3600` or less, or use a source that is not a role"),
@@ -68,7 +68,7 @@ pub(super) const ROWS: &[Row] = &[
     when(Code(&["InvalidIdentityToken"]), TOKEN_ISSUER)
         .means("AWS does not accept the web identity token")
         .likely("The message has the details")
-        .change("compare the issuer, audience and keys of the token with the provider in account {account}"),
+        .change("compare the token's issuer, audience and keys with the provider in account {account}"),
     when(Code(&["IDPRejectedClaim"]), TOKEN_ISSUER)
         .means("the identity provider rejected the web identity token. The token is invalid, has expired or was revoked")
         .change("write a new token"),

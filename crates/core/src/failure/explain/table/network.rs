@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
         .change("check the network and the routes of this host"),
     when(Cause(TransportError::UntrustedCertificate), NETWORK_TEAM)
         .means("this host does not trust the issuer of the certificate. The issuer is a private CA, or a proxy intercepts TLS")
-        .change("name the CA of the endpoint, or the proxy that intercepts TLS. If this is intended, set SSL_CERT_FILE in the daemon's environment to a bundle with this CA. roletap does not read AWS_CA_BUNDLE"),
+        .change("tell the operator which CA signs for the endpoint, or which proxy intercepts TLS. If this is intended, set SSL_CERT_FILE in the daemon's environment to a bundle with this CA. roletap does not read AWS_CA_BUNDLE"),
     when(Cause(TransportError::CertificateNotCurrent), OPERATOR_THEN_OWNER)
         .means("the certificate of the endpoint has expired or is not valid yet, by the clock of this host")
         .change("check the clock of this host. If the clock is correct, renew the certificate"),
@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
         .change("check DNS, the egress rules, the VPC endpoint and HTTPS_PROXY of this host"),
     when(Code(&["IDPCommunicationError"]), TOKEN_ISSUER)
         .means("AWS could not fetch the keys of the identity provider")
-        .change("make the keys of the identity provider available to AWS over the internet"),
+        .change("make the keys of this provider available to AWS over the internet"),
     when(Status(407..=407), PROXY_TEAM)
         .means("a proxy between this host and STS requires a user name and a password")
         .change("set both in HTTPS_PROXY in the daemon's environment, or add the endpoint to NO_PROXY"),
