@@ -26,7 +26,7 @@ pub use callers::{CallerPolicy, OVERFLOW_UID, UnitName, User};
 pub use credentials_file::{CredentialsFile, CredentialsFileGroup, ProfileName};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
-pub(crate) use text::is_name_char;
+pub(crate) use text::{check_characters, display, is_name_char};
 use text::{check_name, check_text};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
@@ -126,7 +126,8 @@ pub enum OnDenied {
 }
 
 /// A value that cannot be accepted, in two phrases which a report shows on two lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {expected}")]
 pub struct InvalidValue {
     /// The finding: a phrase that follows the name of the key.
     pub what: String,
@@ -153,14 +154,6 @@ pub(crate) fn refuse<T>(
 ) -> Result<T, InvalidValue> {
     Err(InvalidValue::new(what, expected))
 }
-
-impl fmt::Display for InvalidValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, self.expected)
-    }
-}
-
-impl std::error::Error for InvalidValue {}
 
 /// A role's name: safe in a URL path, a file name and a metric label.
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, and not `unknown`, which metrics keep for roles that are none.

@@ -47,19 +47,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn action(self) -> &'static str {
+    /// The action that it needs, and what it does where that is allowed.
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Delete => "s3:DeleteObject",
-            Self::List => "s3:ListBucket",
-            Self::Put => "s3:PutObject",
-        }
-    }
-
-    fn done(self) -> &'static str {
-        match self {
-            Self::Delete => "deletes the probe object below",
-            Self::List => "lists",
-            Self::Put => "writes a probe object below",
+            Self::Delete => ("s3:DeleteObject", "deletes the probe object below"),
+            Self::List => ("s3:ListBucket", "lists"),
+            Self::Put => ("s3:PutObject", "writes a probe object below"),
         }
     }
 }
@@ -81,11 +74,10 @@ pub struct Answer {
 pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer) -> Finding {
     let at = format!("s3://{}/{}", place.bucket, place.prefix);
     let arn = &role.request.role_arn;
+    let (action, does) = operation.words();
     if matches!(answer.status, Some(200..=299)) {
-        let what = format!("{} {at} with the vended credentials", operation.done());
-        return Finding::good("s3", what);
+        return Finding::good("s3", format!("{does} {at} with the vended credentials"));
     }
-    let action = operation.action();
     let code = answer.code.as_deref().unwrap_or("no code");
     let id = answer.request_id.as_deref();
     let id = id.map(|id| format!(" (request id {id})")).unwrap_or_default();

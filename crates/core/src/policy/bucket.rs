@@ -1,9 +1,7 @@
 //! What a sink does in a bucket, and nothing beside.
 
-use std::fmt;
-
 use super::document::{Condition, Statement};
-use crate::role::{InvalidValue, refuse};
+use crate::role::{InvalidValue, check_characters, display, refuse};
 
 /// Put, get, delete, with the versions of objects, and what large uploads need to be taken up again or given up.
 const WRITE: [&str; 7] = [
@@ -87,12 +85,8 @@ impl BucketName {
                 );
             }
         }
-        if let Some(odd) = text
-            .chars()
-            .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-')))
-        {
-            return refuse(format!("holds {odd:?}"), EXPECTED);
-        }
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+        check_characters(text, allowed, EXPECTED)?;
         if !(3..=63).contains(&text.len()) {
             return refuse(format!("has {} characters", text.len()), EXPECTED);
         }
@@ -106,12 +100,6 @@ impl BucketName {
             );
         }
         Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for BucketName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -135,14 +123,9 @@ impl Prefix {
         if bare.ends_with('/') || bare.contains("//") {
             return refuse("has an empty step", "remove one slash");
         }
-        if let Some(odd) =
-            bare.chars().find(|c| matches!(c, '*' | '?' | '$' | '{' | '}') || c.is_control())
-        {
-            return refuse(
-                format!("holds {odd:?}"),
-                "in a policy that would stand for other keys too: name one prefix without it",
-            );
-        }
+        let other_keys =
+            "in a policy that would stand for other keys too: name one prefix without it";
+        check_characters(bare, |c| !"*?${}".contains(c) && !c.is_control(), other_keys)?;
         if bare.len() > 1000 {
             return refuse(format!("has {} bytes", bare.len()), "keys have at most 1024");
         }
@@ -150,11 +133,7 @@ impl Prefix {
     }
 }
 
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+display!(BucketName, Prefix);
 
 /// The ARN of a KMS key, not of an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]

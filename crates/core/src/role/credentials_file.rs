@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{InvalidValue, refuse};
+use super::{InvalidValue, check_characters, refuse};
 
 /// The file that a role's credentials are written to, its profile and its readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +77,10 @@ impl ProfileName {
             let what = format!("is `{text}`, which not every SDK takes for a profile");
             return refuse(what, "expected another name");
         }
-        let odd = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
-        match odd {
-            Some(odd) => refuse(format!("holds {odd:?}"), expected),
-            None if (1..=64).contains(&text.len()) => Ok(Self(text.to_owned())),
-            None => refuse(format!("has {} characters", text.len()), expected),
+        check_characters(text, |c| c.is_ascii_alphanumeric() || MARKS.contains(c), &expected)?;
+        match text.len() {
+            1..=64 => Ok(Self(text.to_owned())),
+            length => refuse(format!("has {length} characters"), expected),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::config::diagnostics::Problem;
 use crate::config::files::{self, ConfigFile};
 use crate::config::keys::Context;
 use crate::config::toml::{Located, Section};
-use crate::role::{InvalidValue, refuse};
+use crate::role::{InvalidValue, check_characters, refuse};
 
 pub(crate) fn not_blank(text: &str) -> Result<String, InvalidValue> {
     if text.trim().is_empty() {
@@ -24,12 +24,9 @@ pub(crate) fn plain(text: &str) -> Result<String, InvalidValue> {
 
 /// A group's name or number. Only the start asks if there is such a group.
 pub(crate) fn group_name(text: &str) -> Result<String, InvalidValue> {
-    let odd =
-        text.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
-    match odd {
-        Some(odd) => refuse(format!("holds {odd:?}"), "expected the name of one group"),
-        None => not_blank(text),
-    }
+    let allowed = |c: char| !(c.is_whitespace() || c.is_control() || ":,/".contains(c));
+    check_characters(text, allowed, "expected the name of one group")?;
+    not_blank(text)
 }
 
 /// A value that stands under the first key, or in the file that the second one names.
