@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::tokens::{self, Digest};
 use roletap_core::config::Config;
 use roletap_core::doctor::storage::{S3Location, S3Operation};
-use roletap_core::doctor::{Diagnosis, Finding, Mark, OPERATOR, consumer, daemon, host, storage};
+use roletap_core::doctor::{Diagnosis, Finding, Mark, consumer, daemon, host, storage};
 use roletap_core::role::Role;
 
 /// The arguments of `roletap doctor`.
@@ -288,13 +288,10 @@ fn storage_findings(
     let vended = match credentials {
         Ok(vended) => vended,
         Err(what) => {
-            return vec![Finding::failed(
-                "s3",
-                format!("S3 was not asked: {what}"),
-                "S3 is tried with what the running daemon vends, and that is nothing",
-                OPERATOR,
-                "look at the daemon and the role, above",
-            )];
+            let unasked = Finding::failed("s3", format!("S3 was not asked: {what}"))
+                .means("S3 is tried with what the running daemon vends, and that is nothing")
+                .change("look at the daemon and the role, above");
+            return vec![unasked];
         }
     };
     let by_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]

@@ -22,19 +22,26 @@ pub struct Caller {
 }
 
 /// The reason why nothing is known of a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
     /// The kernel does not tell roletap about anybody.
+    #[error("somebody: the kernel does not tell roletap who is calling")]
     Unavailable,
     /// The kernel has no such socket: it is closed, or in another network namespace, or on another
     /// host.
+    #[error("somebody whom the kernel does not show here: in another network namespace, or gone")]
     NotFound,
     /// The connection came by a socket in another network namespace, of which the kernel shows
     /// nobody.
+    #[error(
+        "somebody by a socket in another network namespace, where the kernel does not show roletap who is calling"
+    )]
     ForeignNamespace,
     /// The process has closed its socket. Kernels before 6.2 call such a socket root's.
+    #[error("a process that has closed its end or ended")]
     Closed,
     /// The kernel did not answer, or not about this socket.
+    #[error("somebody of whom the kernel said nothing")]
     NoReply,
 }
 
@@ -130,22 +137,6 @@ impl fmt::Display for Description {
             Some(unit) => write!(f, " in {}", unit.as_str()),
             None => f.write_str(" in no unit that roletap can see"),
         }
-    }
-}
-
-impl fmt::Display for PeerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unavailable => "somebody: the kernel does not tell roletap who is calling",
-            Self::NotFound => {
-                "somebody whom the kernel does not show here: in another network namespace, or gone"
-            }
-            Self::ForeignNamespace => {
-                "somebody by a socket in another network namespace, where the kernel does not show roletap who is calling"
-            }
-            Self::Closed => "a process that has closed its end or ended",
-            Self::NoReply => "somebody of whom the kernel said nothing",
-        })
     }
 }
 

@@ -43,6 +43,13 @@ pub struct Finding {
     pub advice: Option<Box<Advice>>,
 }
 
+/// A finding that needs advice, of which the change to make comes last.
+#[derive(Debug)]
+pub struct Unadvised {
+    finding: Finding,
+    advice: Advice,
+}
+
 /// The findings of `roletap doctor` about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiagnosisSection {
@@ -68,53 +75,58 @@ pub const OPERATOR: &str = "the operator of this host";
 impl Finding {
     /// Makes a finding about a part that is as it should be.
     pub fn good(check: &'static str, what: impl Into<String>) -> Self {
-        Self::new(Mark::Good, check, what, None)
+        Self::new(Mark::Good, check, what)
     }
 
     /// Makes a finding that is worth knowing, and neither good nor bad.
     pub fn note(check: &'static str, what: impl Into<String>) -> Self {
-        Self::new(Mark::Note, check, what, None)
+        Self::new(Mark::Note, check, what)
     }
 
-    /// Makes a finding that works today and may not tomorrow, with the meaning, the person to ask and the change to make.
-    pub fn warning(
-        check: &'static str,
-        what: impl Into<String>,
-        meaning: impl Into<String>,
-        ask: impl Into<String>,
-        change: impl Into<String>,
-    ) -> Self {
-        Self::advised(Mark::Warning, check, what, advice(meaning, ask, change))
+    /// Begins a finding that works today and may not tomorrow.
+    pub fn warning(check: &'static str, what: impl Into<String>) -> Unadvised {
+        Unadvised::new(Mark::Warning, check, what)
     }
 
-    /// Makes a finding that fails, or will, with the meaning, the person to ask and the change to make.
-    pub fn failed(
-        check: &'static str,
-        what: impl Into<String>,
-        meaning: impl Into<String>,
-        ask: impl Into<String>,
-        change: impl Into<String>,
-    ) -> Self {
-        Self::advised(Mark::Failed, check, what, advice(meaning, ask, change))
+    /// Begins a finding that fails, or will.
+    pub fn failed(check: &'static str, what: impl Into<String>) -> Unadvised {
+        Unadvised::new(Mark::Failed, check, what)
     }
 
-    /// Makes a finding with advice that somebody else has given.
-    pub fn advised(
-        mark: Mark,
-        check: &'static str,
-        what: impl Into<String>,
-        advice: Box<Advice>,
-    ) -> Self {
-        Self::new(mark, check, what, Some(advice))
+    fn new(mark: Mark, check: &'static str, what: impl Into<String>) -> Self {
+        Self { mark, check, what: plain(&what.into()), advice: None }
+    }
+}
+
+impl Unadvised {
+    fn new(mark: Mark, check: &'static str, what: impl Into<String>) -> Self {
+        let advice = Advice { ask: OPERATOR.to_owned(), ..Advice::default() };
+        Self { finding: Finding::new(mark, check, what), advice }
     }
 
-    fn new(
-        mark: Mark,
-        check: &'static str,
-        what: impl Into<String>,
-        advice: Option<Box<Advice>>,
-    ) -> Self {
-        Self { mark, check, what: plain(&what.into()), advice }
+    /// Says the meaning of the finding.
+    #[must_use]
+    pub fn means(mut self, meaning: impl Into<String>) -> Self {
+        self.advice.meaning = meaning.into();
+        self
+    }
+
+    /// Names the person to ask, where that is not the operator of this host.
+    #[must_use]
+    pub fn ask(mut self, ask: impl Into<String>) -> Self {
+        self.advice.ask = ask.into();
+        self
+    }
+
+    /// Says the change to make, which completes the advice.
+    pub fn change(mut self, change: impl Into<String>) -> Finding {
+        self.advice.change = change.into();
+        Finding { advice: Some(Box::new(self.advice)), ..self.finding }
+    }
+
+    /// Takes advice that somebody else has given.
+    pub fn advised(self, advice: Box<Advice>) -> Finding {
+        Finding { advice: Some(advice), ..self.finding }
     }
 }
 
@@ -126,15 +138,6 @@ fn plain(text: &str) -> String {
         plain.push('…');
     }
     plain
-}
-
-/// Makes advice: the meaning, the person to ask and the change to make.
-pub fn advice(
-    meaning: impl Into<String>,
-    ask: impl Into<String>,
-    change: impl Into<String>,
-) -> Box<Advice> {
-    Box::new(Advice { meaning: meaning.into(), ask: ask.into(), change: change.into() })
 }
 
 impl Mark {
@@ -254,13 +257,10 @@ mod tests {
             "the house",
             vec![
                 Finding::good("roof", "the roof is tight"),
-                Finding::failed(
-                    "door",
-                    "the door is open",
-                    "anybody comes in",
-                    "whoever has the key",
-                    "shut it",
-                ),
+                Finding::failed("door", "the door is open")
+                    .means("anybody comes in")
+                    .ask("whoever has the key")
+                    .change("shut it"),
             ],
         );
         assert_eq!(

@@ -14,7 +14,8 @@ pub mod explain;
 pub mod transport;
 
 /// A failed attempt. It keeps the codes and the first line of an answer's message, never a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
 pub struct IssueError {
     /// The class, which decides the schedule of retries and the reply to workloads.
     pub class: Class,
@@ -93,14 +94,6 @@ impl IssueError {
         }
     }
 }
-
-impl fmt::Display for IssueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for IssueError {}
 
 impl Class {
     /// Every class, in the order of their labels.

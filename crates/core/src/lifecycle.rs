@@ -131,21 +131,20 @@ impl RoleState {
             }
             Err(error) => Arc::new(error),
         };
-        match self {
-            Self::Pending => {
-                Self::Failing { failures: Failures::next(None, error, None, now, jitter) }
-            }
-            Self::Failing { failures } => {
-                Self::Failing { failures: Failures::next(Some(failures), error, None, now, jitter) }
-            }
-            Self::Issued { failures, .. }
-                if error.class == Class::Denied && terms.on_denied == OnDenied::Drop =>
-            {
-                Self::Failing { failures: Failures::next(failures, error, None, now, jitter) }
-            }
+        let (held, failures) = match self {
+            Self::Pending => (None, None),
+            Self::Failing { failures } => (None, Some(failures)),
             Self::Issued { credentials, refresh_at, failures } => {
-                let failures =
-                    Failures::next(failures, error, Some(credentials.expires_at()), now, jitter);
+                (Some((credentials, refresh_at)), failures)
+            }
+        };
+        let is_dropped = error.class == Class::Denied && terms.on_denied == OnDenied::Drop;
+        let held = held.filter(|_| !is_dropped);
+        let expires_at = held.as_ref().map(|(credentials, _)| credentials.expires_at());
+        let failures = Failures::next(failures, error, expires_at, now, jitter);
+        match held {
+            None => Self::Failing { failures },
+            Some((credentials, refresh_at)) => {
                 Self::Issued { credentials, refresh_at, failures: Some(failures) }
             }
         }

@@ -16,7 +16,7 @@ pub use bucket::{Access, Bucket, BucketName, KmsKey, Prefix};
 pub use document::Document;
 use document::{Condition, Statement};
 
-use crate::role::{InvalidValue, Principal, Role};
+use crate::role::{InvalidValue, Principal, Role, check_characters, is_name_char, refuse};
 
 /// A policy, and the account that it is for.
 #[derive(Debug, Clone)]
@@ -68,15 +68,14 @@ impl SessionNames {
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         const EXPECTED: &str =
             "expected a name such as orders-web-1, or a pattern such as orders-*";
-        let odd = text.chars().find(|&c| !crate::role::is_name_char(c) && !matches!(c, '*' | '?'));
-        match odd {
-            Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), EXPECTED)),
-            None if text.is_empty() => Err(InvalidValue::new("is empty", EXPECTED)),
-            None if text.len() > 64 => Err(InvalidValue::new(
-                format!("has {} characters", text.len()),
+        check_characters(text, |c| is_name_char(c) || matches!(c, '*' | '?'), EXPECTED)?;
+        match text.len() {
+            0 => refuse("is empty", EXPECTED),
+            1..=64 => Ok(Self(text.to_owned())),
+            length => refuse(
+                format!("has {length} characters"),
                 "expected at most 64: no session has a longer name",
-            )),
-            None => Ok(Self(text.to_owned())),
+            ),
         }
     }
 
@@ -109,10 +108,10 @@ impl SessionNames {
 /// Refuses an ARN that IAM would read as a pattern or with a variable in it: the policy would then say more than was meant.
 pub fn check_exact(arn: &str) -> Result<(), InvalidValue> {
     match arn.chars().find(|c| "*?${}".contains(*c)) {
-        Some(odd) => Err(InvalidValue::new(
+        Some(odd) => refuse(
             format!("holds `{odd}`"),
             "IAM reads that as a pattern or a variable, so no policy is written with it: use a path without `* ? $ { }`",
-        )),
+        ),
         None => Ok(()),
     }
 }

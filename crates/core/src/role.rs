@@ -26,7 +26,7 @@ pub use callers::{CallerPolicy, OVERFLOW_UID, UnitName, User};
 pub use credentials_file::{CredentialsFile, CredentialsFileGroup, ProfileName};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
-pub(crate) use text::is_name_char;
+pub(crate) use text::{check_characters, display, is_name_char};
 use text::{check_name, check_text};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
@@ -126,7 +126,8 @@ pub enum OnDenied {
 }
 
 /// A value that cannot be accepted, in two phrases which a report shows on two lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {expected}")]
 pub struct InvalidValue {
     /// The finding: a phrase that follows the name of the key.
     pub what: String,
@@ -146,13 +147,13 @@ impl InvalidValue {
     }
 }
 
-impl fmt::Display for InvalidValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, self.expected)
-    }
+/// Refuses a value, in the two phrases of [`InvalidValue`].
+pub(crate) fn refuse<T>(
+    what: impl Into<String>,
+    expected: impl Into<String>,
+) -> Result<T, InvalidValue> {
+    Err(InvalidValue::new(what, expected))
 }
-
-impl std::error::Error for InvalidValue {}
 
 /// A role's name: safe in a URL path, a file name and a metric label.
 /// `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, and not `unknown`, which metrics keep for roles that are none.
@@ -164,10 +165,10 @@ impl RoleName {
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_name(text)?;
         if text == "unknown" {
-            return Err(InvalidValue::new(
+            return refuse(
                 "is the label that metrics use for roles which are not configured",
                 "choose another name",
-            ));
+            );
         }
         Ok(Self(text.to_owned()))
     }
@@ -203,13 +204,13 @@ impl SessionDuration {
         let least = if unsafe_short_sessions { 1 } else { Self::SHORTEST };
         match u32::try_from(seconds) {
             Ok(seconds) if (least..=Self::LONGEST).contains(&seconds) => Ok(Self(seconds)),
-            Ok(_) | Err(_) => Err(InvalidValue::new(
+            Ok(_) | Err(_) => refuse(
                 format!("is {seconds}"),
                 format!(
                     "expected {least} to {} seconds, and at most what the role's own maximum allows",
                     Self::LONGEST
                 ),
-            )),
+            ),
         }
     }
 
@@ -254,7 +255,7 @@ impl SourceIdentity {
     pub(crate) fn check_prefix(text: &str) -> Result<(), InvalidValue> {
         if text.starts_with("aws:") {
             let what = "begins with `aws:`";
-            return Err(InvalidValue::new(what, "AWS keeps that prefix for itself"));
+            return refuse(what, "AWS keeps that prefix for itself");
         }
         Ok(())
     }

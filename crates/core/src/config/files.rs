@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, refuse};
 
 /// One file's path and text.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,16 +73,16 @@ pub(crate) fn unreadable(error: &io::Error) -> InvalidValue {
 
 fn decode(bytes: Vec<u8>) -> Result<String, InvalidValue> {
     if bytes.len() as u64 > ConfigFile::MAX_BYTES {
-        return Err(InvalidValue::new(
+        return refuse(
             "is larger than 1 MiB",
             "split it into files in conf.d, or check that this is the right file",
-        ));
+        );
     }
     if bytes.contains(&0) {
-        return Err(InvalidValue::new(
+        return refuse(
             "holds zero bytes",
             "it was not written completely, or is not text: write it again",
-        ));
+        );
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use super::{Finding, host};
+use super::{Finding, daemon, host};
 use crate::credentials::PATH;
 use crate::token_digest::Digest;
 
@@ -69,6 +69,9 @@ impl ConsumerFacts<'_> {
         let role = self.address(&mut findings);
         self.token(role, &mut findings);
         self.falls_through(&mut findings);
+        for advice in findings.iter_mut().filter_map(|finding| finding.advice.as_mut()) {
+            advice.ask = format!("whoever starts {}", self.name);
+        }
         findings
     }
 
@@ -76,40 +79,20 @@ impl ConsumerFacts<'_> {
         self.variables.get(name).map(|value| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    fn operator(&self) -> String {
-        format!("whoever starts {}", self.name)
-    }
-
-    fn failed(&self, check: &'static str, what: String, meaning: &str, change: &str) -> Finding {
-        Finding::failed(check, what, meaning, self.operator(), change)
-    }
-
-    fn warned(&self, check: &'static str, what: String, meaning: &str, change: &str) -> Finding {
-        Finding::warning(check, what, meaning, self.operator(), change)
-    }
-
     fn shadows(&self, findings: &mut Vec<Finding>) {
         let before = findings.len();
         for (name, meaning, fellows) in SHADOWS {
             if self.get(name).is_some() {
-                findings.push(self.failed(
-                    "shadowed",
-                    format!("{name} is set"),
-                    meaning,
-                    &format!("unset {fellows}"),
-                ));
+                let set = Finding::failed("shadowed", format!("{name} is set"));
+                findings.push(set.means(*meaning).change(format!("unset {fellows}")));
             }
         }
-        if self
-            .get("DISABLE_DEFAULT_CREDENTIAL")
-            .is_some_and(|value| !["0", "false"].contains(&value))
-        {
-            findings.push(self.failed(
-                "shadowed",
-                "DISABLE_DEFAULT_CREDENTIAL is set".to_owned(),
-                "RisingWave then looks for no credentials in its environment at all",
-                "unset it, and set `enable_config_load` where the connector has it",
-            ));
+        let disabled = self.get("DISABLE_DEFAULT_CREDENTIAL");
+        if disabled.is_some_and(|value| !["0", "false"].contains(&value)) {
+            let set = Finding::failed("shadowed", "DISABLE_DEFAULT_CREDENTIAL is set")
+                .means("RisingWave then looks for no credentials in its environment at all")
+                .change("unset it, and set `enable_config_load` where the connector has it");
+            findings.push(set);
         }
         if findings.len() == before {
             findings.push(Finding::good("shadowed", "nothing comes before the container provider"));
@@ -129,19 +112,20 @@ impl ConsumerFacts<'_> {
                     "it asks at 169.254.170.2, which is not where roletap listens unless it was told to",
                 ),
             };
-            findings.push(self.failed("address", what, meaning, &format!("unset {RELATIVE}")));
+            let failed = Finding::failed("address", what).means(meaning);
+            findings.push(failed.change(format!("unset {RELATIVE}")));
         }
         let Some(url) = self.get(FULL) else {
-            findings.push(self.failed(
-                "address",
-                format!("{FULL} is not set"),
-                "its SDK does not know of roletap",
-                "set what `roletap env` prints",
-            ));
+            let unset = Finding::failed("address", format!("{FULL} is not set"))
+                .means("its SDK does not know of roletap")
+                .change("set what `roletap env` prints");
+            findings.push(unset);
             return None;
         };
         let wrong = |what: String, change: &str| {
-            self.failed("address", what, "its SDK asks elsewhere, or is not let to ask", change)
+            Finding::failed("address", what)
+                .means("its SDK asks elsewhere, or is not let to ask")
+                .change(change)
         };
         let as_printed = "set it to what `roletap env` prints";
         let Some(rest) = url.strip_prefix("http://") else {
@@ -157,12 +141,10 @@ impl ConsumerFacts<'_> {
                 as_printed,
             ));
         } else if host::host_of(url).eq_ignore_ascii_case("localhost") {
-            findings.push(self.warned(
-                "address",
-                format!("{FULL} names localhost"),
-                "some clients allow only the address (fluent-bit), others resolve the name, and may get ::1",
-                "name 127.0.0.1, as `roletap env` prints it",
-            ));
+            let by_name = Finding::warning("address", format!("{FULL} names localhost"))
+                .means("some clients allow only the address (fluent-bit), others resolve the name, and may get ::1")
+                .change("name 127.0.0.1, as `roletap env` prints it");
+            findings.push(by_name);
         }
         let path = path.split('?').next().unwrap_or(path);
         let Some(role) = path.strip_prefix(PATH) else {
@@ -191,12 +173,11 @@ impl ConsumerFacts<'_> {
     fn token(&self, role: Option<&str>, findings: &mut Vec<Finding>) {
         let (by_variable, named) = (self.get(TOKEN), self.get(TOKEN_FILE));
         if by_variable.is_none() && named.is_none() {
-            findings.push(self.failed(
-                "token",
-                format!("neither {TOKEN_FILE} nor {TOKEN} is set"),
-                "roletap answers 401 to whoever shows no token",
-                TOKEN_AS_PRINTED,
-            ));
+            let what = format!("neither {TOKEN_FILE} nor {TOKEN} is set");
+            let none = Finding::failed("token", what)
+                .means("roletap answers 401 to whoever shows no token")
+                .change(TOKEN_AS_PRINTED);
+            findings.push(none);
             return;
         }
         let by_file = named.and_then(|_| self.token_in_file(findings));
@@ -208,30 +189,26 @@ impl ConsumerFacts<'_> {
                 findings.extend(text.and_then(|text| self.wrong_token(name, text, expected)));
             }
         }
-        match (by_file, by_variable) {
-            (Some(file), Some(variable)) if file.trim() != variable => findings.push(self.failed(
-                "token",
-                format!("{TOKEN} and the file of {TOKEN_FILE} hold different tokens"),
-                "most SDKs take the file, Java, JavaScript v2 and OpenDAL the variable: one of them is refused",
-                TOKEN_AS_PRINTED,
-            )),
-            _ => {}
+        if by_file.zip(by_variable).is_some_and(|(file, variable)| file.trim() != variable) {
+            let what = format!("{TOKEN} and the file of {TOKEN_FILE} hold different tokens");
+            let differ = Finding::failed("token", what)
+                .means("most SDKs take the file, Java, JavaScript v2 and OpenDAL the variable: one of them is refused")
+                .change(TOKEN_AS_PRINTED);
+            findings.push(differ);
         }
         if named.is_none() {
-            findings.push(self.warned(
-                "token",
-                format!("{TOKEN_FILE} is not set"),
-                "object_store (polars, delta-rs, DataFusion) then ignores the endpoint without a word, and nobody sees a new token",
-                TOKEN_AS_PRINTED,
-            ));
+            let no_file = Finding::warning("token", format!("{TOKEN_FILE} is not set"))
+                .means("object_store (polars, delta-rs, DataFusion) then ignores the endpoint without a word, and nobody sees a new token")
+                .change(TOKEN_AS_PRINTED);
+            findings.push(no_file);
         }
         if by_variable.is_none() {
-            findings.push(self.warned(
-                "token",
-                format!("{TOKEN} is not set"),
-                "older clients know no token file: Go v1, Java v1, AWS CLI 2.9, s5cmd, restic",
-                TOKEN_AS_PRINTED,
-            ));
+            let no_variable = Finding::warning("token", format!("{TOKEN} is not set"))
+                .means(
+                    "older clients know no token file: Go v1, Java v1, AWS CLI 2.9, s5cmd, restic",
+                )
+                .change(TOKEN_AS_PRINTED);
+            findings.push(no_variable);
         }
         let complained = findings.iter().any(|finding| finding.check.starts_with("token"));
         if !complained && expected.is_some() {
@@ -242,21 +219,22 @@ impl ConsumerFacts<'_> {
     /// Checks the file that the environment names for the token, and returns its content.
     fn token_in_file(&self, findings: &mut Vec<Finding>) -> Option<&str> {
         match self.token_file.as_ref()? {
-            Ok(text) if text.trim() != text.as_str() => findings.push(self.failed(
-                "token-newline",
-                format!("the file of {TOKEN_FILE} has blanks or a newline at its ends"),
-                "most SDKs send it as it is, which is no valid header: the request fails before it is made",
-                "write the token without a newline (`printf %s`)",
-            )),
-            Ok(_) => {}
-            Err(what) => findings.push(self.warned(
-                "token",
-                format!("the file of {TOKEN_FILE} cannot be read here: {what}"),
-                "it may be there for the workload and not for whoever asks now",
-                "see that the workload may read it; `token_group` of the role says who may",
-            )),
+            Ok(text) => {
+                let file = format!("the file of {TOKEN_FILE}");
+                findings.extend(daemon::blanks_around(text, &file));
+                Some(text)
+            }
+            Err(what) => {
+                let what = format!("the file of {TOKEN_FILE} cannot be read here: {what}");
+                let unread = Finding::warning("token", what)
+                    .means("it may be there for the workload and not for whoever asks now")
+                    .change(
+                        "see that the workload may read it; `token_group` of the role says who may",
+                    );
+                findings.push(unread);
+                None
+            }
         }
-        self.token_file.as_ref()?.as_ref().ok().map(|text| text.as_str())
     }
 
     fn wrong_token(&self, variable: &str, text: &str, expected: Digest) -> Option<Finding> {
@@ -268,12 +246,10 @@ impl ConsumerFacts<'_> {
             Some((other, _)) => format!("is that of the role `{other}`"),
             None => "is not the role's token of now".to_owned(),
         };
-        Some(self.failed(
-            "token",
-            format!("the token of {variable} {whose}"),
-            "roletap refuses it; a token that was replaced is honoured for twelve hours, and not longer",
-            "set what `roletap env` prints, and start the workload anew",
-        ))
+        let wrong = Finding::failed("token", format!("the token of {variable} {whose}"))
+            .means("roletap refuses it; a token that was replaced is honoured for twelve hours, and not longer")
+            .change("set what `roletap env` prints, and start the workload anew");
+        Some(wrong)
     }
 
     /// Checks what an SDK does in silence when roletap answers with an error.
@@ -285,41 +261,25 @@ impl ConsumerFacts<'_> {
             .map(|(name, value)| (name.clone(), value.as_str().to_owned()))
             .collect();
         if let Some(ours) = self.listen.first() {
-            match host::caught(&variables, *ours) {
-                Some(mut finding) => {
-                    if let Some(advice) = &mut finding.advice {
-                        advice.ask = self.operator();
-                    }
-                    findings.push(finding);
-                }
-                None => findings.push(Finding::good(
-                    "proxy-loopback",
-                    "no proxy stands between it and roletap",
-                )),
-            }
+            findings.push(host::caught(&variables, *ours).unwrap_or_else(|| {
+                Finding::good("proxy-loopback", "no proxy stands between it and roletap")
+            }));
         }
-        let disabled = self
-            .get("AWS_EC2_METADATA_DISABLED")
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        if disabled {
+        let disabled = self.get("AWS_EC2_METADATA_DISABLED");
+        if disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return;
         }
-        let meaning = "where roletap answers with an error, Java v2 and OpenDAL go on to instance metadata, and work as the host's own \
-                       role without a word";
-        let change = "set AWS_EC2_METADATA_DISABLED=true, as `roletap env` prints it (object_store does not heed it)";
-        if self.metadata_answers {
-            findings.push(self.warned(
-                "metadata",
-                "AWS_EC2_METADATA_DISABLED is not set, and instance metadata answers on this host".to_owned(),
-                meaning,
-                change,
-            ));
+        let unset = "AWS_EC2_METADATA_DISABLED is not set";
+        findings.push(if self.metadata_answers {
+            let what = format!("{unset}, and instance metadata answers on this host");
+            Finding::warning("metadata", what)
+                .means("where roletap answers with an error, Java v2 and OpenDAL go on to instance metadata, and work as the host's own \
+                        role without a word")
+                .change("set AWS_EC2_METADATA_DISABLED=true, as `roletap env` prints it (object_store does not heed it)")
         } else {
-            findings.push(Finding::note(
-                "metadata",
-                "AWS_EC2_METADATA_DISABLED is not set; instance metadata does not answer here, so that is harmless on this host",
-            ));
-        }
+            let harmless = "instance metadata does not answer here, so that is harmless on this host";
+            Finding::note("metadata", format!("{unset}; {harmless}"))
+        });
     }
 }
 

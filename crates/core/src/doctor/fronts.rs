@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Finding, OPERATOR};
+use super::Finding;
 
 /// One address of a front.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,72 +44,44 @@ pub enum Seen {
 /// Reports on one IMDS endpoint.
 pub fn finding(front: &Front<'_>) -> Finding {
     let Front { name, role, address, .. } = front;
-    let of_another_namespace = "it lies in another network namespace, or nobody opens it; the log of the daemon's start names where it listens";
+    let at = format!("imds.{name} at {address}");
+    let good = |what: String| Finding::good("front", what);
+    let note = |what: String| Finding::note("front", what);
+    let failed = |what: String| Finding::failed("front", what);
     match &front.seen {
-        Seen::NotHere if front.daemon_runs || front.is_systemds => Finding::note(
-            "front",
-            format!(
-                "imds.{name} cannot be asked from here: no interface has {}, so its socket lies in another network namespace",
-                address.ip()
-            ),
-        ),
-        Seen::NotHere => Finding::failed(
-            "front",
-            format!(
-                "imds.{name} is to listen at {address}, and no interface of this host has that address"
-            ),
-            "unless systemd holds the socket, the daemon does not start, with all its roles",
-            OPERATOR,
-            "add the address to loopback (`ip address add`), or have a socket unit listen in the sink's network namespace and set \
-                 `socket = \"systemd\"` (docs/fronts.md)",
-        ),
-        Seen::Silent(what) if front.daemon_runs => Finding::warning(
-            "front",
-            format!("nobody answers for imds.{name} at {address} here: {what}"),
-            of_another_namespace,
-            OPERATOR,
-            format!(
-                "if its clients are here: restart the daemon (a reload adds no front), and see that \
+        Seen::NotHere if front.daemon_runs || front.is_systemds => note(format!(
+            "imds.{name} cannot be asked from here: no interface has {}, so its socket lies in another network namespace",
+            address.ip()
+        )),
+        Seen::NotHere => failed(format!("imds.{name} is to listen at {address}, and no interface of this host has that address"))
+            .means("unless systemd holds the socket, the daemon does not start, with all its roles")
+            .change("add the address to loopback (`ip address add`), or have a socket unit listen in the sink's network namespace and set \
+                 `socket = \"systemd\"` (docs/fronts.md)"),
+        Seen::Silent(what) if front.daemon_runs => {
+            Finding::warning("front", format!("nobody answers for {at} here: {what}"))
+                .means("it lies in another network namespace, or nobody opens it; the log of the daemon's start names where it listens")
+                .change(format!(
+                    "if its clients are here: restart the daemon (a reload adds no front), and see that \
                      `FileDescriptorName=imds.{name}` of a socket unit is in this namespace"
-            ),
-        ),
-        Seen::Silent(_) => Finding::note(
-            "front",
-            format!("nobody answers for imds.{name} at {address}: the daemon does not run"),
-        ),
-        Seen::Stranger(what) => Finding::failed(
-            "front",
-            format!("what answers at {address} is not imds.{name}: {what}"),
-            "clients get what somebody else has for them: instance metadata of the host itself, or another program",
-            OPERATOR,
-            "listen elsewhere, or in a network namespace of the sink (docs/fronts.md)",
-        ),
-        Seen::OtherRole(other) => Finding::failed(
-            "front",
-            format!("imds.{name} at {address} serves the role `{other}`, not `{role}`"),
-            "the configuration was changed after the daemon read it, or something else answers there: another daemon, or the \
-                 metadata of the host itself",
-            OPERATOR,
-            "reload it (`systemctl reload roletap`); if that does not help, see who listens there (`ss -ltnp`)",
-        ),
-        Seen::Answered { status: 200, .. } => Finding::good(
-            "front",
-            format!("imds.{name} at {address} answers with credentials of the role `{role}`"),
-        ),
-        Seen::Answered { status: 403, code } if code == "CallerNotAllowed" => Finding::note(
-            "front",
-            format!(
-                "imds.{name} at {address} is not for who asks here, by `allow_users` or `allow_units` of the role `{role}`: ask as \
-                 the workload"
-            ),
-        ),
-        Seen::Answered { status, code } => Finding::failed(
-            "front",
-            format!("imds.{name} at {address} answers HTTP {status} {code} for the role `{role}`"),
-            "its clients get this too, and have no other way",
-            OPERATOR,
-            "look at what the daemon says about the role, above",
-        ),
+                ))
+        }
+        Seen::Silent(_) => note(format!("nobody answers for {at}: the daemon does not run")),
+        Seen::Stranger(what) => failed(format!("what answers at {address} is not imds.{name}: {what}"))
+            .means("clients get what somebody else has for them: instance metadata of the host itself, or another program")
+            .change("listen elsewhere, or in a network namespace of the sink (docs/fronts.md)"),
+        Seen::OtherRole(other) => failed(format!("{at} serves the role `{other}`, not `{role}`"))
+            .means("the configuration was changed after the daemon read it, or something else answers there: another daemon, or the \
+                 metadata of the host itself")
+            .change("reload it (`systemctl reload roletap`); if that does not help, see who listens there (`ss -ltnp`)"),
+        Seen::Answered { status: 200, .. } => {
+            good(format!("{at} answers with credentials of the role `{role}`"))
+        }
+        Seen::Answered { status: 403, code } if code == "CallerNotAllowed" => note(format!(
+            "{at} is not for who asks here, by `allow_users` or `allow_units` of the role `{role}`: ask as the workload"
+        )),
+        Seen::Answered { status, code } => failed(format!("{at} answers HTTP {status} {code} for the role `{role}`"))
+            .means("its clients get this too, and have no other way")
+            .change("look at what the daemon says about the role, above"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Finding, Mark, OPERATOR};
+use super::{Finding, Mark};
 
 /// Past this the SDK corrects for the skew; a little later STS refuses signatures.
 const SKEW_LIMIT: f64 = 240.0;
@@ -20,29 +20,21 @@ pub fn clock(skew: Option<f64>) -> Finding {
     };
     let off = skew.abs();
     if off >= SKEW_LIMIT {
-        return Finding::failed(
-            "clock",
-            format!("the clock of this host is off by {off:.0} s"),
-            "from 5 minutes on AWS refuses what is signed here, and from 15 on S3 refuses the workloads too",
-            OPERATOR,
-            "set the clock, and see that NTP keeps it (`timedatectl`, `chronyc tracking`)",
-        );
+        return Finding::failed("clock", format!("the clock of this host is off by {off:.0} s"))
+            .means("from 5 minutes on AWS refuses what is signed here, and from 15 on S3 refuses the workloads too")
+            .change("set the clock, and see that NTP keeps it (`timedatectl`, `chronyc tracking`)");
     }
     if off >= 30.0 {
-        return Finding::warning(
-            "clock",
-            format!("the clock of this host is off by {off:.0} s, and 300 s are the limit"),
-            "nothing keeps this clock, or it has only just begun to",
-            OPERATOR,
-            "see that NTP keeps it (`timedatectl`, `chronyc tracking`)",
-        );
+        let what = format!("the clock of this host is off by {off:.0} s, and 300 s are the limit");
+        return Finding::warning("clock", what)
+            .means("nothing keeps this clock, or it has only just begun to")
+            .change("see that NTP keeps it (`timedatectl`, `chronyc tracking`)");
     }
-    let words = if off < SKEW_NOISE {
-        "the clock of this host agrees with that of STS".to_owned()
-    } else {
-        format!("the clock of this host is off by {off:.0} s, of 300 s that AWS tolerates")
-    };
-    Finding::good("clock", words)
+    if off < SKEW_NOISE {
+        return Finding::good("clock", "the clock of this host agrees with that of STS");
+    }
+    let what = format!("the clock of this host is off by {off:.0} s, of 300 s that AWS tolerates");
+    Finding::good("clock", what)
 }
 
 /// Reports which proxies apply to requests to `endpoint`, and whether roletap's own endpoint is exempt from them.
@@ -51,63 +43,40 @@ pub fn proxies(
     endpoint: &str,
     ours: Option<SocketAddr>,
 ) -> Vec<Finding> {
-    let mut findings = Vec::new();
     let secure = endpoint.starts_with("https:");
     let host = host_of(endpoint);
-    match proxy_for(variables, secure, host) {
-        Some((name, proxy)) => findings.push(Finding::note(
-            "proxy",
-            format!(
-                "requests to {endpoint} go through the proxy {} ({name})",
-                without_password(proxy)
-            ),
-        )),
-        None => findings.push(Finding::good(
-            "proxy",
-            format!("requests to {endpoint} go without a proxy, as this shell has it"),
-        )),
-    }
+    let requests = format!("requests to {endpoint} go");
+    let mut findings = vec![match proxy_for(variables, secure, host) {
+        Some(proxy) => Finding::note("proxy", format!("{requests} through {proxy}")),
+        None => Finding::good("proxy", format!("{requests} without a proxy, as this shell has it")),
+    }];
     if let Some(finding) = ours.and_then(|ours| caught(variables, ours)) {
         // Of this shell, which is not the workload's, and we spare loopback ourselves.
-        findings.push(Finding {
-            mark: Mark::Warning,
-            what: format!("in this shell {}", finding.what),
-            ..finding
-        });
+        let what = format!("in this shell {}", finding.what);
+        findings.push(Finding { mark: Mark::Warning, what, ..finding });
     }
     findings
 }
 
 /// Reports a proxy that would get requests for roletap's endpoint, with the token in them.
 pub fn caught(variables: &BTreeMap<String, String>, ours: SocketAddr) -> Option<Finding> {
-    let (name, proxy) = proxy_for(variables, false, &ours.ip().to_string())?;
-    let what = format!(
-        "requests to http://{ours} would go to the proxy {} ({name})",
-        without_password(proxy)
-    );
-    Some(Finding::failed(
-        "proxy-loopback",
-        what,
-        "the Rust SDK, object_store, OpenDAL and GDAL send requests for credentials to that proxy, the token with them; \
-             others do not",
-        OPERATOR,
-        "append 127.0.0.1,localhost to NO_PROXY and no_proxy of the workload, as `roletap env` prints it",
-    ))
+    let proxy = proxy_for(variables, false, &ours.ip().to_string())?;
+    let what = format!("requests to http://{ours} would go to {proxy}");
+    let finding = Finding::failed("proxy-loopback", what)
+        .means("the Rust SDK, object_store, OpenDAL and GDAL send requests for credentials to that proxy, the token with them; \
+             others do not")
+        .change("append 127.0.0.1,localhost to NO_PROXY and no_proxy of the workload, as `roletap env` prints it");
+    Some(finding)
 }
 
-fn proxy_for<'v>(
-    variables: &'v BTreeMap<String, String>,
-    secure: bool,
-    host: &str,
-) -> Option<(&'static str, &'v str)> {
+/// The proxy in words, without a password that its URL may hold, and the variable that names it.
+fn proxy_for(variables: &BTreeMap<String, String>, secure: bool, host: &str) -> Option<String> {
     let names = if secure { HTTPS_PROXY } else { HTTP_PROXY };
     let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
-    let found = names.into_iter().find_map(|name| Some((name, set(name)?.as_str())))?;
-    let exempt = ["no_proxy", "NO_PROXY"]
-        .into_iter()
-        .find_map(set)
-        .is_some_and(|rules| exempts(rules, host));
-    (!exempt).then_some(found)
+    let (name, proxy) = names.into_iter().find_map(|name| Some((name, set(name)?)))?;
+    let exempt = ["no_proxy", "NO_PROXY"].into_iter().find_map(set);
+    let goes = !exempt.is_some_and(|rules| exempts(rules, host));
+    goes.then(|| format!("the proxy {} ({name})", without_password(proxy)))
 }
 
 /// Tells whether the rules of a NO_PROXY name this host.

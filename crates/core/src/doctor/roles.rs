@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Mark};
+use super::Finding;
 use crate::failure::IssueError;
 use crate::failure::explain::{self, Advice};
 use crate::role::{Base, CallerIdentity, Role};
@@ -69,27 +69,23 @@ impl Variant {
 pub fn identity(source: &str, who: Result<&CallerIdentity, String>) -> Finding {
     match who {
         Ok(who) => {
-            let session = if who.is_role_session() {
-                "; a role session, so what it assumes lasts an hour at most"
-            } else {
-                ""
+            let session = match who.is_role_session() {
+                true => "; a role session, so what it assumes lasts an hour at most",
+                false => "",
             };
             Finding::good("identity", format!("source `{source}` is {}{session}", who.arn()))
         }
-        Err(what) => Finding::warning(
-            "identity",
-            format!("source `{source}` cannot be named: {what}"),
-            "GetCallerIdentity needs no permission, so a refusal is about the credentials; but some that speak STS do not \
-                 know it, and nothing depends on it",
-            format!("whoever keeps the base credentials of this host (source `{source}`)"),
-            "nothing, if the roles below can be assumed",
-        ),
+        Err(what) => Finding::warning("identity", format!("source `{source}` cannot be named: {what}"))
+            .means("GetCallerIdentity needs no permission, so a refusal is about the credentials; but some that speak STS do not \
+                 know it, and nothing depends on it")
+            .ask(format!("whoever keeps the base credentials of this host (source `{source}`)"))
+            .change("nothing, if the roles below can be assumed"),
     }
 }
 
 /// A source that gives no credentials.
 pub fn no_source(source: &str, what: &str, advice: Box<Advice>) -> Finding {
-    Finding::advised(Mark::Failed, "source", format!("source `{source}`: {what}"), advice)
+    Finding::failed("source", format!("source `{source}`: {what}")).advised(advice)
 }
 
 /// A source that gives credentials.
@@ -99,113 +95,80 @@ pub fn has_source(source: &str, access_key_id: &str) -> Finding {
 
 /// Reports on the attempt to assume a role as it is configured.
 pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
-    let arn = &role.request.role_arn;
+    let asked = format!("`{}` → {}", role.request.base, role.request.role_arn);
     let took = attempt.took.as_millis();
     match &attempt.outcome {
-        Ok(granted) => {
-            let lasts = granted.lifetime.as_secs();
-            Finding::good(
-                "assume",
-                format!(
-                    "`{}` → {arn}: assumed for {lasts} s as {} ({region}, {took} ms; {})",
-                    role.request.base,
-                    role.request.session_name.as_str(),
-                    granted.access_key_id
-                ),
-            )
+        Ok(Granted { lifetime, access_key_id }) => {
+            let (lasts, name) = (lifetime.as_secs(), role.request.session_name.as_str());
+            let how = format!("{region}, {took} ms; {access_key_id}");
+            Finding::good("assume", format!("{asked}: assumed for {lasts} s as {name} ({how})"))
         }
         Err(error) => {
             let id = error.request_id.as_deref();
             let id = id.map(|id| format!(", request id {id}")).unwrap_or_default();
-            Finding::advised(
-                Mark::Failed,
-                "assume",
-                format!(
-                    "`{}` → {arn}: {} ({}, {took} ms{id})",
-                    role.request.base, error.message, error.class
-                ),
-                Box::new(explain::advice(role, error)),
-            )
+            let what = format!("{asked}: {} ({}, {took} ms{id})", error.message, error.class);
+            Finding::failed("assume", what).advised(Box::new(explain::advice(role, error)))
         }
     }
 }
 
 /// Reports what changes when one setting is left out: the differential probe.
 pub fn probe(role: &Role, configured: &Attempt, variants: &[(Variant, Attempt)]) -> Vec<Finding> {
-    let owner = format!("the owner of account {}", role.request.role_arn.account_id());
-    let arn = &role.request.role_arn;
     let works = configured.outcome.is_ok();
-    let mut findings = Vec::new();
-    let mut explained = false;
-    for (variant, attempt) in variants {
-        match (variant, works, &attempt.outcome) {
-            (Variant::WithoutExternalId, true, Ok(_)) => findings.push(Finding::failed(
-                "confused-deputy",
-                format!("{arn} can be assumed without the external id"),
-                "a confused deputy: whoever gets roletap to use this ARN for them reaches this account. AWS asks third parties \
-                 to test for this before they accept a role",
-                owner.clone(),
-                "demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)",
-            )),
-            (Variant::WithoutExternalId, true, Err(error)) if error.class.needs_a_person() => {
-                findings.push(Finding::good(
-                    "confused-deputy",
-                    format!("{arn} cannot be assumed without the external id, as it should be"),
-                ));
-            }
-            (Variant::WithoutExternalId, false, Ok(_)) => {
-                explained = true;
-                findings.push(Finding::failed(
-                    "external-id",
-                    format!("{arn} can be assumed without the external id, and not with it"),
-                    "the trust policy lets roletap's base identity in, and has a condition that the configured external id does not meet",
-                    owner.clone(),
-                    "compare the external id in the trust policy with the one that is configured here",
-                ));
-            }
-            (Variant::WithoutTags, false, Ok(_)) => {
-                explained = true;
-                findings.push(Finding::failed(
-                    "tags",
-                    format!("{arn} can be assumed without tags and source identity"),
-                    "sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in that of roletap's base identity",
-                    format!("{owner}, and the administrators of the account of roletap's base identity"),
-                    "allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`",
-                ));
-            }
-            (Variant::WithoutPolicies, false, Ok(_)) => {
-                explained = true;
-                findings.push(Finding::failed(
-                    "session-policy",
-                    format!("{arn} can be assumed without the session policies"),
-                    "the session policies are what is refused",
-                    super::OPERATOR,
-                    "correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account",
-                ));
-            }
-            (Variant::WithoutTags | Variant::WithoutPolicies, true, _) => {}
-            (_, _, Err(error)) => findings.push(Finding::note(
-                "probe",
-                format!("{}: {}", variant.words(), error.message),
-            )),
-        }
-    }
+    let tried = variants.iter();
+    let mut findings: Vec<_> = tried.filter_map(|tried| compared(role, works, tried)).collect();
     if role.request.external_id.is_none() && works {
-        findings.push(Finding::note(
-            "confused-deputy",
-            format!(
-                "{arn} has no external id here, so nothing is known about whether it demands one; for an account of another company \
-                 it should"
-            ),
-        ));
+        let what = format!(
+            "{} has no external id here, so nothing is known about whether it demands one; for an account of another company \
+             it should",
+            role.request.role_arn
+        );
+        findings.push(Finding::note("confused-deputy", what));
     }
-    if !works && !explained {
-        findings.push(Finding::note(
-            "probe",
-            "nothing that is asked for beside the role itself makes the difference",
-        ));
+    if !works && !variants.iter().any(|(_, attempt)| attempt.outcome.is_ok()) {
+        let what = "nothing that is asked for beside the role itself makes the difference";
+        findings.push(Finding::note("probe", what));
     }
     findings
+}
+
+/// Compares one variant with the request as it is configured, which works or does not.
+fn compared(role: &Role, works: bool, (variant, attempt): &(Variant, Attempt)) -> Option<Finding> {
+    let arn = &role.request.role_arn;
+    let owner = format!("the owner of account {}", arn.account_id());
+    let assumed = format!("{arn} can be assumed {}", variant.words());
+    let finding = match (variant, works, &attempt.outcome) {
+        (Variant::WithoutExternalId, true, Ok(_)) => Finding::failed("confused-deputy", assumed)
+            .means("a confused deputy: whoever gets roletap to use this ARN for them reaches this account. AWS asks third parties \
+                 to test for this before they accept a role")
+            .ask(owner)
+            .change("demand the external id in the trust policy: Condition StringEquals sts:ExternalId (`roletap policy` prints it)"),
+        (Variant::WithoutExternalId, true, Err(error)) if error.class.needs_a_person() => {
+            let what = format!("{arn} cannot be assumed without the external id, as it should be");
+            Finding::good("confused-deputy", what)
+        }
+        (Variant::WithoutExternalId, false, Ok(_)) => {
+            Finding::failed("external-id", format!("{assumed}, and not with it"))
+                .means("the trust policy lets roletap's base identity in, and has a condition that the configured external id does not meet")
+                .ask(owner)
+                .change("compare the external id in the trust policy with the one that is configured here")
+        }
+        (Variant::WithoutTags, false, Ok(_)) => Finding::failed("tags", assumed)
+            .means("sts:TagSession or sts:SetSourceIdentity is not allowed, in the trust policy or in that of roletap's base identity")
+            .ask(format!("{owner}, and the administrators of the account of roletap's base identity"))
+            .change("allow them beside sts:AssumeRole in both (`roletap policy` prints it), or drop `tags` and `source_identity`"),
+        (Variant::WithoutPolicies, false, Ok(_)) => {
+            let what = format!("{arn} can be assumed without the session policies");
+            Finding::failed("session-policy", what)
+                .means("the session policies are what is refused")
+                .change("correct `policy` and `policy_arns`: the ARNs have to be of AWS or of the role's own account")
+        }
+        (Variant::WithoutTags | Variant::WithoutPolicies, true, _) => return None,
+        (_, _, Err(error)) => {
+            Finding::note("probe", format!("{}: {}", variant.words(), error.message))
+        }
+    };
+    Some(finding)
 }
 
 impl Variant {

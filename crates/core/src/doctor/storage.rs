@@ -1,7 +1,6 @@
 //! What S3 made of the vended credentials. Pure.
 
-use super::{Finding, Mark, advice};
-use crate::failure::explain::Advice;
+use super::{Finding, Unadvised};
 use crate::failure::explain::denial::{Denial, Reason};
 use crate::role::Role;
 
@@ -48,19 +47,12 @@ pub enum S3Operation {
 }
 
 impl S3Operation {
-    fn action(self) -> &'static str {
+    /// The action that it needs, and its effect where that is allowed.
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Delete => "s3:DeleteObject",
-            Self::List => "s3:ListBucket",
-            Self::Put => "s3:PutObject",
-        }
-    }
-
-    fn done(self) -> &'static str {
-        match self {
-            Self::Delete => "deletes the probe object below",
-            Self::List => "lists",
-            Self::Put => "writes a probe object below",
+            Self::Delete => ("s3:DeleteObject", "deletes the probe object below"),
+            Self::List => ("s3:ListBucket", "lists"),
+            Self::Put => ("s3:PutObject", "writes a probe object below"),
         }
     }
 }
@@ -87,14 +79,10 @@ pub fn finding(
 ) -> Finding {
     let at = format!("s3://{}/{}", place.bucket, place.prefix);
     let arn = &role.request.role_arn;
+    let (action, does) = operation.words();
     if matches!(answer.status, Some(200..=299)) {
-        return Finding::good(
-            "s3",
-            format!("{} {at} with the vended credentials", operation.done()),
-        );
+        return Finding::good("s3", format!("{does} {at} with the vended credentials"));
     }
-    let action = operation.action();
-    let owner = format!("the owner of account {}", arn.account_id());
     let code = answer.code.as_deref().unwrap_or("no code");
     let id = answer.request_id.as_deref();
     let id = id.map(|id| format!(" (request id {id})")).unwrap_or_default();
@@ -102,81 +90,71 @@ pub fn finding(
         Some(status) => format!("{action} on {at}: HTTP {status} {code}: {}{id}", answer.message),
         None => format!("{action} on {at}: {}", answer.message),
     };
-    let advice = match (answer.status, code) {
-        (None, _) => advice(
-            "S3 was not reached; the role itself can be assumed",
-            "the network team of this host",
-            "check DNS, egress, the VPC endpoint for S3 and the proxies of this host",
-        ),
-        (_, "AccessDenied") => denied(arn.as_str(), &owner, action, place, &answer.message),
-        (_, "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch") => {
-            advice(
-                "S3 does not know what STS issued: they are not of the same AWS, or something rewrites requests",
-                super::OPERATOR,
-                "compare `sts.endpoint_url` with where the bucket is, by partition too",
-            )
-        }
-        (_, "NoSuchBucket") => advice(
-            "there is no bucket of this name, for this partition at least",
-            owner,
-            "compare the name of the bucket",
-        ),
-        (_, "RequestTimeTooSkewed") => advice(
-            "the clock of this host is off by more than 15 minutes",
-            super::OPERATOR,
-            "set the clock, and see that NTP keeps it",
-        ),
+    let failed = Finding::failed("s3", what);
+    let owners =
+        |failed: Unadvised| failed.ask(format!("the owner of account {}", arn.account_id()));
+    match (answer.status, code) {
+        (None, _) => failed
+            .means("S3 was not reached; the role itself can be assumed")
+            .ask("the network team of this host")
+            .change("check DNS, egress, the VPC endpoint for S3 and the proxies of this host"),
+        (_, "AccessDenied") => denied(owners(failed), arn.as_str(), action, place, &answer.message),
+        (_, "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch") => failed
+            .means("S3 does not know what STS issued: they are not of the same AWS, or something rewrites requests")
+            .change("compare `sts.endpoint_url` with where the bucket is, by partition too"),
+        (_, "NoSuchBucket") => owners(failed)
+            .means("there is no bucket of this name, for this partition at least")
+            .change("compare the name of the bucket"),
+        (_, "RequestTimeTooSkewed") => failed
+            .means("the clock of this host is off by more than 15 minutes")
+            .change("set the clock, and see that NTP keeps it"),
         (
             _,
             "PermanentRedirect"
             | "AuthorizationHeaderMalformed"
             | "IllegalLocationConstraintException",
-        ) => advice(
-            "the bucket is in another region, and S3 did not say in which",
-            owner,
-            "ask for the bucket's region, and give the workload that one",
-        ),
-        (_, _) => advice(
-            "the role can be assumed, and S3 does not do this",
-            owner,
-            "look at the code and the message; with the request id AWS support can tell more",
-        ),
-    };
-    Finding::advised(Mark::Failed, "s3", what, advice)
+        ) => owners(failed)
+            .means("the bucket is in another region, and S3 did not say in which")
+            .change("ask for the bucket's region, and give the workload that one"),
+        (_, _) => owners(failed)
+            .means("the role can be assumed, and S3 does not do this")
+            .change("look at the code and the message; with the request id AWS support can tell more"),
+    }
 }
 
 /// Assumed, and denied by S3: which action, and by whose policy as far as S3 says.
-fn denied(arn: &str, owner: &str, action: &str, place: &S3Location, message: &str) -> Box<Advice> {
+fn denied(
+    failed: Unadvised,
+    arn: &str,
+    action: &str,
+    place: &S3Location,
+    message: &str,
+) -> Finding {
     let denial = Denial::parse(message);
     let action = denial.map_or(action, |denial| denial.action);
     let resource = denial.and_then(|denial| denial.resource);
     let resource = resource
         .map_or_else(|| format!("arn:aws:s3:::{}/{}*", place.bucket, place.prefix), str::to_owned);
-    let policy = "`roletap policy ROLE --kind s3` prints a policy that has it";
+    let what = format!("{action} on {resource}");
+    let allow = format!(
+        "allow {what} for {arn}; `roletap policy ROLE --kind s3` prints a policy that has it"
+    );
     match denial.map(|denial| denial.reason) {
-        Some(Reason::Implicit(kind)) => advice(
-            format!("the role is assumed, and no {kind} allows {action} on {resource}"),
-            owner,
-            format!("allow {action} on {resource} for {arn}; {policy}"),
-        ),
+        Some(Reason::Implicit(kind)) => failed
+            .means(format!("the role is assumed, and no {kind} allows {what}"))
+            .change(allow),
         Some(Reason::Explicit { kind, policy }) => {
             let which = policy.map(|policy| format!(" ({policy})")).unwrap_or_default();
-            advice(
-                format!(
-                    "the role is assumed, and a statement in a {kind}{which} denies {action} on {resource}"
-                ),
-                owner,
-                "find the statement that denies it, and narrow it",
-            )
+            failed
+                .means(format!("the role is assumed, and a statement in a {kind}{which} denies {what}"))
+                .change("find the statement that denies it, and narrow it")
         }
-        Some(Reason::Unknown(_) | Reason::Unsaid) | None => advice(
-            format!(
+        Some(Reason::Unknown(_) | Reason::Unsaid) | None => failed
+            .means(format!(
                 "the role is assumed, and {action} is not allowed: most likely its own policy lacks it, else the bucket policy or the \
                  key's policy denies it (S3 does not say which)"
-            ),
-            owner,
-            format!("allow {action} on {resource} for {arn}; {policy}{}", slash(place)),
-        ),
+            ))
+            .change(allow + slash(place)),
     }
 }
 

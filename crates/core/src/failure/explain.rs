@@ -179,6 +179,7 @@ mod tests {
             for row in rows {
                 for template in [row.meaning, row.ask, row.change] {
                     let filled = facts.fill(template);
+                    assert!(!filled.is_empty(), "{:?} lacks a text", row.when);
                     assert!(!filled.contains(['{', '}']), "{filled}");
                     assert!(!filled.ends_with('.'), "{filled}");
                 }

@@ -1,9 +1,7 @@
 //! What a sink does in a bucket, and nothing beside.
 
-use std::fmt;
-
 use super::document::{Condition, Statement};
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, check_characters, display, refuse};
 
 /// Put, get, delete, with the versions of objects, and what large uploads need to be taken up again or given up.
 const WRITE: [&str; 7] = [
@@ -79,39 +77,29 @@ impl BucketName {
         for before in ["s3://", "arn:aws:s3:::"] {
             if let Some(rest) = text.strip_prefix(before) {
                 let name = rest.split('/').next().unwrap_or_default();
-                return Err(InvalidValue::new(
+                return refuse(
                     format!("begins with `{before}`"),
                     format!(
                         "give the name alone, --bucket {name}, and what follows it as --prefix"
                     ),
-                ));
+                );
             }
         }
-        if let Some(odd) = text
-            .chars()
-            .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-')))
-        {
-            return Err(InvalidValue::new(format!("holds {odd:?}"), EXPECTED));
-        }
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+        check_characters(text, allowed, EXPECTED)?;
         if !(3..=63).contains(&text.len()) {
-            return Err(InvalidValue::new(format!("has {} characters", text.len()), EXPECTED));
+            return refuse(format!("has {} characters", text.len()), EXPECTED);
         }
         if text.starts_with(['.', '-']) || text.ends_with(['.', '-']) || text.contains("..") {
-            return Err(InvalidValue::new("has a dot or a dash where none may be", EXPECTED));
+            return refuse("has a dot or a dash where none may be", EXPECTED);
         }
         if text.contains("--") && (text.ends_with("--x-s3") || text.ends_with("-s3alias")) {
-            return Err(InvalidValue::new(
+            return refuse(
                 "is a directory bucket or an access point",
                 "their policies are of another kind (s3express:CreateSession, access point ARNs): write those by hand",
-            ));
+            );
         }
         Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for BucketName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -124,43 +112,28 @@ impl Prefix {
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         let bare = text.strip_suffix('/').unwrap_or(text);
         if bare.is_empty() {
-            return Err(InvalidValue::new(
-                "is empty",
-                "leave --prefix out if the whole bucket is meant",
-            ));
+            return refuse("is empty", "leave --prefix out if the whole bucket is meant");
         }
         if bare.starts_with('/') {
-            return Err(InvalidValue::new(
+            return refuse(
                 "begins with a slash",
                 "keys do not, unless somebody made them so: leave it out",
-            ));
+            );
         }
         if bare.ends_with('/') || bare.contains("//") {
-            return Err(InvalidValue::new("has an empty step", "remove one slash"));
+            return refuse("has an empty step", "remove one slash");
         }
-        if let Some(odd) =
-            bare.chars().find(|c| matches!(c, '*' | '?' | '$' | '{' | '}') || c.is_control())
-        {
-            return Err(InvalidValue::new(
-                format!("holds {odd:?}"),
-                "in a policy that would stand for other keys too: name one prefix without it",
-            ));
-        }
+        let other_keys =
+            "in a policy that would stand for other keys too: name one prefix without it";
+        check_characters(bare, |c| !"*?${}".contains(c) && !c.is_control(), other_keys)?;
         if bare.len() > 1000 {
-            return Err(InvalidValue::new(
-                format!("has {} bytes", bare.len()),
-                "keys have at most 1024",
-            ));
+            return refuse(format!("has {} bytes", bare.len()), "keys have at most 1024");
         }
         Ok(Self(bare.to_owned()))
     }
 }
 
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+display!(BucketName, Prefix);
 
 /// The ARN of a KMS key, not of an alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,19 +145,19 @@ impl KmsKey {
         const EXPECTED: &str = "expected arn:PARTITION:kms:REGION:ACCOUNT:key/ID";
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &["arn", its, "kms", region, account, resource] = parts.as_slice() else {
-            return Err(InvalidValue::new("is not the ARN of a KMS key", EXPECTED));
+            return refuse("is not the ARN of a KMS key", EXPECTED);
         };
         if its != partition {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("is of the partition `{its}`"),
                 format!("expected the role's own, `{partition}`"),
-            ));
+            );
         }
         if resource.starts_with("alias/") {
-            return Err(InvalidValue::new(
+            return refuse(
                 "is an alias",
                 "a policy does not follow aliases: `aws kms describe-key --key-id ALIAS` shows the key's ARN",
-            ));
+            );
         }
         let id = resource.strip_prefix("key/").unwrap_or_default();
         let is_id = |text: &str| {
@@ -192,7 +165,7 @@ impl KmsKey {
         };
         let digits = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
         if !is_id(id) || !is_id(region) || !digits {
-            return Err(InvalidValue::new("is not the ARN of one KMS key", EXPECTED));
+            return refuse("is not the ARN of one KMS key", EXPECTED);
         }
         Ok(Self(text.to_owned()))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Document, Statement};
+use super::document::{Document, Statement, owned};
 
 /// `data "aws_iam_policy_document" "LABEL"`.
 pub(super) fn data_source(label: &str, document: &Document) -> String {
@@ -84,8 +84,4 @@ fn list(items: &[String], indent: usize) -> String {
 /// In Terraform `${` and `%{` begin a template.
 fn quoted(text: &str) -> String {
     super::document::quoted(text).replace("${", "$${").replace("%{", "%%{")
-}
-
-fn owned(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|&text| text.to_owned()).collect()
 }

@@ -1,6 +1,6 @@
 //! The ARN of an IAM role, and a precise complaint about everything that is not one.
 
-use super::InvalidValue;
+use super::{InvalidValue, refuse};
 
 /// An IAM role's ARN, taken apart.
 ///
@@ -137,10 +137,6 @@ fn check_resource(resource: &str) -> Result<(), InvalidValue> {
         return refuse("has an empty step in its path", EXPECTED);
     }
     Ok(())
-}
-
-fn refuse<T>(what: impl Into<String>, expected: impl Into<String>) -> Result<T, InvalidValue> {
-    Err(InvalidValue::new(what, expected))
 }
 
 /// People copy this from `aws sts get-caller-identity`. The role's path is not in it.

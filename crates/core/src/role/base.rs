@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{InvalidValue, Role, RoleArn, SessionName, check_name};
+use super::{InvalidValue, Role, RoleArn, SessionName, check_name, refuse};
 
 /// The identity that a role is assumed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,10 +182,10 @@ impl CommandLine {
     /// Parses a command, and refuses one that runs nothing.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         if text.trim().is_empty() {
-            return Err(InvalidValue::new("is empty", "expected a command"));
+            return refuse("is empty", "expected a command");
         }
         if text.contains('\0') {
-            return Err(InvalidValue::new("holds a zero byte", "expected a command"));
+            return refuse("holds a zero byte", "expected a command");
         }
         Ok(Self(text.to_owned()))
     }
@@ -227,10 +227,10 @@ impl SourceName {
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
         check_name(text)?;
         if text.starts_with(Self::ROLE_PREFIX) {
-            return Err(InvalidValue::new(
+            return refuse(
                 "begins with `role.`",
                 "`source = \"role.NAME\"` means a role: choose another name",
-            ));
+            );
         }
         Ok(Self(text.to_owned()))
     }

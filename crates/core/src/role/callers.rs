@@ -1,6 +1,6 @@
 //! The callers that a role lets in, beside showing its token.
 
-use super::InvalidValue;
+use super::{InvalidValue, check_characters, refuse};
 
 /// The policy of a role about its callers. The default lets in everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,30 +46,24 @@ impl CallerPolicy {
 impl UnitName {
     /// Parses a name as `systemctl` shows it, with its suffix.
     pub fn parse(text: &str) -> Result<Self, InvalidValue> {
-        let odd = |c: char| !(c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
-        if let Some(odd) = text.chars().find(|c| odd(*c)) {
-            return Err(InvalidValue::new(
-                format!("holds {odd:?}"),
-                "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"",
-            ));
-        }
+        const EXPECTED: &str =
+            "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"";
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        check_characters(text, allowed, EXPECTED)?;
         if !KINDS.iter().any(|kind| text.ends_with(kind)) {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("names `{text}`, which has no ending of a unit that runs something"),
                 format!("did you mean \"{text}.service\"?"),
-            ));
+            );
         }
         if text.starts_with('.') || text.len() > 255 {
-            return Err(InvalidValue::new(
-                format!("names `{text}`, which is no unit"),
-                "expected the name of a unit as `systemctl` shows it, such as \"risingwave.service\"",
-            ));
+            return refuse(format!("names `{text}`, which is no unit"), EXPECTED);
         }
         if text.contains("@.") {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("names the template `{text}`"),
                 "name its instances, one by one: \"risingwave@1.service\"",
-            ));
+            );
         }
         Ok(Self(text.to_owned()))
     }

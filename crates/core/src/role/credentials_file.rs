@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::InvalidValue;
+use super::{InvalidValue, check_characters, refuse};
 
 /// The file that a role's credentials are written to, its profile and its readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,25 +37,26 @@ impl CredentialsFile {
     pub fn path(text: &str) -> Result<PathBuf, InvalidValue> {
         const EXPECTED: &str =
             "expected the absolute path of a file, such as \"/run/roletap/files/NAME\"";
-        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         let path = Path::new(text);
         if text.trim().is_empty() {
-            return refuse("is empty");
+            return refuse("is empty", EXPECTED);
         }
         if !path.is_absolute() {
-            return refuse("is a relative path");
+            return refuse("is a relative path", EXPECTED);
         }
         if text.chars().any(char::is_control) {
-            return refuse("holds a control character");
+            return refuse("holds a control character", EXPECTED);
         }
         if path.components().any(|part| matches!(part, Component::ParentDir)) {
-            return refuse("holds `..`");
+            return refuse("holds `..`", EXPECTED);
         }
         match path.file_name() {
-            Some(_) if text.ends_with('/') || text.ends_with("/.") => refuse("is a directory"),
-            None => refuse("is a directory"),
+            Some(_) if text.ends_with('/') || text.ends_with("/.") => {
+                refuse("is a directory", EXPECTED)
+            }
+            None => refuse("is a directory", EXPECTED),
             Some(name) if name.len() > LONGEST_NAME => {
-                refuse(&format!("has a file name of {} bytes", name.len()))
+                refuse(format!("has a file name of {} bytes", name.len()), EXPECTED)
             }
             Some(_) => Ok(path.components().collect()),
         }
@@ -74,13 +75,12 @@ impl ProfileName {
         let expected = format!("expected 1 to 64 letters, digits and {MARKS}");
         if ["DEFAULT", "__proto__"].contains(&text) {
             let what = format!("is `{text}`, which not every SDK takes for a profile");
-            return Err(InvalidValue::new(what, "expected another name"));
+            return refuse(what, "expected another name");
         }
-        let odd = text.chars().find(|&c| !(c.is_ascii_alphanumeric() || MARKS.contains(c)));
-        match odd {
-            Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected)),
-            None if (1..=64).contains(&text.len()) => Ok(Self(text.to_owned())),
-            None => Err(InvalidValue::new(format!("has {} characters", text.len()), expected)),
+        check_characters(text, |c| c.is_ascii_alphanumeric() || MARKS.contains(c), &expected)?;
+        match text.len() {
+            1..=64 => Ok(Self(text.to_owned())),
+            length => refuse(format!("has {length} characters"), expected),
         }
     }
 }

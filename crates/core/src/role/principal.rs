@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::arn::{check_account, describe, is_partition};
-use super::{InvalidValue, RoleArn, is_name_char};
+use super::{InvalidValue, RoleArn, is_name_char, refuse};
 
 /// The end of every complaint about a principal that knows no better.
 const EXPECTED: &str = "expected the ARN of a role or a user, such as arn:aws:iam::444455556666:role/sinks or arn:aws:iam::444455556666:user/sinks";
@@ -82,30 +82,29 @@ impl Principal {
     /// A session becomes its role: `sts::A:assumed-role/N/S` → `iam::A:role/N`.
     /// An empty account is accepted when `relaxed` (an `endpoint_url` that is not AWS).
     pub fn parse(text: &str, relaxed: bool) -> Result<Self, InvalidValue> {
-        let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
         if text == "*" {
-            return Err(InvalidValue::new(
+            return refuse(
                 "is everybody in the world",
                 "name the one role or user that may come in",
-            ));
+            );
         }
         if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(InvalidValue::new(
+            return refuse(
                 "is a whole account",
                 format!(
                     "name the role or user that signs; if all of the account is meant, say arn:aws:iam::{text}:root"
                 ),
-            ));
+            );
         }
         if let Some(odd) = text.chars().find(|c| !('\x21'..='\x7e').contains(c)) {
-            return refuse(&format!("holds {}", describe(odd)));
+            return refuse(format!("holds {}", describe(odd)), EXPECTED);
         }
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         let &["arn", partition, service, "", account, resource] = parts.as_slice() else {
-            return refuse("is not the ARN of a principal");
+            return refuse("is not the ARN of a principal", EXPECTED);
         };
         if !is_partition(partition) {
-            return refuse(&format!("names the partition `{partition}`"));
+            return refuse(format!("names the partition `{partition}`"), EXPECTED);
         }
         check_account(account, relaxed)?;
         let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));
@@ -123,9 +122,11 @@ impl Principal {
                     arn: format!("arn:{partition}:iam::{account}:role/{role}"),
                     kind: PrincipalKind::RoleOfSession,
                 }),
-                Some(_) | None => refuse("names a session without a role's name and its own"),
+                Some(_) | None => {
+                    refuse("names a session without a role's name and its own", EXPECTED)
+                }
             },
-            _ => refuse("names neither a role nor a user"),
+            _ => refuse("names neither a role nor a user", EXPECTED),
         }
     }
 

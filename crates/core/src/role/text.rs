@@ -1,9 +1,7 @@
 //! Rules for texts, and types that hold a text which keeps its rule.
 
-use std::fmt;
-
 use super::{
-    ExternalId, InvalidValue, ProfileName, RoleArn, RoleName, SessionName, SourceIdentity,
+    ExternalId, InvalidValue, ProfileName, RoleArn, RoleName, SessionName, SourceIdentity, refuse,
 };
 use super::{SourceName, UnitName};
 
@@ -20,13 +18,15 @@ macro_rules! as_text {
 
 macro_rules! display {
     ($($name:ident),+) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
             }
         }
     )+};
 }
+
+pub(crate) use display;
 
 as_text!(
     ExternalId,
@@ -45,24 +45,31 @@ pub(crate) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_+=,.@-".contains(c)
 }
 
+/// Refuses the first character that is not allowed.
+pub(crate) fn check_characters(
+    text: &str,
+    is_allowed: impl Fn(char) -> bool,
+    expected: impl Into<String>,
+) -> Result<(), InvalidValue> {
+    match text.chars().find(|&c| !is_allowed(c)) {
+        Some(odd) => refuse(format!("holds {odd:?}"), expected),
+        None => Ok(()),
+    }
+}
+
 /// The rule for the names that an operator gives to roles and sources.
 pub(super) fn check_name(text: &str) -> Result<(), InvalidValue> {
     const EXPECTED: &str =
         "expected 1 to 63 letters, digits, `.`, `_` and `-`, and a letter or digit first";
-    let refuse = |what: String| Err(InvalidValue::new(what, EXPECTED));
     let Some(first) = text.chars().next() else {
-        return refuse("is empty".to_owned());
+        return refuse("is empty", EXPECTED);
     };
-    if let Some(odd) =
-        text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
-    {
-        return refuse(format!("holds {odd:?}"));
-    }
+    check_characters(text, |c| c.is_ascii_alphanumeric() || "._-".contains(c), EXPECTED)?;
     if !first.is_ascii_alphanumeric() {
-        return refuse(format!("begins with `{first}`"));
+        return refuse(format!("begins with `{first}`"), EXPECTED);
     }
     if text.len() > 63 {
-        return refuse(format!("has {} characters", text.len()));
+        return refuse(format!("has {} characters", text.len()), EXPECTED);
     }
     Ok(())
 }
@@ -71,14 +78,11 @@ pub(super) fn check_text(text: &str, most: usize, marks: &str) -> Result<(), Inv
     let expected = || format!("expected 2 to {most} letters, digits and {marks}");
     let found = text.chars().count();
     if text.trim() != text {
-        return Err(InvalidValue::new("has blanks at its ends", "remove them"));
+        return refuse("has blanks at its ends", "remove them");
     }
     if !(2..=most).contains(&found) {
         let s = if found == 1 { "" } else { "s" };
-        return Err(InvalidValue::new(format!("has {found} character{s}"), expected()));
+        return refuse(format!("has {found} character{s}"), expected());
     }
-    match text.chars().find(|&c| !(c.is_ascii_alphanumeric() || marks.contains(c))) {
-        Some(odd) => Err(InvalidValue::new(format!("holds {odd:?}"), expected())),
-        None => Ok(()),
-    }
+    check_characters(text, |c| c.is_ascii_alphanumeric() || marks.contains(c), expected())
 }

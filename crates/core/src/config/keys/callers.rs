@@ -4,7 +4,7 @@ use super::Context;
 use crate::config::Host;
 use crate::config::diagnostics::Problem;
 use crate::config::toml::{Located, Section};
-use crate::role::{CallerPolicy, InvalidValue, OVERFLOW_UID, UnitName, User};
+use crate::role::{CallerPolicy, InvalidValue, OVERFLOW_UID, UnitName, User, refuse};
 
 /// Takes back what [defaults] demand.
 const ANYBODY: &str = "*";
@@ -47,10 +47,7 @@ fn user_id(name: &str, host: &dyn Host) -> Result<u32, InvalidValue> {
     let out_of_range =
         || InvalidValue::new(format!("names the user {shown}"), "expected 0 to 4294967294");
     if name == ANYBODY {
-        return Err(InvalidValue::new(
-            "names `*` among others",
-            "write it alone, for everybody, or remove it",
-        ));
+        return refuse("names `*` among others", "write it alone, for everybody, or remove it");
     }
     let number = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     let uid = if number {
@@ -70,10 +67,10 @@ fn user_id(name: &str, host: &dyn Host) -> Result<u32, InvalidValue> {
         })?
     };
     match uid {
-        OVERFLOW_UID => Err(InvalidValue::new(
+        OVERFLOW_UID => refuse(
             format!("names `{shown}`, as whom the kernel shows all whom it cannot name"),
             "run the workload as a user of its own",
-        )),
+        ),
         // The kernel takes it for no user at all.
         u32::MAX => Err(out_of_range()),
         uid => Ok(uid),

@@ -1,14 +1,13 @@
 //! `[imds.NAME]`: instance metadata services for clients that know no other, each with one role.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use super::listen::{self, Listen};
 use super::{Context, region};
 use crate::config::diagnostics::{Diagnostics, suggest};
 use crate::config::toml::{self, FileTable, Section};
 use crate::config::{FrontSocket, HttpTokens, Imds, ImdsName};
-use crate::role::{InvalidValue, RoleName};
+use crate::role::{InvalidValue, RoleName, display};
 
 /// All `[imds.NAME]` sections that were read, and every address of them, so that no two clash.
 #[derive(Default)]
@@ -111,8 +110,4 @@ impl ImdsName {
     }
 }
 
-impl fmt::Display for ImdsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+display!(ImdsName);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 use crate::config::toml::Section;
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, refuse};
 
 /// An address, and where it was written unless it is a default.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +137,7 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, InvalidValue> {
             format!("expected an IP address and a port, such as \"127.0.0.1:{port}\""),
         ),
     };
-    Err(InvalidValue::new(what, expected))
+    refuse(what, expected)
 }
 
 /// True for loopback, and the three addresses that SDKs take for a container's own metadata service.

@@ -4,7 +4,7 @@ use super::policy;
 use super::text::not_blank;
 use crate::config::diagnostics::Problem;
 use crate::config::toml::{Located, Section};
-use crate::role::{InvalidValue, TokenIdentity};
+use crate::role::{InvalidValue, TokenIdentity, refuse};
 
 /// The operation of STS that yields a role's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,34 +101,34 @@ fn parse(text: &str) -> Result<Operation, InvalidValue> {
         text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let is = |name: &str| name.replace('_', "") == plain;
     if let Some((_, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
-        return Err(InvalidValue::new(
+        return refuse(
             format!("is \"{}\", which roletap does not ask for", text.escape_debug()),
             *why,
-        ));
+        );
     }
     match text {
         "assume_role" => Ok(Operation::AssumeRole),
         WITH_TOKEN => Ok(Operation::WithWebIdentity),
-        other => Err(InvalidValue::new(
+        other => refuse(
             format!("is \"{}\"", other.escape_debug()),
             format!("expected \"assume_role\" or \"{WITH_TOKEN}\""),
-        )),
+        ),
     }
 }
 
 /// `urlType`: the two providers of OAuth 2.0 that AWS knows are named without a scheme.
 fn provider(text: &str) -> Result<String, InvalidValue> {
     if !(4..=2048).contains(&text.chars().count()) {
-        return Err(InvalidValue::new(
+        return refuse(
             format!("has {} characters", text.chars().count()),
             "expected 4 to 2048, such as www.amazon.com or graph.facebook.com",
-        ));
+        );
     }
     if text.contains("://") || text.contains(char::is_whitespace) {
-        return Err(InvalidValue::new(
+        return refuse(
             "is not the bare name of a provider",
             "expected www.amazon.com or graph.facebook.com; a token of OpenID Connect names its provider itself",
-        ));
+        );
     }
     Ok(text.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::role::{InvalidValue, RoleArn};
+use crate::role::{InvalidValue, RoleArn, refuse};
 
 /// The service model has no maximum for AssumeRole, but the prose still says this for the policy and its ARNs together.
 pub(crate) const DOCUMENTED_MAX: usize = 2048;
@@ -32,39 +32,39 @@ pub(crate) fn session_policy(text: &str) -> Result<String, InvalidValue> {
         )
     })?;
     let Value::Object(policy) = policy else {
-        return Err(InvalidValue::new(
+        return refuse(
             "is JSON, but not an object",
             "expected { \"Version\": …, \"Statement\": … }",
-        ));
+        );
     };
     if let Some(odd) = text.chars().find(|&c| c > '\u{ff}') {
-        return Err(InvalidValue::new(
+        return refuse(
             format!("holds `{odd}` (U+{:04X})", u32::from(odd)),
             "STS takes characters up to U+00FF; write others as \\u escapes",
-        ));
+        );
     }
     const EMPTY: &str =
         "a session with an empty policy may do nothing: leave the policy out, or add statements";
     let statements = match policy.get("Statement") {
         Some(Value::Array(statements)) if statements.is_empty() => {
-            return Err(InvalidValue::new("has an empty `Statement`", EMPTY));
+            return refuse("has an empty `Statement`", EMPTY);
         }
         Some(Value::Array(statements)) => statements.as_slice(),
         Some(statement @ Value::Object(_)) => std::slice::from_ref(statement),
         Some(_) => {
-            return Err(InvalidValue::new(
+            return refuse(
                 "has a `Statement` that is neither object nor array",
                 "expected an array of objects",
-            ));
+            );
         }
-        None => return Err(InvalidValue::new("has no `Statement`", EMPTY)),
+        None => return refuse("has no `Statement`", EMPTY),
     };
     for key in ["Principal", "NotPrincipal"] {
         if statements.iter().any(|statement| statement.get(key).is_some()) {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("has a `{key}`"),
                 "a session policy is about its own session: remove it (a trust policy has one)",
-            ));
+            );
         }
     }
     Ok(minified(text))
@@ -74,32 +74,34 @@ pub(crate) fn session_policy(text: &str) -> Result<String, InvalidValue> {
 pub(crate) fn policy_arn(text: &str, role: Option<&RoleArn>) -> Result<String, InvalidValue> {
     const EXPECTED: &str =
         "expected arn:PARTITION:iam::ACCOUNT:policy/NAME, or arn:PARTITION:iam::aws:policy/NAME";
-    let refuse = |what: &str| Err(InvalidValue::new(what, EXPECTED));
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let &["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
-        return refuse("holds something that is not the ARN of an IAM policy");
+        return refuse("holds something that is not the ARN of an IAM policy", EXPECTED);
     };
     if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return refuse("holds an ARN with blanks or foreign characters, or a far too long one");
+        return refuse(
+            "holds an ARN with blanks or foreign characters, or a far too long one",
+            EXPECTED,
+        );
     }
     if !resource
         .strip_prefix("policy/")
         .is_some_and(|name| !name.is_empty() && !name.ends_with('/'))
     {
-        return refuse("holds an ARN that names no policy");
+        return refuse("holds an ARN that names no policy", EXPECTED);
     }
     if let Some(role) = role {
         if partition != role.partition() {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("holds a policy of the partition `{partition}`"),
                 format!("expected the role's own, `{}`", role.partition()),
-            ));
+            );
         }
         if account != "aws" && account != role.account_id() {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("holds a policy of the account `{account}`"),
                 format!("expected one of the role's account, {}, or of AWS", role.account_id()),
-            ));
+            );
         }
     }
     Ok(text.to_owned())

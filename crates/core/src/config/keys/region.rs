@@ -4,15 +4,15 @@ use super::text::refuse_duplicates;
 use crate::config::REGION_PLACEHOLDER as PLACEHOLDER;
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 use crate::config::toml::{Located, Section};
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, refuse};
 
 /// A region. What is behind an endpoint of one's own may call it as it likes.
 pub(crate) fn region(text: &str, custom_endpoint: bool) -> Result<String, InvalidValue> {
     if text == "aws-global" {
-        return Err(InvalidValue::new(
+        return refuse(
             "is `aws-global`, which is no region",
             "expected a region such as eu-central-1: the regional endpoint is always used",
-        ));
+        );
     }
     let label = !text.is_empty()
         && text.len() <= 63

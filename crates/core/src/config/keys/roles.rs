@@ -65,49 +65,11 @@ fn read_draft(
     context: &Context<'_>,
     notes: &mut Notes,
 ) -> Option<Draft> {
-    let arn = read_arn(section, context);
-    let arn = arn.as_ref();
-    let template =
-        Template { section, variables: Variables { role: Some(name), arn, host: context.host } };
-    let session_name = match section.string("role_session_name") {
-        Some(text) => template.fill_in("role_session_name", text, SessionName::parse, notes),
-        None => {
-            notes.names_host.push("role_session_name");
-            template.variables.default_name(DEFAULT_SESSION_NAME, section)
-        }
-    };
-    let source_identity = section.string("source_identity").and_then(|text| {
-        // Said of the template, since filling it in replaces the colon.
-        let identity = SourceIdentity::check_prefix(text.value);
-        section.diagnostics.accept(text.at, "`source_identity`", identity)?;
-        template.fill_in("source_identity", text, SourceIdentity::parse, notes)
-    });
     let duration = section
         .integer("duration_seconds", |seconds| {
             SessionDuration::from_secs(seconds, context.unsafe_short_sessions)
         })
         .or_else(|| SessionDuration::from_secs(DEFAULT_DURATION, false).ok());
-    let external_id = inline_or_file(
-        section,
-        ["external_id", "external_id_file"],
-        "text",
-        context,
-        ExternalId::parse,
-        // Editors and `echo` end a file with a newline that nobody means.
-        |text| ExternalId::parse(text.trim_end_matches(['\n', '\r'])),
-    );
-    let policy = inline_or_file(
-        section,
-        ["policy", "policy_file"],
-        "policy",
-        context,
-        policy::session_policy,
-        policy::session_policy,
-    );
-    let policy_arns = read_policy_arns(arn, section);
-    let tags = tags::read(section);
-    let transitive_tag_keys = tags::read_transitive(section, &tags);
-    let (source, base_token) = operation::read(section, policy.as_deref(), &policy_arns);
     let required = section.boolean("required").is_none_or(|found| found.value);
     let on_denied = section.choice(
         "on_denied",
@@ -119,26 +81,22 @@ fn read_draft(
         let most = longest_remaining(Duration::from_secs(SessionDuration::LONGEST.into()));
         durations::parse(text, example, Duration::ZERO..=most)
     });
-    let account_id = read_account_id(arn, section);
+    let arn = read_arn(section, context);
+    let account_id = read_account_id(arn.as_ref(), section);
     let token = read_token(section);
     let callers = callers::read(section, context);
     let credentials_file = credentials_file::read(section, &token, &callers);
     let minimum_session_token_size =
         section.number("minimum_session_token_size", 0..=4096, " bytes");
     let allow_self_assume = section.flag("allow_self_assume");
+    let template = Template {
+        section,
+        variables: Variables { role: Some(name), arn: arn.as_ref(), host: context.host },
+    };
+    let (request, source, base_token) = read_request(&template, context, notes);
     let role = Role {
         name: name.clone(),
-        request: AssumeRole {
-            role_arn: arn?.clone(),
-            session_name: session_name?,
-            external_id,
-            policy,
-            policy_arns,
-            tags,
-            transitive_tag_keys,
-            source_identity,
-            base: Base::Source(Arc::new(Source::default_chain())),
-        },
+        request: request?,
         duration: duration?,
         required,
         terms: RefreshPolicy {
@@ -153,6 +111,50 @@ fn read_draft(
         credentials_file,
     };
     Some(Draft { role, source, token: base_token })
+}
+
+/// What is asked of STS, and who signs it or which token is shown.
+fn read_request(
+    template: &Template<'_>,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> (Option<AssumeRole>, Option<Located<String>>, Option<TokenIdentity>) {
+    let Template { section, variables: Variables { arn, .. } } = *template;
+    let session_name = match section.string("role_session_name") {
+        Some(text) => template.fill_in("role_session_name", text, SessionName::parse, notes),
+        None => {
+            notes.names_host.push("role_session_name");
+            template.variables.default_name(DEFAULT_SESSION_NAME, section)
+        }
+    };
+    let source_identity = section.string("source_identity").and_then(|text| {
+        // Said of the template, since filling it in replaces the colon.
+        let identity = SourceIdentity::check_prefix(text.value);
+        section.diagnostics.accept(text.at, "`source_identity`", identity)?;
+        template.fill_in("source_identity", text, SourceIdentity::parse, notes)
+    });
+    // Editors and `echo` end a file with a newline that nobody means.
+    let from_file = |text: &str| ExternalId::parse(text.trim_end_matches(['\n', '\r']));
+    let keys = ["external_id", "external_id_file"];
+    let external_id = inline_or_file(section, keys, "text", context, ExternalId::parse, from_file);
+    let (keys, parse) = (["policy", "policy_file"], policy::session_policy);
+    let policy = inline_or_file(section, keys, "policy", context, parse, parse);
+    let policy_arns = read_policy_arns(arn, section);
+    let tags = tags::read(section);
+    let transitive_tag_keys = tags::read_transitive(section, &tags);
+    let (source, base_token) = operation::read(section, policy.as_deref(), &policy_arns);
+    let request = arn.zip(session_name).map(|(role_arn, session_name)| AssumeRole {
+        role_arn: role_arn.clone(),
+        session_name,
+        external_id,
+        policy,
+        policy_arns,
+        tags,
+        transitive_tag_keys,
+        source_identity,
+        base: Base::Source(Arc::new(Source::default_chain())),
+    });
+    (request, source, base_token)
 }
 
 fn read_arn(section: &Section<'_>, context: &Context<'_>) -> Option<RoleArn> {

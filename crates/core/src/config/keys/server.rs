@@ -7,7 +7,7 @@ use super::imds::ImdsEndpoints;
 use super::listen::{self, Listen};
 use crate::config::toml::Section;
 use crate::config::{Admin, Server};
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, refuse};
 
 const SERVER_PORT: u16 = 5169;
 const ADMIN_PORT: u16 = 5170;
@@ -48,13 +48,13 @@ fn read_server(section: Section<'_>, listen: &[Listen]) -> Server {
 pub(crate) fn absolute_path(text: &str) -> Result<PathBuf, InvalidValue> {
     let path = Path::new(text);
     if !path.is_absolute() {
-        return Err(InvalidValue::new(
+        return refuse(
             "is not an absolute path",
             "expected one that begins with `/`: the daemon may be started anywhere",
-        ));
+        );
     }
     if text.chars().any(char::is_control) {
-        return Err(InvalidValue::new("holds a control character", "expected a plain path"));
+        return refuse("holds a control character", "expected a plain path");
     }
     Ok(path.to_owned())
 }

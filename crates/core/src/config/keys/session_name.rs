@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::config::Host;
 use crate::config::diagnostics::{is_secret_key, nearest};
 use crate::config::toml::Section;
-use crate::role::{self, InvalidValue, RoleArn, RoleName, SessionName};
+use crate::role::{self, InvalidValue, RoleArn, RoleName, SessionName, refuse};
 
 /// The longest name that STS takes, in characters.
 const MAX_LENGTH: usize = 64;
@@ -33,13 +33,13 @@ impl Variables<'_> {
         while let Some((before, after)) = rest.split_once('{') {
             out.push_str(before);
             let Some((variable, after)) = after.split_once('}') else {
-                return Err(InvalidValue::new("has a `{` without a `}`", "close it, or remove it"));
+                return refuse("has a `{` without a `}`", "close it, or remove it");
             };
             out.push_str(&self.value(variable)?);
             rest = after;
         }
         if rest.contains('}') {
-            return Err(InvalidValue::new("has a `}` without a `{`", "remove it"));
+            return refuse("has a `}` without a `{`", "remove it");
         }
         out.push_str(rest);
         Ok(fit(&out))
@@ -69,17 +69,17 @@ impl Variables<'_> {
             "fqdn" => Ok(self.host.fqdn()),
             "instance_id" => match self.host.machine_id() {
                 Some(id) => Ok(id.chars().take(12).collect()),
-                None => Err(InvalidValue::new(
+                None => refuse(
                     "asks for {instance_id}, but this host has no /etc/machine-id",
                     "run `systemd-machine-id-setup`, or use {hostname}",
-                )),
+                ),
             },
             "role" => match self.role {
                 Some(name) => Ok(name.to_string()),
-                None => Err(InvalidValue::new(
+                None => refuse(
                     "asks for {role}, but a source is of many roles",
                     "use {role_name}, the name in its `role_arn`, or {hostname}",
-                )),
+                ),
             },
             "role_name" => Ok(arn_part(RoleArn::role_name)),
             "account_id" => Ok(arn_part(RoleArn::account_id)),
@@ -90,7 +90,7 @@ impl Variables<'_> {
                     None => format!("expected one of {all} {{env:NAME}}"),
                 };
                 let what = format!("has an unknown variable `{{{}}}`", unknown.escape_debug());
-                Err(InvalidValue::new(what, help))
+                refuse(what, help)
             }
         }
     }
@@ -98,10 +98,10 @@ impl Variables<'_> {
     fn environment_variable(&self, name: &str) -> Result<String, InvalidValue> {
         let shown = name.escape_debug();
         if is_secret_key(name) {
-            return Err(InvalidValue::new(
+            return refuse(
                 format!("asks for {{env:{shown}}}, which looks like a secret"),
                 "this name is written to the logs of both accounts: choose another variable",
-            ));
+            );
         }
         self.host.env(name).filter(|value| !value.is_empty()).ok_or_else(|| {
             InvalidValue::new(

@@ -12,6 +12,7 @@ use crate::config::diagnostics::{Diagnostics, Problem};
 use crate::config::toml::{self, FileTable, Section};
 use crate::role::{
     CommandLine, InvalidValue, Origin, RoleArn, SessionName, Source, SourceName, WebIdentity,
+    refuse,
 };
 
 const DEFAULT_SESSION_NAME: &str = "roletap-{hostname}";
@@ -157,7 +158,7 @@ fn metadata_endpoint(text: &str) -> Result<String, InvalidValue> {
         && uri.query().is_none()
         && !text.contains('@');
     if !plain {
-        return Err(InvalidValue::new("is not the root of a metadata service", EXPECTED));
+        return refuse("is not the root of a metadata service", EXPECTED);
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

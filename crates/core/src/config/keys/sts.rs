@@ -8,7 +8,7 @@ use super::region;
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 use crate::config::toml::{Located, Section};
 use crate::config::{REGION_PLACEHOLDER, Sts};
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, refuse};
 
 pub(crate) fn read(
     section: Section<'_>,
@@ -59,7 +59,6 @@ fn account_id(text: &str) -> Result<String, InvalidValue> {
 
 fn endpoint_url(text: &str) -> Result<String, InvalidValue> {
     const EXPECTED: &str = "expected https://HOST or http://HOST:PORT";
-    let refuse = |what: &str, expected: &str| Err(InvalidValue::new(what, expected));
     // Any region shows whether the rest is a URL.
     let example = text.replace(REGION_PLACEHOLDER, "eu-central-1");
     if example.contains(['{', '}']) {

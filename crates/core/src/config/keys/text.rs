@@ -4,11 +4,11 @@ use crate::config::diagnostics::Problem;
 use crate::config::files::{self, ConfigFile};
 use crate::config::keys::Context;
 use crate::config::toml::{Located, Section};
-use crate::role::InvalidValue;
+use crate::role::{InvalidValue, check_characters, refuse};
 
 pub(crate) fn not_blank(text: &str) -> Result<String, InvalidValue> {
     if text.trim().is_empty() {
-        return Err(InvalidValue::new("is empty", "fill it in, or leave the key out"));
+        return refuse("is empty", "fill it in, or leave the key out");
     }
     Ok(text.to_owned())
 }
@@ -17,21 +17,16 @@ pub(crate) fn not_blank(text: &str) -> Result<String, InvalidValue> {
 pub(crate) fn plain(text: &str) -> Result<String, InvalidValue> {
     let text = not_blank(text)?;
     if text.chars().any(char::is_control) {
-        return Err(InvalidValue::new("holds a control character", "expected plain text"));
+        return refuse("holds a control character", "expected plain text");
     }
     Ok(text)
 }
 
 /// A group's name or number. Only the start asks if there is such a group.
 pub(crate) fn group_name(text: &str) -> Result<String, InvalidValue> {
-    let odd =
-        text.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/'));
-    match odd {
-        Some(odd) => {
-            Err(InvalidValue::new(format!("holds {odd:?}"), "expected the name of one group"))
-        }
-        None => not_blank(text),
-    }
+    let allowed = |c: char| !(c.is_whitespace() || c.is_control() || ":,/".contains(c));
+    check_characters(text, allowed, "expected the name of one group")?;
+    not_blank(text)
 }
 
 /// A value that stands under the first key, or in the file that the second one names.
@@ -56,7 +51,7 @@ pub(crate) fn inline_or_file<T>(
 fn read_file(path: &std::path::Path, context: &Context<'_>) -> Result<String, InvalidValue> {
     let bytes = context.host.read(path).map_err(|error| files::unreadable(&error))?;
     if bytes.len() as u64 > ConfigFile::MAX_BYTES {
-        return Err(InvalidValue::new("is larger than 1 MiB", "check that this is the right file"));
+        return refuse("is larger than 1 MiB", "check that this is the right file");
     }
     String::from_utf8(bytes).map_err(|_| InvalidValue::new("is not UTF-8", "save it as UTF-8"))
 }

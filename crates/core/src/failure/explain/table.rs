@@ -80,6 +80,9 @@ const NETWORK_TEAM: &str = "the network team of this host";
 const NETWORK_TEAM_IN_TIME: &str = "the network team of this host, if the error continues";
 const PROXY_TEAM: &str = "the administrators of the proxy of this host";
 const TOKEN_ISSUER: &str = "the owner of the identity provider of this host's tokens";
+const TOKEN_WRITER: &str = "the owner of the program that writes the token file on this host";
+const SOURCE_TOKEN_WRITER: &str =
+    "the owner of the program that writes the token file of source `{source}`";
 
 /// A source identity stays what it is through a chain of roles. STS has two codes for that.
 const SOURCE_IDENTITY_IS_SET: &str = "the session of roletap's base identity (source `{source}`) already has a source identity. A chained role cannot change it";
@@ -98,103 +101,72 @@ pub fn rows(class: Class) -> &'static [Row] {
     }
 }
 
-const fn told(when: When, meaning: &'static str, ask: &'static str, change: &'static str) -> Row {
-    Row { when, certainty: Certainty::Told, meaning, ask, change }
+/// The row for the failures that fit a condition, and the people to ask; its texts follow.
+const fn when(when: When, ask: &'static str) -> Row {
+    Row { when, certainty: Certainty::Told, meaning: "", ask, change: "" }
 }
 
-const fn likely(
-    when: When,
-    why: &'static str,
-    meaning: &'static str,
-    ask: &'static str,
-    change: &'static str,
-) -> Row {
-    Row { when, certainty: Certainty::Likely(why), meaning, ask, change }
+impl Row {
+    const fn means(self, meaning: &'static str) -> Self {
+        Self { meaning, ..self }
+    }
+
+    /// Nobody has said so; `why` tells why nothing more is known.
+    const fn likely(self, why: &'static str) -> Self {
+        Self { certainty: Certainty::Likely(why), ..self }
+    }
+
+    const fn change(self, change: &'static str) -> Self {
+        Self { change, ..self }
+    }
 }
 
-const CLOCK: &[Row] = &[told(
-    Else,
-    "the clock of this host {skew} the clock of STS. AWS will also refuse the requests of the workloads on this host",
-    OPERATOR,
-    "set the clock of this host. Check that NTP keeps it correct (`timedatectl`, `chronyc tracking`). After a suspend, the clock can be late for a short time",
-)];
+const CLOCK: &[Row] = &[
+    when(Else, OPERATOR)
+        .means("the clock of this host {skew} the clock of STS. AWS will also refuse the requests of the workloads on this host")
+        .change("set the clock of this host. Check that NTP keeps it correct (`timedatectl`, `chronyc tracking`). After a suspend, the clock can be late for a short time"),
+];
 
 const SOURCE: &[Row] = &[
-    told(
-        Code(&["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"]),
-        "AWS says that the access key of source `{source}` is invalid. The key was deleted, is inactive, or belongs to another partition. Or its session token is missing. Or the token comes from the global STS endpoint, and {region} is an opt-in Region. The trust policy is not the cause, although many guides say so",
-        KEEPER,
-        "rotate or repair the base credentials. Check that they belong to the partition of Region {region}",
-    ),
-    told(
-        Code(&["ExpiredTokenException"]),
-        "the web identity token has expired",
-        "the owner of the program that writes the token file of source `{source}`",
-        "write a new token. The program that rewrites the file has stopped",
-    ),
-    told(
-        Code(&["ExpiredToken"]),
-        "roletap's base credentials (source `{source}`) have expired",
-        KEEPER,
-        "find out why source `{source}` is not refreshed. Instance metadata (IMDS), a token file or a login has stopped",
-    ),
-    told(
-        Says(&["SignatureDoesNotMatch"], "scoped to a valid region"),
-        "roletap signs for Region {region}, but the STS endpoint belongs to another Region",
-        OPERATOR,
-        "set `sts.region` to the Region of `sts.endpoint_url`",
-    ),
-    told(
-        Says(&["SignatureDoesNotMatch"], "scoped to"),
-        "roletap signs for STS, but another AWS service answers",
-        OPERATOR,
-        "correct `sts.endpoint_url`, or remove it",
-    ),
-    likely(
-        Code(&["SignatureDoesNotMatch"]),
-        "AWS compares signatures and cannot say which side is wrong",
-        "the secret access key does not belong to the access key ID, or a proxy changes the requests",
-        KEEPER,
-        "enter the access key ID and the secret access key again, without a newline. If both are correct, look for the proxy",
-    ),
-    told(
-        Says(&[], "has no unexpired credentials"),
-        "roletap signs for this role with the credentials of `{source}`, and `{source}` has no unexpired credentials",
-        OPERATOR,
-        "fix `{source}` first. Then this role recovers by itself",
-    ),
-    told(
-        Says(&[], "no usable web identity token"),
-        "roletap cannot read the web identity token of this role",
-        "the owner of the program that writes the token file on this host",
-        "write the token to the path in `web_identity_token_file`. The roletap daemon must be able to read it",
-    ),
-    told(
-        Says(&[], "`--features sso`"),
-        "source `{source}` needs a feature that this build of roletap does not have",
-        OPERATOR,
-        "use another kind of source, or a build of roletap with this feature",
-    ),
-    told(
-        Else,
-        "source `{source}` gives no credentials, so roletap cannot sign its requests",
-        OPERATOR,
-        "give the daemon AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a web identity token. Or run it where instance metadata (IMDS) answers",
-    ),
+    when(Code(&["InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"]), KEEPER)
+        .means("AWS says that the access key of source `{source}` is invalid. The key was deleted, is inactive, or belongs to another partition. Or its session token is missing. Or the token comes from the global STS endpoint, and {region} is an opt-in Region. The trust policy is not the cause, although many guides say so")
+        .change("rotate or repair the base credentials. Check that they belong to the partition of Region {region}"),
+    when(Code(&["ExpiredTokenException"]), SOURCE_TOKEN_WRITER)
+        .means("the web identity token has expired")
+        .change("write a new token. The program that rewrites the file has stopped"),
+    when(Code(&["ExpiredToken"]), KEEPER)
+        .means("roletap's base credentials (source `{source}`) have expired")
+        .change("find out why source `{source}` is not refreshed. Instance metadata (IMDS), a token file or a login has stopped"),
+    when(Says(&["SignatureDoesNotMatch"], "scoped to a valid region"), OPERATOR)
+        .means("roletap signs for Region {region}, but the STS endpoint belongs to another Region")
+        .change("set `sts.region` to the Region of `sts.endpoint_url`"),
+    when(Says(&["SignatureDoesNotMatch"], "scoped to"), OPERATOR)
+        .means("roletap signs for STS, but another AWS service answers")
+        .change("correct `sts.endpoint_url`, or remove it"),
+    when(Code(&["SignatureDoesNotMatch"]), KEEPER)
+        .means("the secret access key does not belong to the access key ID, or a proxy changes the requests")
+        .likely("AWS compares signatures and cannot say which side is wrong")
+        .change("enter the access key ID and the secret access key again, without a newline. If both are correct, look for the proxy"),
+    when(Says(&[], "has no unexpired credentials"), OPERATOR)
+        .means("roletap signs for this role with the credentials of `{source}`, and `{source}` has no unexpired credentials")
+        .change("fix `{source}` first. Then this role recovers by itself"),
+    when(Says(&[], "no usable web identity token"), TOKEN_WRITER)
+        .means("roletap cannot read the web identity token of this role")
+        .change("write the token to the path in `web_identity_token_file`. The roletap daemon must be able to read it"),
+    when(Says(&[], "`--features sso`"), OPERATOR)
+        .means("source `{source}` needs a feature that this build of roletap does not have")
+        .change("use another kind of source, or a build of roletap with this feature"),
+    when(Else, OPERATOR)
+        .means("source `{source}` gives no credentials, so roletap cannot sign its requests")
+        .change("give the daemon AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a web identity token. Or run it where instance metadata (IMDS) answers"),
 ];
 
 const THROTTLED: &[Row] = &[
-    likely(
-        Code(&["LimitExceededException", "ServiceQuotaExceeded"]),
-        "AWS uses this error code for more than request rates",
-        "a quota of {base_account} is used up. All roles of this host wait",
-        BASE_ADMINISTRATORS,
-        "read the message of AWS, which names the quota",
-    ),
-    told(
-        Else,
-        "the hosts that sign with {base_account} send more requests than STS allows. STS allows 600 requests per second and Region, counted for the account that signs. All roles of this host wait",
-        "the operators of all hosts that sign with {base_account}, if the error continues",
-        "send fewer requests. Use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate",
-    ),
+    when(Code(&["LimitExceededException", "ServiceQuotaExceeded"]), BASE_ADMINISTRATORS)
+        .means("a quota of {base_account} is used up. All roles of this host wait")
+        .likely("AWS uses this error code for more than request rates")
+        .change("read the message of AWS, which names the quota"),
+    when(Else, "the operators of all hosts that sign with {base_account}, if the error continues")
+        .means("the hosts that sign with {base_account} send more requests than STS allows. STS allows 600 requests per second and Region, counted for the account that signs. All roles of this host wait")
+        .change("send fewer requests. Use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate"),
 ];
