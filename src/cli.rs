@@ -178,30 +178,23 @@ pub enum EnvFront {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
     /// It went well.
-    Success,
+    Success = 0,
     /// It failed while running.
-    Failed,
+    Failed = 1,
     /// The arguments make no sense.
-    Usage,
+    Usage = 64,
     /// Something that was needed is not there: the daemon, a port.
-    Unavailable,
+    Unavailable = 69,
     /// A permission is missing.
-    NotPermitted,
+    NotPermitted = 77,
     /// The configuration has problems.
-    Config,
+    Config = 78,
 }
 
 impl ExitStatus {
     /// Returns the number of this exit status.
     pub fn code(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Failed => 1,
-            Self::Usage => 64,
-            Self::Unavailable => 69,
-            Self::NotPermitted => 77,
-            Self::Config => 78,
-        }
+        self as u8
     }
 }
 

@@ -225,7 +225,7 @@ impl Shared {
     ) -> Result<(Self, RefreshContext<StsIssuer>), Box<dyn std::error::Error + Send + Sync>> {
         let metrics = Arc::new(Metrics::new()?);
         metrics.config_loaded(local.now());
-        let skew = Arc::new(Skew::new());
+        let skew = Arc::new(Skew::default());
         let slots = Arc::new(Slots::default());
         let client = Client::new(sts, local.clone(), skew.clone(), metrics.clone());
         let on_recovery = Arc::new(retry_roles_of_source(slots.clone()));

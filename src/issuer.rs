@@ -89,7 +89,10 @@ impl StsIssuer {
                 Ok(Signer::from_source(source.clone(), in_hand))
             }
             Base::Role(parent) => Signer::from_role(parent, &self.slots, self.sts.now()),
-            Base::Token(_) => Err(IssueError::new(Class::Source, "a role with a web identity token has no signer")),
+            Base::Token(_) => Err(IssueError::new(
+                Class::Source,
+                "a role with a web identity token has no signer",
+            )),
         }
     }
 
@@ -140,7 +143,8 @@ impl Issuer for StsIssuer {
             Base::Source(source) => {
                 let loaded = self.sources.credentials(source);
                 let loaded = tokio::time::timeout(patience, loaded).await;
-                let late = || SourceError::new(format!("no credentials within {} s", patience.as_secs()));
+                let late =
+                    || SourceError::new(format!("no credentials within {} s", patience.as_secs()));
                 let loaded = loaded.unwrap_or_else(|_| Err(late()));
                 loaded.map(|_| ()).map_err(|error| no_base(source, &error))
             }

@@ -6,7 +6,6 @@
 //! refresh writes into it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -63,6 +62,7 @@ pub struct ImdsSettings {
 }
 
 /// The published state of one role.
+#[derive(Debug)]
 pub struct Slot {
     /// The role as it was configured when the slot was made.
     pub role: Arc<Role>,
@@ -426,11 +426,5 @@ impl VendResult {
     /// Returns true if a request that was authorised for a role can end so.
     pub fn is_about_a_role(self) -> bool {
         !matches!(self, Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed)
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("role", &self.role.name).finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// One per host. Cheap to share; [`Queue::run`] has to be running for anyone to get a turn.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Queue {
     shared: Arc<Shared>,
 }
@@ -193,15 +193,9 @@ fn now() -> Instant {
     now.into_std()
 }
 
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("depth", &self.depth()).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
+        f.debug_struct("Shared").field("depth", &self.depth).finish_non_exhaustive()
     }
 }
 

@@ -78,7 +78,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let runtime = runtime()?;
 
     let mut report = Report::default();
-    let skew = Arc::new(Skew::new());
+    let skew = Arc::new(Skew::default());
     let metrics = Metrics::new()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
     let asking = assume::Asking { config, skew: skew.clone(), metrics: Arc::new(metrics) };

@@ -30,7 +30,7 @@ const MAX_THREADS: usize = 128;
 const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
-/// ChangeListener come in swarms: those within this time are handled together.
+/// Changes come in swarms: those within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is logged, and counts as failed once in every such time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -113,17 +113,11 @@ where
         loop {
             self.follow_table();
             let nap = self.start_due();
-            let rest = async {
-                match nap {
-                    Some(nap) => tokio::time::sleep(nap).await,
-                    // No role has a file: an idle host is not woken for it.
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = changes.next() => {}
                 Some(Ok(done)) = self.jobs.join_next() => self.conclude(done),
-                () = rest => {}
+                // Where no role has a file, an idle host is not woken for it.
+                () = tokio::time::sleep(nap.unwrap_or_default()), if nap.is_some() => {}
             }
             tokio::time::sleep(GATHER).await;
             while let Some(Ok(done)) = self.jobs.try_join_next() {

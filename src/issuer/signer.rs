@@ -85,7 +85,9 @@ impl Signer {
             Err(_) => {
                 let why = match state.failures() {
                     Some(failures) => failures.error.message.clone(),
-                    None if state.credentials().is_some() => "its credentials have expired".to_owned(),
+                    None if state.credentials().is_some() => {
+                        "its credentials have expired".to_owned()
+                    }
                     None => "its first attempt has not finished".to_owned(),
                 };
                 Err(failed(format!("has no unexpired credentials: {why}")))

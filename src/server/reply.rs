@@ -95,20 +95,13 @@ pub fn identity(region: &str) -> Reply {
 pub fn refusal(refusal: &Refusal) -> Reply {
     let (status, code) = refusal.status();
     let mut reply = json(status, Bytes::from(body(code, &refusal.message())));
-    let headers = reply.headers_mut();
-    match refusal {
-        Refusal::Pending(_) => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+    let (name, value) = match refusal {
+        Refusal::Pending(_) => (RETRY_AFTER, HeaderValue::from_static("1")),
         Refusal::Unavailable { next_attempt_in, .. } => {
-            headers.insert(RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)));
+            (RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)))
         }
-        Refusal::MethodNotAllowed => {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        Refusal::PutOnly => {
-            headers.insert(ALLOW, HeaderValue::from_static("PUT"));
-        }
+        Refusal::MethodNotAllowed => (ALLOW, HeaderValue::from_static("GET, HEAD")),
+        Refusal::PutOnly => (ALLOW, HeaderValue::from_static("PUT")),
         Refusal::AssumeRoleFailed(_)
         | Refusal::Unauthorized
         | Refusal::RoleNotFound
@@ -117,8 +110,9 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         | Refusal::NotFound
         | Refusal::NoSessionLifetime(_)
         | Refusal::NoSession
-        | Refusal::NoSuchMetadata(_) => {}
-    }
+        | Refusal::NoSuchMetadata(_) => return reply,
+    };
+    reply.headers_mut().insert(name, value);
     reply
 }
 

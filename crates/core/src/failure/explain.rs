@@ -131,8 +131,11 @@ impl Facts<'_> {
                 Some(_) | None => String::new(),
             },
             "external_id" => match request.external_id {
-                Some(_) => "The request has the external ID of this role's configuration".to_owned(),
-                None => "The request has no external ID, but the trust policy may require one".to_owned(),
+                Some(_) => {
+                    "The request has the external ID of this role's configuration".to_owned()
+                }
+                None => "The request has no external ID, but the trust policy may require one"
+                    .to_owned(),
             },
             "or_drop" => match denial.map(|denial| denial.action) {
                 Some("sts:TagSession") => ". Or remove `tags` from this role".to_owned(),
@@ -187,7 +190,9 @@ mod tests {
     fn no_sentence_of_the_table_has_more_than_25_words() {
         let role = role("orders", 3600);
         let tail = "on resource: arn:aws:iam::111122223333:role/orders";
-        let said = format!("User: arn:aws:iam::999988887777:user/us is not authorized to perform: sts:TagSession {tail}");
+        let said = format!(
+            "User: arn:aws:iam::999988887777:user/us is not authorized to perform: sts:TagSession {tail}"
+        );
         for class in Class::ALL {
             let failure = IssueError::new(class, "as scripted");
             for denial in [None, Denial::parse(&said)] {

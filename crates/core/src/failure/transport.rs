@@ -102,14 +102,16 @@ impl TransportError {
         match self {
             Self::BodyTooLong => {
                 format!("the answer of {endpoint} is longer than any answer of STS")
-            },
+            }
             Self::CertificateNameMismatch => {
                 format!("the certificate of {endpoint} is for another name")
             }
             Self::CertificateNotCurrent => {
                 format!("the certificate of {endpoint} has expired or is not valid yet")
             }
-            Self::ConnectTimeout => format!("no connection to {endpoint} within the connect timeout"),
+            Self::ConnectTimeout => {
+                format!("no connection to {endpoint} within the connect timeout")
+            }
             Self::ConnectionRefused => format!("{endpoint} refuses connections"),
             Self::ConnectionReset => {
                 format!("{endpoint} closed the connection before its answer was complete")

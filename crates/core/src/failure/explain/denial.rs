@@ -95,9 +95,9 @@ impl<'a> Denial<'a> {
         match parts.as_slice() {
             [_, partition, "sts", _, account, resource] => {
                 match resource.split('/').collect::<Vec<_>>().as_slice() {
-                    ["assumed-role", name, _] => format!(
-                        "arn:{partition}:iam::{account}:role/{name} (plus its path)"
-                    ),
+                    ["assumed-role", name, _] => {
+                        format!("arn:{partition}:iam::{account}:role/{name} (plus its path)")
+                    }
                     _ => self.caller.to_owned(),
                 }
             }

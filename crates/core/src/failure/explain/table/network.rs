@@ -3,7 +3,8 @@
 
 use super::When::{Cause, Code, Else, Status};
 use super::{
-    NETWORK_TEAM, NETWORK_TEAM_IN_TIME, OPERATOR, PROXY_TEAM, Row, TOKEN_ISSUER, TransportError, likely, told,
+    NETWORK_TEAM, NETWORK_TEAM_IN_TIME, OPERATOR, PROXY_TEAM, Row, TOKEN_ISSUER, TransportError,
+    likely, told,
 };
 
 const CHECK_PROXY: &str = "check `sts.endpoint_url`, HTTPS_PROXY and NO_PROXY of this host";
