@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -18,17 +18,13 @@ use roletap_core::doctor::Report;
 const HIDDEN: &str = "[hidden]";
 
 /// The file, before anything is asked of anybody: readable for this user alone. One that is there already is left alone.
-pub(super) fn open(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| cannot(path, &error))
+pub(super) fn open(path: &Path) -> Result<(&Path, File), Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    Ok((path, opened.map_err(Failure::when(cannot(path)))?))
 }
 
-fn cannot(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::io(error, format!("cannot write {}", path.display()))
+fn cannot(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 /// Writes the support bundle, without secrets.
@@ -59,20 +55,16 @@ pub(super) fn write(
     for secret in secrets(config) {
         text = text.replace(&secret, HIDDEN);
     }
-    file.write_all(text.as_bytes()).map_err(|error| cannot(path, &error))
+    file.write_all(text.as_bytes()).map_err(Failure::when(cannot(path)))
 }
 
 /// The file, and those of conf.d beside it.
-fn config_files(path: &Path) -> Vec<std::path::PathBuf> {
+fn config_files(path: &Path) -> Vec<PathBuf> {
     let directory = path.parent().map(|parent| parent.join("conf.d"));
     let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
-    let mut files: Vec<_> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
-        .collect();
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_toml = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
+    let mut files: Vec<_> = paths.filter(is_toml).collect();
     files.sort();
     files.insert(0, path.to_owned());
     files
