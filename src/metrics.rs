@@ -8,9 +8,9 @@ mod roles;
 mod text;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -193,12 +193,12 @@ impl Metrics {
             }
         }
         let asked = all.first().cloned().unwrap_or_default();
-        *self.regions() = Regions { all, asked };
+        *self.regions.lock() = Regions { all, asked };
     }
 
     /// STS is asked in this region now.
     pub fn sts_asked_in(&self, region: &str) {
-        let mut regions = self.regions();
+        let mut regions = self.regions.lock();
         if regions.asked != region {
             region.clone_into(&mut regions.asked);
         }
@@ -206,16 +206,12 @@ impl Metrics {
 
     /// The region in which STS is asked.
     pub fn sts_region(&self) -> String {
-        self.regions().asked.clone()
+        self.regions.lock().asked.clone()
     }
 
     /// The region that is asked whenever it answers.
     pub fn sts_home_region(&self) -> String {
-        self.regions().all.first().cloned().unwrap_or_default()
-    }
-
-    fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.regions.lock().all.first().cloned().unwrap_or_default()
     }
 
     /// A workload was answered.
@@ -274,7 +270,7 @@ impl Metrics {
         let help = "1 while the host stays away from STS after a throttled answer.";
         Family::gauge(out, "roletap_sts_paused", help).sample(&[], u8::from(scrape.paused));
         let help = "1 for the region in which STS is asked, 0 for those that stand by.";
-        let regions = Regions::clone(&self.regions());
+        let regions = Regions::clone(&self.regions.lock());
         let active = regions.all.iter().map(|name| (name, u8::from(*name == regions.asked)));
         Family::gauge(out, "roletap_sts_region_active", help).samples("region", active);
         if let Some(skew) = scrape.clock_skew {

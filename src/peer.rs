@@ -8,7 +8,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,6 +18,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::fstat;
 use nix::unistd::Uid;
+use parking_lot::Mutex;
 
 use roletap_core::caller::inet_diag::{self, SocketInfo};
 use roletap_core::caller::{Caller, PeerError};
@@ -74,7 +74,7 @@ impl PeerLookup {
     /// Tries whether the kernel tells who opened a connection, unless it has told before. The error
     /// says why it does not.
     pub fn open(&self) -> Result<(), String> {
-        if let Socket::Ready(_) = *self.netlink() {
+        if let Socket::Ready(_) = *self.netlink.lock() {
             return Ok(());
         }
         // Without the lock: requests must not wait for the trial.
@@ -82,14 +82,14 @@ impl PeerLookup {
             Ok(open) => (open, Ok(())),
             Err(why) => (Socket::Unavailable(why.clone()), Err(why)),
         };
-        *self.netlink() = netlink;
+        *self.netlink.lock() = netlink;
         answer
     }
 
     /// Returns if the kernel tells who opened a connection, and else why not; `None` if it was not
     /// tried.
     pub fn availability(&self) -> Option<Result<(), String>> {
-        match &*self.netlink() {
+        match &*self.netlink.lock() {
             Socket::Untried => None,
             Socket::Ready(_) => Some(Ok(())),
             Socket::Unavailable(why) => Some(Err(why.clone())),
@@ -104,10 +104,10 @@ impl PeerLookup {
         server: SocketAddr,
         inherited: Option<InheritedSocket>,
     ) -> Result<Caller, PeerError> {
-        let netlink = self.netlink();
+        let netlink = self.netlink.lock();
         let netlink = netlink.open().ok_or(PeerError::Unavailable)?;
         if let Some(inherited) = inherited {
-            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut here = self.here.lock();
             if !here.contains(&inherited) {
                 find_here(netlink, inherited)?;
                 here.push(inherited);
@@ -118,7 +118,7 @@ impl PeerLookup {
 
     /// Returns true if the socket certainly lies in another network namespace than roletap.
     pub fn is_in_foreign_namespace(&self, inherited: InheritedSocket) -> bool {
-        let netlink = self.netlink();
+        let netlink = self.netlink.lock();
         let seen = netlink.open().map(|netlink| find_here(netlink, inherited));
         seen == Some(Err(PeerError::ForeignNamespace))
     }
@@ -133,10 +133,6 @@ impl PeerLookup {
         units::root().is_none().then_some(
             "no control groups of version 2 below /sys/fs/cgroup, by which units are told apart: mount them there",
         )
-    }
-
-    fn netlink(&self) -> MutexGuard<'_, Socket> {
-        self.netlink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

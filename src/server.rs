@@ -13,7 +13,7 @@ use std::future::{Ready, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use http::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -106,7 +107,7 @@ impl Connection {
         &self,
         ask: impl FnOnce(SocketAddr, SocketAddr, Option<InheritedSocket>) -> Result<Caller, PeerError>,
     ) -> Result<Caller, PeerError> {
-        let mut known = self.lock_caller();
+        let mut known = self.caller.lock();
         match *known {
             Some(answer) if is_final(answer) => answer,
             Some(_) | None => *known.insert(match self.local {
@@ -118,11 +119,7 @@ impl Connection {
 
     /// Returns the last answer of the kernel about who opened the connection, without asking.
     pub fn known_caller(&self) -> Option<Result<Caller, PeerError>> {
-        *self.lock_caller()
-    }
-
-    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, PeerError>>> {
-        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.caller.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! The queue in front of STS: callers wait here for the turn that the pure [`Budget`] gives them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use roletap_core::backoff::Jitter;
@@ -32,6 +33,7 @@ pub struct Permit {
 }
 
 struct Shared {
+    /// A lock that a panic does not poison: a poisoned queue must not stop a host.
     state: Mutex<State>,
     changed: Notify,
     depth: AtomicUsize,
@@ -71,7 +73,7 @@ impl Queue {
 
     /// New limits, from a reload.
     pub fn limit(&self, limits: Limits) {
-        self.shared.lock().budget.limit(limits);
+        self.shared.state.lock().budget.limit(limits);
         self.shared.changed.notify_one();
     }
 
@@ -79,7 +81,7 @@ impl Queue {
     pub async fn permit(&self, need: impl Fn() -> Need + Send + 'static) -> Permit {
         let (turn, granted) = oneshot::channel();
         {
-            let mut state = self.shared.lock();
+            let mut state = self.shared.state.lock();
             state.needs.push(need());
             state.waiting.push(Waiting { need: Box::new(need), turn });
         }
@@ -90,7 +92,7 @@ impl Queue {
 
     /// Somebody's need has changed while it waits.
     pub fn look_again(&self) {
-        self.shared.lock().asked_at = None;
+        self.shared.state.lock().asked_at = None;
         self.shared.changed.notify_one();
     }
 
@@ -101,7 +103,7 @@ impl Queue {
 
     /// Tells whether this host stays away from STS.
     pub fn is_paused(&self) -> bool {
-        self.shared.lock().budget.is_paused(now())
+        self.shared.state.lock().budget.is_paused(now())
     }
 
     /// Gives turns, for ever.
@@ -142,7 +144,7 @@ impl Shared {
     /// Gives every turn that can be given now; says when to look again.
     fn give_turns(self: &Arc<Self>) -> Option<Instant> {
         loop {
-            let mut locked = self.lock();
+            let mut locked = self.state.lock();
             let state = &mut *locked;
             let begun = now();
             state.ask(begun);
@@ -162,13 +164,8 @@ impl Shared {
     }
 
     fn conclude(&self, answer: Answer, begun: Instant, jitter: Jitter) {
-        self.lock().budget.conclude(answer, begun, now(), jitter);
+        self.state.lock().budget.conclude(answer, begun, now(), jitter);
         self.changed.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and a poisoned queue must not stop a host.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -174,8 +174,10 @@ fn token_findings(
 ) -> Vec<Finding> {
     let note = |text: String| vec![Finding::note("token-file", text)];
     let Some(path) = tokens::path_of(config, role) else {
-        let whoever = "asks for no token: whoever reaches the endpoint gets it";
-        return note(format!("role `{}` {whoever}", role.name));
+        let role = &role.name;
+        return note(format!(
+            "role `{role}` asks for no token: whoever reaches the endpoint gets it"
+        ));
     };
     let settings = Settings::of(config, role);
     let entries = inspect::entries(&path);
