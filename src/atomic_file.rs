@@ -60,8 +60,7 @@ fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
 /// The same, opened to be read: what was looked at is what is read. Follows no link, and waits for no writer of a pipe.
 pub fn open_regular_owned(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
-    let file = match opened {
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // A link, a socket.

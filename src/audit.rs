@@ -108,11 +108,9 @@ impl Audit {
                 text.chars().take(USER_AGENT_LIMIT).collect()
             }),
         };
-        let mut writer = writer.clone();
-        let _ = if self.fields {
-            writer.write_all(line.entry().as_bytes())
-        } else {
-            writer.write_all(line.json().as_bytes())
+        let _ = match self.fields {
+            true => writer.clone().write_all(line.entry().as_bytes()),
+            false => writer.clone().write_all(line.json().as_bytes()),
         };
     }
 }
@@ -160,11 +158,9 @@ impl Line<'_> {
             ("CALLER", self.caller.as_deref()),
             ("USER_AGENT", self.user_agent.as_deref()),
         ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let entry = Entry::new(Priority::Info, &message);
-        fields.into_iter().fold(entry, |entry, (name, value)| match value {
-            Some(value) => entry.with(name, value),
-            None => entry,
-        })
+        fields.fold(entry, |entry, (name, value)| entry.with(name, value))
     }
 }
 

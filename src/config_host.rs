@@ -65,8 +65,7 @@ impl Host for ThisHost {
     }
 
     fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
-        let user = nix::unistd::User::from_name(name)?;
-        Ok(user.map(|user| user.uid.as_raw()))
+        Ok(nix::unistd::User::from_name(name)?.map(|user| user.uid.as_raw()))
     }
 
     fn directory(&self, path: &Path) -> io::Result<Directory> {
@@ -99,10 +98,9 @@ fn read_all(main: &Path) -> Vec<ConfigFile> {
     let mut files = vec![ConfigFile::bytes(main, read_capped(main))];
     let dir = main.parent().unwrap_or(Path::new("")).join("conf.d");
     match list(&dir) {
-        Ok(paths) => files.extend(paths.into_iter().map(|path| {
-            let bytes = read_capped(&path);
-            ConfigFile::bytes(path, bytes)
-        })),
+        Ok(paths) => {
+            files.extend(paths.iter().map(|path| ConfigFile::bytes(path, read_capped(path))));
+        }
         // A link that leads nowhere is not the same as no directory: somebody meant to have roles there.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound

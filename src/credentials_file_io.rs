@@ -93,10 +93,8 @@ fn write(
     if let Found::Theirs(what) = before {
         return Err(format!("{}: {what}; move it away, or name another file", doing()));
     }
-    let gid = group
-        .map(|group| atomic_file::group_id(group.key, &group.name))
-        .transpose()
-        .map_err(|what| format!("{}: {what}", doing()));
+    let gid = group.map(|group| atomic_file::group_id(group.key, &group.name)).transpose();
+    let gid = gid.map_err(|what| format!("{}: {what}", doing()));
     let text = text(file, role, credentials);
     let written = gid
         .and_then(|gid| atomic_file::write(path, text.as_bytes(), MODE, gid).map_err(refused))
@@ -133,10 +131,8 @@ fn found(path: &Path) -> io::Result<Found> {
     }
     let line = start.split(|byte| *byte == b'\n').next();
     let line = line.and_then(|line| std::str::from_utf8(line).ok());
-    Ok(match line.and_then(FileHeader::parse) {
-        Some(header) => Found::Ours(header),
-        None => Found::Theirs("it holds what roletap has not written"),
-    })
+    let header = line.and_then(FileHeader::parse);
+    Ok(header.map_or(Found::Theirs("it holds what roletap has not written"), Found::Ours))
 }
 
 /// Takes a file that is already gone for removed.
@@ -150,9 +146,9 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 #[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]
 fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) -> String {
     let dir = path.parent().unwrap_or(Path::new("/")).display();
-    if let Some(advice) =
-        group.and_then(|group| atomic_file::not_in_group(error, group.key, &group.name))
-    {
+    let not_in =
+        |group: &CredentialsFileGroup| atomic_file::not_in_group(error, group.key, &group.name);
+    if let Some(advice) = group.and_then(not_in) {
         return format!("; {advice}");
     }
     match error.kind() {

@@ -208,10 +208,8 @@ impl<I: Issuer> Fleet<I> {
 /// source.
 pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
     move |source| {
-        for slot in slots.load().slots.values() {
-            let signs =
-                matches!(&slot.role.request.base, Base::Source(base) if base.name == *source);
-            if signs && slot.lacks_source() {
+        for slot in slots.load().slots.values().filter(|slot| slot.lacks_source()) {
+            if matches!(&slot.role.request.base, Base::Source(base) if base.name == *source) {
                 slot.request_refresh();
             }
         }

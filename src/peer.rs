@@ -186,10 +186,8 @@ impl Socket {
         let cannot =
             |error: io::Error| format!("roletap cannot connect to itself to try it: {error}");
         let (_client, accepted) = loopback().map_err(cannot)?;
-        let (peer, local) = accepted
-            .peer_addr()
-            .and_then(|peer| Ok((peer, accepted.local_addr()?)))
-            .map_err(cannot)?;
+        let peer = accepted.peer_addr().map_err(cannot)?;
+        let local = accepted.local_addr().map_err(cannot)?;
         match caller(&socket, peer, local) {
             Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Ready(socket)),
             Ok(caller) => Err(format!(
@@ -210,12 +208,8 @@ impl Socket {
 }
 
 fn netlink_socket() -> nix::Result<OwnedFd> {
-    socket(
-        AddressFamily::Netlink,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        SockProtocol::NetlinkSockDiag,
-    )
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)
 }
 
 /// Returns both ends of a connection of roletap to itself.

@@ -236,15 +236,12 @@ impl<E: Endpoint> Acceptor<E> {
     /// Accepts on bound sockets until the shutdown, and on inherited ones until `leave`.
     async fn run(mut self, listeners: Listeners<TcpListener>, leave: CancellationToken) {
         let Listeners { bound: owned, inherited } = listeners;
-        let bound: Vec<_> =
-            owned.iter().map(|listener| ListenSocket { listener, inherited: None }).collect();
-        let inherited: Vec<_> = inherited
-            .iter()
-            .map(|listener| ListenSocket {
-                listener,
-                inherited: Some(InheritedSocket::of(listener)),
-            })
-            .collect();
+        let bound = |listener| ListenSocket { listener, inherited: None };
+        let bound: Vec<_> = owned.iter().map(bound).collect();
+        let known = |listener| (listener, Some(InheritedSocket::of(listener)));
+        let inherited = inherited.iter().map(known);
+        let inherited: Vec<_> =
+            inherited.map(|(listener, inherited)| ListenSocket { listener, inherited }).collect();
         let all = [&bound[..], &inherited].concat();
         let shutdown = self.shutdown.clone();
         self.accept_until(&shutdown, &all).await;
@@ -279,9 +276,8 @@ impl<E: Endpoint> Acceptor<E> {
             for (index, socket) in in_turn.take(sockets.len()) {
                 if let Poll::Ready(accepted) = socket.listener.poll_accept(context) {
                     self.first = (index + 1) % sockets.len();
-                    return Poll::Ready(
-                        accepted.map(|(stream, peer)| (stream, peer, socket.inherited)),
-                    );
+                    let of = socket.inherited;
+                    return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, of)));
                 }
             }
             Poll::Pending
@@ -326,11 +322,7 @@ impl AcceptLog {
         }
         self.logged_at = Some(Instant::now());
         let since_last_line = std::mem::take(&mut self.unlogged);
-        tracing::warn!(
-            %error,
-            since_last_line,
-            "connections could not be accepted; they wait"
-        );
+        tracing::warn!(%error, since_last_line, "connections could not be accepted; they wait");
     }
 }
 

@@ -278,11 +278,8 @@ impl Slot {
 
     fn refresh_followers(&self) {
         let followers = self.followers.load();
-        for follower in followers.iter().filter_map(Weak::upgrade) {
-            if follower.lacks_source() {
-                follower.request_refresh();
-            }
-        }
+        let followers = followers.iter().filter_map(Weak::upgrade);
+        followers.filter(|role| role.lacks_source()).for_each(|role| role.request_refresh());
     }
 
     /// Returns true if the last attempt failed because of the base credentials.
@@ -358,10 +355,7 @@ impl Writer {
 impl RoleCounters {
     /// Counts an attempt that failed with `class`, or issued credentials.
     pub fn attempt(&self, class: Option<Class>) {
-        let counter = match class {
-            None => &self.issued,
-            Some(class) => &self.failed[class as usize],
-        };
+        let counter = class.map_or(&self.issued, |class| &self.failed[class as usize]);
         counter.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -62,13 +62,8 @@ impl Queue {
             needs: Vec::new(),
             asked_at: None,
         };
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                changed: Notify::new(),
-                depth: AtomicUsize::new(0),
-            }),
-        }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Self { shared: Arc::new(Shared { state, changed, depth: AtomicUsize::new(0) }) }
     }
 
     /// New limits, from a reload.
@@ -178,8 +173,7 @@ impl State {
         }
         self.waiting.retain(|waiting| !waiting.turn.is_closed());
         self.needs.clear();
-        let needs = self.waiting.iter().map(|waiting| (waiting.need)());
-        self.needs.extend(needs);
+        self.needs.extend(self.waiting.iter().map(|waiting| (waiting.need)()));
         self.asked_at = Some(now);
     }
 }

@@ -90,10 +90,8 @@ fn open_endpoints(
     let credentials = open("credentials", "server.listen", &config.server.listen, hops, policy)?;
     let admin = open("admin", "admin.listen", &config.admin.listen, hops, policy)?;
     let imds = open_imds(config, open)?;
-    let asked = ConnectionLimits {
-        credentials: config.server.max_connections,
-        each_front: IMDS_CONNECTIONS,
-    };
+    let (credentials_limit, each_front) = (config.server.max_connections, IMDS_CONNECTIONS);
+    let asked = ConnectionLimits { credentials: credentials_limit, each_front };
     let room = connection_limits(asked, imds.len());
     let (max_connections, max_imds_connections) = (room.credentials, room.each_front);
     let endpoints = PreparedEndpoints { credentials, max_connections, imds, max_imds_connections };
@@ -214,10 +212,9 @@ fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<FdStore>, Option<Snapsho
 }
 
 fn no_tokens(problems: &[TokenProblem]) -> Failure {
-    let status = if problems.iter().any(|problem| problem.not_permitted) {
-        ExitStatus::NotPermitted
-    } else {
-        ExitStatus::Unavailable
+    let status = match problems.iter().any(|problem| problem.not_permitted) {
+        true => ExitStatus::NotPermitted,
+        false => ExitStatus::Unavailable,
     };
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Failure::new(status, lines.join("\nerror: "))

@@ -112,10 +112,8 @@ impl SnapshotTask {
         };
         while stop.run_until_cancelled(changed(&mut changes, not_before)).await.is_some() {
             let started = Instant::now();
-            match self.store_on_thread().await {
-                Some(task) => self = task,
-                None => return,
-            }
+            let Some(task) = self.store_on_thread().await else { return };
+            self = task;
             not_before = Instant::now() + MIN_PAUSE.max(started.elapsed() * PAUSE_FACTOR);
         }
         self.store_on_thread().await;
