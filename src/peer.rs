@@ -393,7 +393,7 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        if let Socket::Ready(socket) = &*kernel.netlink() {
+        if let Socket::Ready(socket) = &*kernel.netlink.lock() {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
@@ -421,7 +421,7 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let netlink = kernel.netlink();
+        let netlink = kernel.netlink.lock();
         let Socket::Ready(ours) = &*netlink else { panic!() };
         let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
         let theirs = netlink_socket().unwrap();
@@ -458,7 +458,7 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let netlink = kernel.netlink();
+        let netlink = kernel.netlink.lock();
         let Socket::Ready(netlink) = &*netlink else { panic!() };
         let question = inet_diag::ask(1, peer, local, inet_diag::ANY_INTERFACE);
         sendto(netlink.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())

@@ -392,7 +392,7 @@ mod tests {
         let again = connection.caller(|_, _, _| panic!("it has answered"));
         assert_eq!(again, Ok(caller));
         for said in [PeerError::NotFound, PeerError::ForeignNamespace, PeerError::Closed] {
-            *connection.lock_caller() = Some(Err(said));
+            *connection.caller.lock() = Some(Err(said));
             let again = connection.caller(|_, _, _| panic!("it has answered"));
             assert_eq!(again, Err(said));
         }

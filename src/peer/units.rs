@@ -230,7 +230,7 @@ mod tests {
             recalled(&units, group, now, Ok(None));
         }
         assert_eq!(recalled(&units, 7, now, Ok(None)), (sink, false));
-        assert!(units.memory().nobodys.len() <= REMEMBERED);
+        assert!(units.0.lock().nobodys.len() <= REMEMBERED);
     }
 
     #[test]
