@@ -16,10 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{header, request};
 use serde::Serialize;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 
 use crate::journal::{Entry, Journal, Priority, SOCKET};
-use crate::log::WAITING_LINES;
+use crate::log::without_waiting;
 use crate::slots::{AuditedCounter, VendResult};
 use roletap_core::config::AuditSink;
 use roletap_core::credentials::{Credentials, rfc3339};
@@ -56,23 +56,17 @@ impl Audit {
     /// Opens the sink. The guard writes out what is left when it is dropped.
     pub fn open(sink: &AuditSink) -> io::Result<(Self, Option<WorkerGuard>)> {
         let reopen = Arc::new(AtomicBool::new(false));
-        let open = |writer| {
-            let (writer, guard) = NonBlockingBuilder::default()
-                .thread_name("audit")
-                .buffered_lines_limit(WAITING_LINES)
-                .finish(writer);
-            (Some(writer), Some(guard))
-        };
         let (writer, guard) = match sink {
-            AuditSink::Off => (None, None),
-            AuditSink::Stderr => open(Sink::Stderr(io::stderr())),
-            AuditSink::Journald => open(Sink::Journald(Journal::open(Path::new(SOCKET))?)),
+            AuditSink::Off => return Ok((Self::off(), None)),
+            AuditSink::Stderr => without_waiting("audit", io::stderr()),
+            AuditSink::Journald => without_waiting("audit", Journal::open(Path::new(SOCKET))?),
             AuditSink::File(path) => {
-                open(Sink::File { file: append(path)?, path: path.clone(), reopen: reopen.clone() })
+                let (file, path, reopen) = (append(path)?, path.clone(), reopen.clone());
+                without_waiting("audit", RotatedFile { file, path, reopen })
             }
         };
-        let audit = Self { writer, fields: *sink == AuditSink::Journald, reopen };
-        Ok((audit, guard))
+        let fields = *sink == AuditSink::Journald;
+        Ok((Self { writer: Some(writer), fields, reopen }, Some(guard)))
     }
 
     /// Makes an audit log that writes nothing.
@@ -182,36 +176,27 @@ impl AuditedCounter {
     }
 }
 
-enum Sink {
-    Stderr(io::Stderr),
-    Journald(Journal),
-    File { file: File, path: PathBuf, reopen: Arc<AtomicBool> },
+/// A file that is opened anew when asked.
+struct RotatedFile {
+    file: File,
+    path: PathBuf,
+    reopen: Arc<AtomicBool>,
 }
 
-impl Write for Sink {
+impl Write for RotatedFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stderr(stderr) => stderr.write(line),
-            Self::Journald(journal) => journal.write(line),
-            Self::File { file, path, reopen } => {
-                // The old file serves until the new one can be opened.
-                if reopen.load(Ordering::Acquire)
-                    && let Ok(anew) = append(path)
-                {
-                    *file = anew;
-                    reopen.store(false, Ordering::Release);
-                }
-                file.write(line)
-            }
+        // The old file serves until the new one can be opened.
+        if self.reopen.load(Ordering::Acquire)
+            && let Ok(anew) = append(&self.path)
+        {
+            self.file = anew;
+            self.reopen.store(false, Ordering::Release);
         }
+        self.file.write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stderr(stderr) => stderr.flush(),
-            Self::Journald(journal) => journal.flush(),
-            Self::File { file, .. } => file.flush(),
-        }
+        self.file.flush()
     }
 }
 

@@ -73,7 +73,11 @@ pub fn carry_out(job: &Job) -> Result<OnDisk, String> {
         },
         What::Remove => {
             if let Found::Ours(_) = found(path).map_err(|error| refused("read", error))? {
-                gone(fs::remove_file(path)).map_err(|error| refused("remove", error))?;
+                match fs::remove_file(path) {
+                    // It is already gone.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    removed => removed.map_err(|error| refused("remove", error))?,
+                }
             }
             Ok(OnDisk::Absent)
         }
@@ -133,14 +137,6 @@ fn found(path: &Path) -> io::Result<Found> {
     let line = line.and_then(|line| std::str::from_utf8(line).ok());
     let header = line.and_then(FileHeader::parse);
     Ok(header.map_or(Found::Theirs("it holds what roletap has not written"), Found::Ours))
-}
-
-/// Takes a file that is already gone for removed.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::fetch::{Answer, fetch};
-use super::{EnvFormat, EnvFront, Failure, load, print, role};
+use super::{CONTAINER_VARIABLES, EnvFormat, EnvFront, Failure, load, print, role};
 use crate::tokens;
 use roletap_core::config::Config;
 use roletap_core::credentials::PATH;
@@ -42,13 +42,6 @@ pub const UNSET: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// Variables that lead to the credentials endpoint, and so past every other endpoint.
-const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-];
-
 /// Names the profile that is read of a file.
 const PROFILE: &str = "AWS_PROFILE";
 
@@ -60,7 +53,8 @@ pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Res
     let loaded = load(config, "no settings were printed")?;
     let config = &loaded.config;
     let role = role(config, name)?;
-    let all = || [UNSET.as_slice(), &UNSET_FOR_OTHER_FRONTS].concat();
+    // Some lead to the credentials endpoint, and so past every other endpoint.
+    let all = || [UNSET.as_slice(), &CONTAINER_VARIABLES].concat();
     let (variables, mut unset) = match front {
         EnvFront::Container => (Settings::of(config, role)?.variables(), UNSET.to_vec()),
         EnvFront::Imds => (imds_variables(config, role)?, all()),
@@ -68,6 +62,7 @@ pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Res
     };
     unset.retain(|name| !variables.contains_key(name));
     unset.sort_unstable();
+    unset.dedup();
     print(&render(&variables, &unset, format))
 }
 

@@ -103,7 +103,8 @@ impl Walk<'_> {
             if !hops.is_empty() && self.issued.contains_key(&hop.name) {
                 continue;
             }
-            let attempt = self.attempt(hop).await;
+            let (attempt, credentials) = self.try_once(hop).await;
+            self.issued.extend(credentials.map(|issued| (hop.name.clone(), issued)));
             findings.push(roles::attempt(hop, self.region, &attempt));
             let failed = attempt.outcome.is_err();
             if hops.is_empty() && probe {
@@ -124,14 +125,6 @@ impl Walk<'_> {
             }
         }
         findings
-    }
-
-    async fn attempt(&mut self, role: &Role) -> Attempt {
-        let (attempt, credentials) = self.try_once(role).await;
-        if let Some(credentials) = credentials {
-            self.issued.insert(role.name.clone(), credentials);
-        }
-        attempt
     }
 
     async fn try_once(&self, role: &Role) -> (Attempt, Option<Credentials>) {

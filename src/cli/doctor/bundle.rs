@@ -3,13 +3,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::inspect;
 use crate::cli::Failure;
 use crate::cli::fetch::Answer;
+use crate::config_host;
 use crate::tokens;
 use roletap_core::config::{Config, redacted};
 use roletap_core::doctor::Report;
@@ -43,7 +44,8 @@ pub(super) fn write(
         report.text(),
         report.json()
     );
-    for path in config_files(config_path) {
+    let beside = config_host::list(&config_host::directory_beside(config_path));
+    for path in std::iter::once(config_path.to_owned()).chain(beside.unwrap_or_default()) {
         let content = std::fs::read_to_string(&path).unwrap_or_default();
         text.push_str(&format!("# {}\n\n{}\n", path.display(), redacted(&content)));
     }
@@ -56,18 +58,6 @@ pub(super) fn write(
         text = text.replace(&secret, HIDDEN);
     }
     file.write_all(text.as_bytes()).map_err(Failure::when(cannot(path)))
-}
-
-/// The file, and those of conf.d beside it.
-fn config_files(path: &Path) -> Vec<PathBuf> {
-    let directory = path.parent().map(|parent| parent.join("conf.d"));
-    let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
-    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_toml = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
-    let mut files: Vec<_> = paths.filter(is_toml).collect();
-    files.sort();
-    files.insert(0, path.to_owned());
-    files
 }
 
 /// Every secret that can be known here, in case one stands where nobody expects it.
