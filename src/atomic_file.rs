@@ -42,26 +42,21 @@ pub fn remove_leftovers(path: &Path) {
         let name = entry.file_name();
         let writer = name.to_str().and_then(|name| name.strip_prefix(&unfinished));
         let is_left = |pid: &str| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
-        if writer.is_some_and(is_left) && matches!(plain_file_of_ours(&entry.path()), Ok(Some(_))) {
+        if writer.is_some_and(is_left) && plain_file_of_ours(&entry.path()).is_ok() {
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Returns the metadata of the file at `path`; an error if it is no regular file of this user or root.
-fn plain_file_of_ours(path: &Path) -> io::Result<Option<Metadata>> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-        Ok(metadata) => is_plain_and_ours(&metadata).map(|()| Some(metadata)),
-    }
+/// Fails unless `path` is a regular file of this user or root.
+fn plain_file_of_ours(path: &Path) -> io::Result<()> {
+    is_plain_and_ours(&fs::symlink_metadata(path)?)
 }
 
 /// The same, opened to be read: what was looked at is what is read. Follows no link, and waits for no writer of a pipe.
 pub fn open_regular_owned(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
-    let file = match opened {
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // A link, a socket.

@@ -5,7 +5,6 @@
 //! of requests since the last line: a flood of bad tokens cannot flood the log. The access key id
 //! joins a line with CloudTrail.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,10 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{header, request};
 use serde::Serialize;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 
 use crate::journal::{Entry, Journal, Priority, SOCKET};
-use crate::log::WAITING_LINES;
+use crate::log::without_waiting;
 use crate::slots::{AuditedCounter, VendResult};
 use roletap_core::config::AuditSink;
 use roletap_core::credentials::{Credentials, rfc3339};
@@ -45,7 +44,7 @@ pub(crate) struct AuditEvent<'a> {
 }
 
 /// The audit log. Writing never waits: a line that finds no room is dropped.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Audit {
     writer: Option<NonBlocking>,
     /// True if lines are fields for journald.
@@ -57,23 +56,17 @@ impl Audit {
     /// Opens the sink. The guard writes out what is left when it is dropped.
     pub fn open(sink: &AuditSink) -> io::Result<(Self, Option<WorkerGuard>)> {
         let reopen = Arc::new(AtomicBool::new(false));
-        let open = |writer| {
-            let (writer, guard) = NonBlockingBuilder::default()
-                .thread_name("audit")
-                .buffered_lines_limit(WAITING_LINES)
-                .finish(writer);
-            (Some(writer), Some(guard))
-        };
         let (writer, guard) = match sink {
-            AuditSink::Off => (None, None),
-            AuditSink::Stderr => open(Sink::Stderr(io::stderr())),
-            AuditSink::Journald => open(Sink::Journald(Journal::open(Path::new(SOCKET))?)),
+            AuditSink::Off => return Ok((Self::off(), None)),
+            AuditSink::Stderr => without_waiting("audit", io::stderr()),
+            AuditSink::Journald => without_waiting("audit", Journal::open(Path::new(SOCKET))?),
             AuditSink::File(path) => {
-                open(Sink::File { file: append(path)?, path: path.clone(), reopen: reopen.clone() })
+                let (file, path, reopen) = (append(path)?, path.clone(), reopen.clone());
+                without_waiting("audit", RotatedFile { file, path, reopen })
             }
         };
-        let audit = Self { writer, fields: *sink == AuditSink::Journald, reopen };
-        Ok((audit, guard))
+        let fields = *sink == AuditSink::Journald;
+        Ok((Self { writer: Some(writer), fields, reopen }, Some(guard)))
     }
 
     /// Makes an audit log that writes nothing.
@@ -109,11 +102,9 @@ impl Audit {
                 text.chars().take(USER_AGENT_LIMIT).collect()
             }),
         };
-        let mut writer = writer.clone();
-        let _ = if self.fields {
-            writer.write_all(line.entry().as_bytes())
-        } else {
-            writer.write_all(line.json().as_bytes())
+        let _ = match self.fields {
+            true => writer.clone().write_all(line.entry().as_bytes()),
+            false => writer.clone().write_all(line.json().as_bytes()),
         };
     }
 }
@@ -161,11 +152,9 @@ impl AuditLine<'_> {
             ("CALLER", self.caller.as_deref()),
             ("USER_AGENT", self.user_agent.as_deref()),
         ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let entry = Entry::new(Priority::Info, &message);
-        fields.into_iter().fold(entry, |entry, (name, value)| match value {
-            Some(value) => entry.with(name, value),
-            None => entry,
-        })
+        fields.fold(entry, |entry, (name, value)| entry.with(name, value))
     }
 }
 
@@ -187,45 +176,30 @@ impl AuditedCounter {
     }
 }
 
-enum Sink {
-    Stderr(io::Stderr),
-    Journald(Journal),
-    File { file: File, path: PathBuf, reopen: Arc<AtomicBool> },
+/// A file that is opened anew when asked.
+struct RotatedFile {
+    file: File,
+    path: PathBuf,
+    reopen: Arc<AtomicBool>,
 }
 
-impl Write for Sink {
+impl Write for RotatedFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stderr(stderr) => stderr.write(line),
-            Self::Journald(journal) => journal.write(line),
-            Self::File { file, path, reopen } => {
-                // The old file serves until the new one can be opened.
-                if reopen.load(Ordering::Acquire)
-                    && let Ok(anew) = append(path)
-                {
-                    *file = anew;
-                    reopen.store(false, Ordering::Release);
-                }
-                file.write(line)
-            }
+        // The old file serves until the new one can be opened.
+        if self.reopen.load(Ordering::Acquire)
+            && let Ok(anew) = append(&self.path)
+        {
+            self.file = anew;
+            self.reopen.store(false, Ordering::Release);
         }
+        self.file.write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stderr(stderr) => stderr.flush(),
-            Self::Journald(journal) => journal.flush(),
-            Self::File { file, .. } => file.flush(),
-        }
+        self.file.flush()
     }
 }
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-}
-
-impl fmt::Debug for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Audit").field("on", &self.writer.is_some()).finish_non_exhaustive()
-    }
 }

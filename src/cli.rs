@@ -1,12 +1,13 @@
 //! Arguments in, an exit status out. One file per command.
 
 use std::fmt::Display;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config_host;
-use roletap_core::config::{Config, Loaded};
+use roletap_core::config::{Config, Loaded, Report};
 use roletap_core::role::Role;
 
 pub mod check;
@@ -177,31 +178,24 @@ pub enum EnvFront {
 /// The exit statuses of the process, as in sysexits(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// The command succeeded.
-    Success,
-    /// The command failed while it ran.
-    Failed,
+    /// It went well.
+    Success = 0,
+    /// It failed while running.
+    Failed = 1,
     /// The arguments make no sense.
-    Usage,
+    Usage = 64,
     /// Something that was needed is not there: the daemon, a port.
-    Unavailable,
+    Unavailable = 69,
     /// A permission is missing.
-    NotPermitted,
+    NotPermitted = 77,
     /// The configuration has problems.
-    Config,
+    Config = 78,
 }
 
 impl ExitStatus {
     /// Returns the number of this exit status.
     pub fn code(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Failed => 1,
-            Self::Usage => 64,
-            Self::Unavailable => 69,
-            Self::NotPermitted => 77,
-            Self::Config => 78,
-        }
+        self as u8
     }
 }
 
@@ -235,12 +229,16 @@ impl Failure {
         Self::new(ExitStatus::Unavailable, message)
     }
 
+    /// Returns what makes a failure of an error of a file or a socket.
+    pub(crate) fn when<D: Display>(doing: D) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::io(&error, doing)
+    }
+
     /// Fails with the status that an error of a file or a socket calls for.
     pub fn io(error: &std::io::Error, doing: impl Display) -> Self {
-        let status = if error.kind() == std::io::ErrorKind::PermissionDenied {
-            ExitStatus::NotPermitted
-        } else {
-            ExitStatus::Unavailable
+        let status = match error.kind() == std::io::ErrorKind::PermissionDenied {
+            true => ExitStatus::NotPermitted,
+            false => ExitStatus::Unavailable,
         };
         Self::new(status, format!("{doing}: {error}"))
     }
@@ -269,7 +267,7 @@ pub fn execute(arguments: Arguments) -> Result<(), Failure> {
 /// Makes the runtime that waits for a command's requests.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::io(&error, "cannot start"))
+    runtime.map_err(Failure::when("cannot start"))
 }
 
 /// Writes to standard output. A reader that has gone is nobody's failure.
@@ -292,12 +290,14 @@ pub(crate) fn print_notice(text: &str) {
 
 /// Reads the configuration, or fails with its report.
 pub(crate) fn load(config: &Path, nothing: &str) -> Result<Loaded, Failure> {
-    use std::io::IsTerminal;
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    config_host::load(config).map_err(|report| Failure {
-        status: ExitStatus::Config,
-        message: report.render(nothing, color),
-    })
+    let message = |report: Report| report.render(nothing, in_color(std::io::stderr()));
+    let failure = |report| Failure { status: ExitStatus::Config, message: message(report) };
+    config_host::load(config).map_err(failure)
+}
+
+/// Returns true if what is written there may have colors.
+pub(crate) fn in_color(output: impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// A role of the configuration, by the name on the command line.

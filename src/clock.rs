@@ -24,12 +24,14 @@ pub struct Skew {
     granted: AtomicI64,
 }
 
-impl Skew {
-    /// Nothing measured yet.
-    pub fn new() -> Self {
+/// Nothing is measured yet.
+impl Default for Skew {
+    fn default() -> Self {
         Self { millis: AtomicI64::new(i64::MIN), granted: AtomicI64::new(i64::MIN) }
     }
+}
 
+impl Skew {
     /// An answer that was sent at `server` arrived at `local`; whether it was a grant.
     pub fn measure(&self, server: SystemTime, local: SystemTime, granted: bool) {
         let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
@@ -68,12 +70,6 @@ impl Skew {
     }
 }
 
-impl Default for Skew {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A time source that tells the time of STS.
 #[derive(Debug, Clone)]
 pub struct ServerTime {
@@ -107,7 +103,7 @@ mod tests {
     use crate::simulated::at;
 
     fn told(server: u64, local: u64) -> SystemTime {
-        let skew = Arc::new(Skew::new());
+        let skew = Arc::new(Skew::default());
         skew.measure(at(server), at(local), true);
         // What comes after, and grants nothing, moves nothing.
         skew.measure(at(local + 7200), at(local), false);

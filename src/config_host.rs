@@ -65,8 +65,7 @@ impl Host for ThisHost {
     }
 
     fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
-        let user = nix::unistd::User::from_name(name)?;
-        Ok(user.map(|user| user.uid.as_raw()))
+        Ok(nix::unistd::User::from_name(name)?.map(|user| user.uid.as_raw()))
     }
 
     fn directory(&self, path: &Path) -> io::Result<Directory> {
@@ -97,12 +96,11 @@ fn directory(path: &Path) -> io::Result<Directory> {
 /// Hidden files, and those that an editor leaves behind, do not end in `.toml` or begin with a dot.
 fn read_all(main: &Path) -> Vec<ConfigFile> {
     let mut files = vec![ConfigFile::bytes(main, read_capped(main))];
-    let dir = main.parent().unwrap_or(Path::new("")).join("conf.d");
+    let dir = directory_beside(main);
     match list(&dir) {
-        Ok(paths) => files.extend(paths.into_iter().map(|path| {
-            let bytes = read_capped(&path);
-            ConfigFile::bytes(path, bytes)
-        })),
+        Ok(paths) => {
+            files.extend(paths.iter().map(|path| ConfigFile::bytes(path, read_capped(path))));
+        }
         // A link that leads nowhere is not the same as no directory: somebody meant to have roles there.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound
@@ -128,7 +126,13 @@ fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// Returns the directory of further files beside the main one.
+pub(crate) fn directory_beside(main: &Path) -> PathBuf {
+    main.parent().unwrap_or(Path::new("")).join("conf.d")
+}
+
+/// Returns the files in `conf.d` that are read, in order.
+pub(crate) fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();

@@ -73,7 +73,11 @@ pub fn carry_out(job: &Job) -> Result<OnDisk, String> {
         },
         FileOperation::Remove => {
             if let ExistingFile::Ours(_) = found(path).map_err(|error| refused("read", error))? {
-                gone(fs::remove_file(path)).map_err(|error| refused("remove", error))?;
+                match fs::remove_file(path) {
+                    // It is already gone.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    removed => removed.map_err(|error| refused("remove", error))?,
+                }
             }
             Ok(OnDisk::Absent)
         }
@@ -93,10 +97,8 @@ fn write(
     if let ExistingFile::Theirs(what) = before {
         return Err(format!("{}: {what}; move it away, or name another file", doing()));
     }
-    let gid = group
-        .map(|group| atomic_file::group_id(group.key, &group.name))
-        .transpose()
-        .map_err(|what| format!("{}: {what}", doing()));
+    let gid = group.map(|group| atomic_file::group_id(group.key, &group.name)).transpose();
+    let gid = gid.map_err(|what| format!("{}: {what}", doing()));
     let text = text(file, role, credentials);
     let written = gid
         .and_then(|gid| atomic_file::write(path, text.as_bytes(), MODE, gid).map_err(refused))
@@ -133,26 +135,17 @@ fn found(path: &Path) -> io::Result<ExistingFile> {
     }
     let line = start.split(|byte| *byte == b'\n').next();
     let line = line.and_then(|line| std::str::from_utf8(line).ok());
-    Ok(match line.and_then(FileHeader::parse) {
-        Some(header) => ExistingFile::Ours(header),
-        None => ExistingFile::Theirs("it holds what roletap has not written"),
-    })
-}
-
-/// Takes a file that is already gone for removed.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    let header = line.and_then(FileHeader::parse);
+    Ok(header
+        .map_or(ExistingFile::Theirs("it holds what roletap has not written"), ExistingFile::Ours))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's and grows")]
 fn advice(error: &io::Error, path: &Path, group: Option<&CredentialsFileGroup>) -> String {
     let dir = path.parent().unwrap_or(Path::new("/")).display();
-    if let Some(advice) =
-        group.and_then(|group| atomic_file::not_in_group(error, group.key, &group.name))
-    {
+    let not_in =
+        |group: &CredentialsFileGroup| atomic_file::not_in_group(error, group.key, &group.name);
+    if let Some(advice) = group.and_then(not_in) {
         return format!("; {advice}");
     }
     match error.kind() {

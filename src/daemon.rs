@@ -206,14 +206,12 @@ impl Daemon {
     fn summary(&self) -> String {
         let now = self.shared.clock.now();
         let table = self.shared.slots.load();
-        let count =
-            |phase| table.slots.values().filter(|slot| slot.state().phase(now) == phase).count();
-        let phases: Vec<String> = Phase::ALL
-            .iter()
-            .map(|phase| (count(*phase), phase.as_str()))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, phase)| format!("{count} {phase}"))
-            .collect();
+        let in_phase = |phase: Phase| {
+            let slots = table.slots.values().filter(|slot| slot.state().phase(now) == phase);
+            let count = slots.count();
+            (count > 0).then(|| format!("{count} {}", phase.as_str()))
+        };
+        let phases: Vec<String> = Phase::ALL.into_iter().filter_map(in_phase).collect();
         format!("{} roles: {}", table.slots.len(), phases.join(", "))
     }
 }
@@ -225,7 +223,7 @@ impl Services {
     ) -> Result<(Self, RefreshContext<StsIssuer>), Box<dyn std::error::Error + Send + Sync>> {
         let metrics = Arc::new(Metrics::new()?);
         metrics.config_loaded(local.now());
-        let skew = Arc::new(Skew::new());
+        let skew = Arc::new(Skew::default());
         let slots = Arc::new(Slots::default());
         let client = Client::new(sts, local.clone(), skew.clone(), metrics.clone());
         let on_recovery = Arc::new(retry_roles_of_source(slots.clone()));

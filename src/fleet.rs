@@ -11,9 +11,8 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use crate::issuer::Issuer;
-use crate::metrics::CounterRegistry;
 use crate::refresher::{RefreshContext, refresh};
-use crate::slots::{Slot, Slots, Table, Writer};
+use crate::slots::{RoleCounters, Slot, Slots, Table, Writer};
 use roletap_core::config::Config;
 use roletap_core::lifecycle::RoleState;
 use roletap_core::reload::{self, Change, Summary};
@@ -33,7 +32,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(180);
 pub struct Fleet<I> {
     ctx: Arc<RefreshContext<I>>,
     slots: Arc<Slots>,
-    ledger: CounterRegistry,
+    /// They live as long as the process, so a reload takes nothing back.
+    counters: BTreeMap<RoleName, Arc<RoleCounters>>,
     tasks: JoinSet<()>,
     running: HashMap<RoleName, AbortHandle>,
     names: HashMap<Id, RoleName>,
@@ -53,7 +53,7 @@ impl<I: Issuer> Fleet<I> {
         Self {
             ctx: Arc::new(ctx),
             slots,
-            ledger: CounterRegistry::default(),
+            counters: BTreeMap::new(),
             tasks,
             running: HashMap::new(),
             names: HashMap::new(),
@@ -128,7 +128,8 @@ impl<I: Issuer> Fleet<I> {
             Some(RestoredRole { state, used }) => (state.presented_for(role), used),
             None => (RoleState::Pending, false),
         };
-        Slot::new(role.clone(), state, self.ledger.of(role.name.as_str()), used)
+        let counts = self.counters.entry(role.name.clone()).or_default().clone();
+        Slot::new(role.clone(), state, counts, used)
     }
 
     /// Restarts refreshers that end by themselves or are stuck, for ever. Cancel-safe.
@@ -207,10 +208,8 @@ impl<I: Issuer> Fleet<I> {
 /// source.
 pub fn retry_roles_of_source(slots: Arc<Slots>) -> impl Fn(&SourceName) {
     move |source| {
-        for slot in slots.load().slots.values() {
-            let signs =
-                matches!(&slot.role.request.base, Base::Source(base) if base.name == *source);
-            if signs && slot.lacks_source() {
+        for slot in slots.load().slots.values().filter(|slot| slot.lacks_source()) {
+            if matches!(&slot.role.request.base, Base::Source(base) if base.name == *source) {
                 slot.request_refresh();
             }
         }

@@ -41,13 +41,8 @@ impl Entry {
     /// One more field. Its name becomes one that journald takes: upper case, digits and underscores.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        let name: String = name
-            .chars()
-            .map(|c| match c.to_ascii_uppercase() {
-                c if c.is_ascii_alphanumeric() => c,
-                _ => '_',
-            })
-            .collect();
+        let taken = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let name: String = name.chars().map(taken).collect();
         // journald keeps names that begin otherwise for itself.
         let name = name.trim_start_matches(|c: char| !c.is_ascii_uppercase());
         if !name.is_empty() {

@@ -85,10 +85,9 @@ impl Listeners {
                 }
             }
         }
-        let held: Vec<SocketAddr> =
-            inherited.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let missing: Vec<SocketAddr> =
-            addresses.iter().copied().filter(|address| !held.contains(address)).collect();
+        let held: Vec<_> = inherited.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let missing = addresses.iter().copied().filter(|address| !held.contains(address));
+        let missing: Vec<SocketAddr> = missing.collect();
         if let (BindPolicy::InheritedOnly, Some(address)) = (policy, missing.first()) {
             return Err(CannotOpen::NotHeld(*address));
         }

@@ -17,15 +17,13 @@ use roletap_core::config::{Log, LogFormat, LogLevel};
 
 /// Lines that may wait for a reader that stalls, here and in the audit log; then they are dropped. The memory for all of
 /// them is taken at start.
-pub(crate) const WAITING_LINES: usize = 8192;
+const WAITING_LINES: usize = 8192;
 
 /// Begins to log as configured. The guard writes out what is left when it is dropped.
 pub fn start(log: &Log) -> io::Result<WorkerGuard> {
-    let builder =
-        NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(WAITING_LINES);
     let (writer, guard) = match log.format {
-        LogFormat::Text | LogFormat::Json => builder.finish(io::stderr()),
-        LogFormat::Journald => builder.finish(Journal::open(Path::new(SOCKET))?),
+        LogFormat::Text | LogFormat::Json => without_waiting("log", io::stderr()),
+        LogFormat::Journald => without_waiting("log", Journal::open(Path::new(SOCKET))?),
     };
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -56,6 +54,15 @@ pub fn start(log: &Log) -> io::Result<WorkerGuard> {
         Registry::default().with(layer.with_filter(filter)),
     );
     Ok(guard)
+}
+
+/// Writes lines on a thread of this name. The guard writes out what is left when it is dropped.
+pub(crate) fn without_waiting(
+    thread: &str,
+    writer: impl io::Write + Send + 'static,
+) -> (NonBlocking, WorkerGuard) {
+    let builder = NonBlockingBuilder::default().thread_name(thread);
+    builder.buffered_lines_limit(WAITING_LINES).finish(writer)
 }
 
 /// Lines as journald takes them.

@@ -8,14 +8,16 @@ mod roles;
 mod text;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::core::Collector;
+use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder, register_gauge_with_registry, register_histogram_vec_with_registry,
+    register_histogram_with_registry, register_int_counter_vec_with_registry,
+    register_int_counter_with_registry, register_int_gauge_vec_with_registry,
+    register_int_gauge_with_registry,
 };
 
 use crate::slots::{RoleCounters, Table, VendResult};
@@ -43,7 +45,7 @@ pub struct Metrics {
 }
 
 /// The configured regions of STS and the active one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct RegionLabels {
     all: Vec<String>,
     asked: String,
@@ -85,72 +87,66 @@ impl Metrics {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let version =
             [env!("CARGO_PKG_VERSION"), option_env!("ROLETAP_REVISION").unwrap_or("unknown")];
-        registered(&registry, gauges("roletap_build_info", "Always 1.", &["version", "revision"]))?
-            .with_label_values(&version)
-            .set(1);
-        let buckets = vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-        let refresh_duration = HistogramOpts::new(
-            "roletap_refresh_duration_seconds",
-            "How long attempts took, by outcome.",
-        )
-        .buckets(buckets);
-        let buckets =
-            vec![0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5];
-        let vend_duration = HistogramOpts::new(
-            "roletap_vend_duration_seconds",
-            "From the request's head to the answer, waiting included.",
-        )
-        .buckets(buckets);
+        register_int_gauge_vec_with_registry!(
+            "roletap_build_info",
+            "Always 1.",
+            &["version", "revision"],
+            registry
+        )?
+        .with_label_values(&version)
+        .set(1);
         let metrics = Self {
-            refresh_duration: registered(
-                &registry,
-                HistogramVec::new(refresh_duration, &["outcome"]),
+            refresh_duration: register_histogram_vec_with_registry!(
+                "roletap_refresh_duration_seconds",
+                "How long attempts took, by outcome.",
+                &["outcome"],
+                vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
+                registry
             )?,
-            sts_requests: registered(
-                &registry,
-                counters(
-                    "roletap_sts_requests_total",
-                    "Requests sent to STS.",
-                    &["operation", "region", "outcome"],
-                ),
+            sts_requests: register_int_counter_vec_with_registry!(
+                "roletap_sts_requests_total",
+                "Requests sent to STS.",
+                &["operation", "region", "outcome"],
+                registry
             )?,
-            vend_duration: registered(&registry, Histogram::with_opts(vend_duration))?,
-            reloads: registered(
-                &registry,
-                counters("roletap_config_reloads_total", "Reloads by result.", &["result"]),
+            vend_duration: register_histogram_with_registry!(
+                "roletap_vend_duration_seconds",
+                "From the request's head to the answer, waiting included.",
+                vec![0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 0.5],
+                registry
             )?,
-            last_reload_successful: registered(
-                &registry,
-                IntGauge::new(
-                    "roletap_config_last_reload_successful",
-                    "0 while what runs is not what the files say: the last reload was refused.",
-                ),
+            reloads: register_int_counter_vec_with_registry!(
+                "roletap_config_reloads_total",
+                "Reloads by result.",
+                &["result"],
+                registry
             )?,
-            config_loaded: registered(
-                &registry,
-                Gauge::new(
-                    "roletap_config_loaded_timestamp_seconds",
-                    "When the configuration in force was loaded.",
-                ),
+            last_reload_successful: register_int_gauge_with_registry!(
+                "roletap_config_last_reload_successful",
+                "0 while what runs is not what the files say: the last reload was refused.",
+                registry
             )?,
-            refresher_restarts: registered(
-                &registry,
-                IntCounter::new(
-                    "roletap_refresher_restarts_total",
-                    "Refreshers that ended and were started again; any is a bug.",
-                ),
+            config_loaded: register_gauge_with_registry!(
+                "roletap_config_loaded_timestamp_seconds",
+                "When the configuration in force was loaded.",
+                registry
             )?,
-            connections: registered(
-                &registry,
-                gauges("roletap_connections", "Open connections.", &["listener"]),
+            refresher_restarts: register_int_counter_with_registry!(
+                "roletap_refresher_restarts_total",
+                "Refreshers that ended and were started again; any is a bug.",
+                registry
             )?,
-            connections_limit: registered(
-                &registry,
-                gauges(
-                    "roletap_connections_limit",
-                    "For how many connections there is room; others wait.",
-                    &["listener"],
-                ),
+            connections: register_int_gauge_vec_with_registry!(
+                "roletap_connections",
+                "Open connections.",
+                &["listener"],
+                registry
+            )?,
+            connections_limit: register_int_gauge_vec_with_registry!(
+                "roletap_connections_limit",
+                "For how many connections there is room; others wait.",
+                &["listener"],
+                registry
             )?,
             registry,
             regions: Mutex::default(),
@@ -175,13 +171,13 @@ impl Metrics {
         }
     }
 
-    /// RoleCounters a concluded attempt for a role.
+    /// Counts a concluded attempt for a role.
     pub fn attempt_concluded(&self, counts: &RoleCounters, class: Option<Class>, took: Duration) {
         counts.attempt(class);
         self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
     }
 
-    /// RoleCounters a request to STS.
+    /// Counts a request to STS.
     pub fn sts_request(&self, operation: &str, region: &str, class: Option<Class>) {
         self.sts_requests.with_label_values(&[operation, region, outcome(class)]).inc();
     }
@@ -197,12 +193,12 @@ impl Metrics {
             }
         }
         let asked = all.first().cloned().unwrap_or_default();
-        *self.regions() = RegionLabels { all, asked };
+        *self.regions.lock() = RegionLabels { all, asked };
     }
 
     /// STS is asked in this region now.
     pub fn sts_asked_in(&self, region: &str) {
-        let mut regions = self.regions();
+        let mut regions = self.regions.lock();
         if regions.asked != region {
             region.clone_into(&mut regions.asked);
         }
@@ -210,16 +206,12 @@ impl Metrics {
 
     /// The region in which STS is asked.
     pub fn sts_region(&self) -> String {
-        self.regions().asked.clone()
+        self.regions.lock().asked.clone()
     }
 
     /// The region that is asked whenever it answers.
     pub fn sts_home_region(&self) -> String {
-        self.regions().all.first().cloned().unwrap_or_default()
-    }
-
-    fn regions(&self) -> std::sync::MutexGuard<'_, RegionLabels> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.regions.lock().all.first().cloned().unwrap_or_default()
     }
 
     /// A workload was answered.
@@ -228,7 +220,7 @@ impl Metrics {
         self.vend_duration.observe(took.as_secs_f64());
     }
 
-    /// RoleCounters a reload.
+    /// Counts a reload.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.with_label_values(&[result.as_str()]).inc();
         self.last_reload_successful.set(i64::from(result == Reload::Applied));
@@ -239,7 +231,7 @@ impl Metrics {
         self.config_loaded.set(seconds(now));
     }
 
-    /// RoleCounters a refresher that stopped and was started again.
+    /// Counts a refresher that stopped and was started again.
     pub fn refresher_restarted(&self) {
         self.refresher_restarts.inc();
     }
@@ -278,35 +270,25 @@ impl Metrics {
         let help = "1 while the host stays away from STS after a throttled answer.";
         Family::gauge(out, "roletap_sts_paused", help).sample(&[], u8::from(scrape.paused));
         let help = "1 for the region in which STS is asked, 0 for those that stand by.";
-        let mut family = Family::gauge(out, "roletap_sts_region_active", help);
-        let regions = self.regions();
-        for region in &regions.all {
-            family.sample(&[("region", region)], u8::from(*region == regions.asked));
-        }
-        drop(regions);
+        let regions = RegionLabels::clone(&self.regions.lock());
+        let active = regions.all.iter().map(|name| (name, u8::from(*name == regions.asked)));
+        Family::gauge(out, "roletap_sts_region_active", help).samples("region", active);
         if let Some(skew) = scrape.clock_skew {
             let help = "Clock of STS minus that of this host, by the Date of its last answer.";
             Family::gauge(out, "roletap_clock_skew_seconds", help).sample(&[], skew);
         }
         let help = "1 while a base identity holds usable credentials.";
-        let mut family = Family::gauge(out, "roletap_source_up", help);
-        for (source, up, _) in &scrape.sources {
-            family.sample(&[("source", source)], u8::from(*up));
-        }
+        let up = scrape.sources.iter().map(|(source, up, _)| (source, u8::from(*up)));
+        Family::gauge(out, "roletap_source_up", help).samples("source", up);
         let help = "When base credentials expire; absent if they do not.";
-        let mut family = Family::gauge(out, "roletap_source_expiry_timestamp_seconds", help);
-        for (source, _, expires_at) in &scrape.sources {
-            if let Some(at) = expires_at {
-                family.sample(&[("source", source)], seconds(*at));
-            }
-        }
-        let mut family = Family::gauge(out, "roletap_roles", "Roles by phase.");
+        let ends =
+            scrape.sources.iter().filter_map(|(source, _, at)| Some((source, seconds((*at)?))));
+        Family::gauge(out, "roletap_source_expiry_timestamp_seconds", help).samples("source", ends);
         let phases = scrape.table.slots.values().map(|slot| slot.state().phase(scrape.now));
         let phases: Vec<Phase> = phases.collect();
-        for phase in Phase::ALL {
-            let count = phases.iter().filter(|found| **found == phase).count();
-            family.sample(&[("phase", phase.as_str())], count);
-        }
+        let count = |phase| phases.iter().filter(|found| **found == phase).count();
+        let by_phase = Phase::ALL.into_iter().map(|phase| (phase.as_str(), count(phase)));
+        Family::gauge(out, "roletap_roles", "Roles by phase.").samples("phase", by_phase);
     }
 }
 
@@ -328,7 +310,7 @@ pub struct Connections(IntGauge);
 pub struct OpenConnection(IntGauge);
 
 impl Connections {
-    /// RoleCounters one more connection until the returned guard is dropped.
+    /// Counts one more connection until the returned guard is dropped.
     pub fn open(&self) -> OpenConnection {
         self.0.inc();
         OpenConnection(self.0.clone())
@@ -339,35 +321,6 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// Counters by role name. They live as long as the process, so a reload takes nothing back.
-#[derive(Debug, Default)]
-pub struct CounterRegistry(RwLock<std::collections::BTreeMap<String, Arc<RoleCounters>>>);
-
-impl CounterRegistry {
-    /// Returns the counters of a role.
-    pub fn of(&self, role: &str) -> Arc<RoleCounters> {
-        let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        counts.entry(role.to_owned()).or_default().clone()
-    }
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    made: Result<C, prometheus::Error>,
-) -> Result<C, prometheus::Error> {
-    let metric = made?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    IntCounterVec::new(Opts::new(name, help), labels)
-}
-
-fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    IntGaugeVec::new(Opts::new(name, help), labels)
 }
 
 fn outcomes() -> impl Iterator<Item = &'static str> {
@@ -388,6 +341,7 @@ mod tests {
 
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
     use crate::simulated::{at, config, credentials};

@@ -8,7 +8,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,6 +18,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::fstat;
 use nix::unistd::Uid;
+use parking_lot::Mutex;
 
 use roletap_core::caller::inet_diag::{self, SocketInfo};
 use roletap_core::caller::{Caller, PeerError};
@@ -40,7 +40,9 @@ const KERNEL: u32 = 0;
 /// Looks up who opened a connection.
 #[derive(Debug, Default)]
 pub struct PeerLookup {
-    netlink: Mutex<Socket>,
+    /// The netlink socket, or the reason why the kernel does not tell; `None` until a role asks for
+    /// callers.
+    netlink: Mutex<Option<Result<OwnedFd, String>>>,
     /// Inherited sockets that the kernel has shown in roletap's network namespace. They never leave
     /// it.
     here: Mutex<Vec<InheritedSocket>>,
@@ -58,42 +60,24 @@ pub struct InheritedSocket {
     interface: u32,
 }
 
-/// The netlink socket that asks the kernel, once it was opened.
-#[derive(Debug, Default)]
-enum Socket {
-    /// No role asks for callers so far.
-    #[default]
-    Untried,
-    /// The kernel has told who opened a connection of roletap.
-    Ready(OwnedFd),
-    /// The kernel does not tell, for this reason.
-    Unavailable(String),
-}
-
 impl PeerLookup {
     /// Tries whether the kernel tells who opened a connection, unless it has told before. The error
     /// says why it does not.
     pub fn open(&self) -> Result<(), String> {
-        if let Socket::Ready(_) = *self.netlink() {
+        if let Some(Ok(_)) = *self.netlink.lock() {
             return Ok(());
         }
         // Without the lock: requests must not wait for the trial.
-        let (netlink, answer) = match Socket::open_and_try() {
-            Ok(open) => (open, Ok(())),
-            Err(why) => (Socket::Unavailable(why.clone()), Err(why)),
-        };
-        *self.netlink() = netlink;
+        let netlink = open_and_try();
+        let answer = netlink.as_ref().map(drop).map_err(Clone::clone);
+        *self.netlink.lock() = Some(netlink);
         answer
     }
 
     /// Returns if the kernel tells who opened a connection, and else why not; `None` if it was not
     /// tried.
     pub fn availability(&self) -> Option<Result<(), String>> {
-        match &*self.netlink() {
-            Socket::Untried => None,
-            Socket::Ready(_) => Some(Ok(())),
-            Socket::Unavailable(why) => Some(Err(why.clone())),
-        }
+        self.netlink.lock().as_ref().map(|known| known.as_ref().map(drop).map_err(Clone::clone))
     }
 
     /// Returns who opened the socket at `client` that is connected to `server`. `inherited` is the
@@ -104,10 +88,10 @@ impl PeerLookup {
         server: SocketAddr,
         inherited: Option<InheritedSocket>,
     ) -> Result<Caller, PeerError> {
-        let netlink = self.netlink();
-        let netlink = netlink.open().ok_or(PeerError::Unavailable)?;
+        let netlink = self.netlink.lock();
+        let Some(Ok(netlink)) = &*netlink else { return Err(PeerError::Unavailable) };
         if let Some(inherited) = inherited {
-            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut here = self.here.lock();
             if !here.contains(&inherited) {
                 find_here(netlink, inherited)?;
                 here.push(inherited);
@@ -118,9 +102,9 @@ impl PeerLookup {
 
     /// Returns true if the socket certainly lies in another network namespace than roletap.
     pub fn is_in_foreign_namespace(&self, inherited: InheritedSocket) -> bool {
-        let netlink = self.netlink();
-        let seen = netlink.open().map(|netlink| find_here(netlink, inherited));
-        seen == Some(Err(PeerError::ForeignNamespace))
+        let netlink = self.netlink.lock();
+        let Some(Ok(netlink)) = &*netlink else { return false };
+        find_here(netlink, inherited) == Err(PeerError::ForeignNamespace)
     }
 
     /// Returns the unit that a control group belongs to.
@@ -133,10 +117,6 @@ impl PeerLookup {
         units::root().is_none().then_some(
             "no control groups of version 2 below /sys/fs/cgroup, by which units are told apart: mount them there",
         )
-    }
-
-    fn netlink(&self) -> MutexGuard<'_, Socket> {
-        self.netlink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,57 +149,41 @@ fn interface_of(listener: &impl AsFd) -> Option<u32> {
     if_nametoindex(name.as_os_str()).ok()
 }
 
-impl Socket {
-    fn open(&self) -> Option<&OwnedFd> {
-        match self {
-            Self::Ready(socket) => Some(socket),
-            Self::Untried | Self::Unavailable(_) => None,
+/// Opens a socket, and tries it with a connection of roletap to itself.
+fn open_and_try() -> Result<OwnedFd, String> {
+    let socket = netlink_socket().map_err(|errno| {
+        if errno == Errno::EAFNOSUPPORT {
+            "no netlink socket may be opened: add AF_NETLINK to RestrictAddressFamilies= of the unit"
+                .to_owned()
+        } else {
+            format!("no netlink socket can be opened: {errno}")
         }
-    }
-
-    /// Opens a socket, and tries it with a connection of roletap to itself.
-    fn open_and_try() -> Result<Self, String> {
-        let socket = netlink_socket().map_err(|errno| {
-            if errno == Errno::EAFNOSUPPORT {
-                "no netlink socket may be opened: add AF_NETLINK to RestrictAddressFamilies= of the unit"
-                    .to_owned()
-            } else {
-                format!("no netlink socket can be opened: {errno}")
-            }
-        })?;
-        let cannot =
-            |error: io::Error| format!("roletap cannot connect to itself to try it: {error}");
-        let (_client, accepted) = loopback().map_err(cannot)?;
-        let (peer, local) = accepted
-            .peer_addr()
-            .and_then(|peer| Ok((peer, accepted.local_addr()?)))
-            .map_err(cannot)?;
-        match caller(&socket, peer, local) {
-            Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(Self::Ready(socket)),
-            Ok(caller) => Err(format!(
-                "the kernel says that a connection of roletap is of user {}, and roletap runs as user {}",
-                caller.uid,
-                Uid::effective()
-            )),
-            Err(PeerError::NotFound) => Err(
-                "the kernel does not find a connection of roletap: it lacks the module tcp_diag (`modprobe tcp_diag`; \
-                 for every start, name it in a file of /etc/modules-load.d)"
-                    .to_owned(),
-            ),
-            Err(unseen @ (PeerError::Unavailable | PeerError::ForeignNamespace | PeerError::Closed | PeerError::NoReply)) => Err(format!(
-                "asked about a connection of roletap, the kernel knows only: {unseen}"
-            )),
-        }
+    })?;
+    let cannot = |error: io::Error| format!("roletap cannot connect to itself to try it: {error}");
+    let (_client, accepted) = loopback().map_err(cannot)?;
+    let peer = accepted.peer_addr().map_err(cannot)?;
+    let local = accepted.local_addr().map_err(cannot)?;
+    match caller(&socket, peer, local) {
+        Ok(caller) if caller.uid == Uid::effective().as_raw() => Ok(socket),
+        Ok(caller) => Err(format!(
+            "the kernel says that a connection of roletap is of user {}, and roletap runs as user {}",
+            caller.uid,
+            Uid::effective()
+        )),
+        Err(PeerError::NotFound) => Err(
+            "the kernel does not find a connection of roletap: it lacks the module tcp_diag (`modprobe tcp_diag`; \
+             for every start, name it in a file of /etc/modules-load.d)"
+                .to_owned(),
+        ),
+        Err(unseen @ (PeerError::Unavailable | PeerError::ForeignNamespace | PeerError::Closed | PeerError::NoReply)) => Err(format!(
+            "asked about a connection of roletap, the kernel knows only: {unseen}"
+        )),
     }
 }
 
 fn netlink_socket() -> nix::Result<OwnedFd> {
-    socket(
-        AddressFamily::Netlink,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        SockProtocol::NetlinkSockDiag,
-    )
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag)
 }
 
 /// Returns both ends of a connection of roletap to itself.
@@ -403,7 +367,7 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        if let Socket::Ready(socket) = &*kernel.netlink() {
+        if let Some(Ok(socket)) = &*kernel.netlink.lock() {
             setsockopt(socket, sockopt::RcvBuf, &1).unwrap();
             // Nobody reads these, until there is no room.
             for _ in 0..64 {
@@ -431,8 +395,8 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let netlink = kernel.netlink();
-        let Socket::Ready(ours) = &*netlink else { panic!() };
+        let netlink = kernel.netlink.lock();
+        let Some(Ok(ours)) = &*netlink else { panic!() };
         let number = getsockname::<NetlinkAddr>(ours.as_raw_fd()).unwrap().pid();
         let theirs = netlink_socket().unwrap();
         // A true answer with another user in it.
@@ -468,8 +432,8 @@ mod tests {
         let Some(kernel) = kernel() else { return };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (_client, _accepted, peer, local) = ends(&listener, listener.local_addr().unwrap());
-        let netlink = kernel.netlink();
-        let Socket::Ready(netlink) = &*netlink else { panic!() };
+        let netlink = kernel.netlink.lock();
+        let Some(Ok(netlink)) = &*netlink else { panic!() };
         let question = inet_diag::ask(1, peer, local, inet_diag::ANY_INTERFACE);
         sendto(netlink.as_raw_fd(), &question, &NetlinkAddr::new(KERNEL, 0), MsgFlags::empty())
             .unwrap();

@@ -198,17 +198,12 @@ async fn attempt<I: Issuer>(
     role: &Role,
     ctx: &RefreshContext<I>,
 ) -> Result<Credentials, IssueError> {
-    match tokio::time::timeout(ctx.attempt_deadline, ctx.issuer.issue(role)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let message =
-                format!("the attempt did not end within {} s", ctx.attempt_deadline.as_secs());
-            Err(IssueError {
-                cause: Some(TransportError::ResponseTimeout),
-                ..IssueError::new(Class::Network, message)
-            })
-        }
-    }
+    let deadline = ctx.attempt_deadline;
+    tokio::time::timeout(deadline, ctx.issuer.issue(role)).await.unwrap_or_else(|_| {
+        let message = format!("the attempt did not end within {} s", deadline.as_secs());
+        let cause = Some(TransportError::ResponseTimeout);
+        Err(IssueError { cause, ..IssueError::new(Class::Network, message) })
+    })
 }
 
 fn conclude(
@@ -231,19 +226,18 @@ fn log_change(role: &Role, before: &RoleState, after: &RoleState, now: SystemTim
         let Some(credentials) = after.credentials() else { return };
         let access_key_id = credentials.access_key_id();
         let expires_at = rfc3339(credentials.expires_at());
-        match before.failures() {
-            None => tracing::info!(role = name, access_key_id, expires_at, "issued"),
-            Some(failures) => tracing::info!(
-                role = name,
-                access_key_id,
-                expires_at,
-                failed_attempts = failures.count,
-                failing_for_seconds =
-                    now.duration_since(failures.since).unwrap_or_default().as_secs(),
-                "issued again"
-            ),
-        }
-        return;
+        let Some(failures) = before.failures() else {
+            return tracing::info!(role = name, access_key_id, expires_at, "issued");
+        };
+        let failing_for = now.duration_since(failures.since).unwrap_or_default();
+        return tracing::info!(
+            role = name,
+            access_key_id,
+            expires_at,
+            failed_attempts = failures.count,
+            failing_for_seconds = failing_for.as_secs(),
+            "issued again"
+        );
     };
     let error = &failures.error;
     let (class, code) = (error.class.as_str(), error.code.as_deref().unwrap_or("-"));

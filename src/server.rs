@@ -13,7 +13,7 @@ use std::future::{Ready, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use http::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -106,7 +107,7 @@ impl Connection {
         &self,
         ask: impl FnOnce(SocketAddr, SocketAddr, Option<InheritedSocket>) -> Result<Caller, PeerError>,
     ) -> Result<Caller, PeerError> {
-        let mut known = self.lock_caller();
+        let mut known = self.caller.lock();
         match *known {
             Some(answer) if is_final(answer) => answer,
             Some(_) | None => *known.insert(match self.local {
@@ -118,11 +119,7 @@ impl Connection {
 
     /// Returns the last answer of the kernel about who opened the connection, without asking.
     pub fn known_caller(&self) -> Option<Result<Caller, PeerError>> {
-        *self.lock_caller()
-    }
-
-    fn lock_caller(&self) -> MutexGuard<'_, Option<Result<Caller, PeerError>>> {
-        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.caller.lock()
     }
 }
 
@@ -239,15 +236,12 @@ impl<E: Endpoint> Acceptor<E> {
     /// Accepts on bound sockets until the shutdown, and on inherited ones until `leave`.
     async fn run(mut self, listeners: Listeners<TcpListener>, leave: CancellationToken) {
         let Listeners { bound: owned, inherited } = listeners;
-        let bound: Vec<_> =
-            owned.iter().map(|listener| ListenSocket { listener, inherited: None }).collect();
-        let inherited: Vec<_> = inherited
-            .iter()
-            .map(|listener| ListenSocket {
-                listener,
-                inherited: Some(InheritedSocket::of(listener)),
-            })
-            .collect();
+        let bound = |listener| ListenSocket { listener, inherited: None };
+        let bound: Vec<_> = owned.iter().map(bound).collect();
+        let known = |listener| (listener, Some(InheritedSocket::of(listener)));
+        let inherited = inherited.iter().map(known);
+        let inherited: Vec<_> =
+            inherited.map(|(listener, inherited)| ListenSocket { listener, inherited }).collect();
         let all = [&bound[..], &inherited].concat();
         let shutdown = self.shutdown.clone();
         self.accept_until(&shutdown, &all).await;
@@ -282,9 +276,8 @@ impl<E: Endpoint> Acceptor<E> {
             for (index, socket) in in_turn.take(sockets.len()) {
                 if let Poll::Ready(accepted) = socket.listener.poll_accept(context) {
                     self.first = (index + 1) % sockets.len();
-                    return Poll::Ready(
-                        accepted.map(|(stream, peer)| (stream, peer, socket.inherited)),
-                    );
+                    let of = socket.inherited;
+                    return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, of)));
                 }
             }
             Poll::Pending
@@ -329,11 +322,7 @@ impl AcceptLog {
         }
         self.logged_at = Some(Instant::now());
         let since_last_line = std::mem::take(&mut self.unlogged);
-        tracing::warn!(
-            %error,
-            since_last_line,
-            "connections could not be accepted; they wait"
-        );
+        tracing::warn!(%error, since_last_line, "connections could not be accepted; they wait");
     }
 }
 
@@ -405,7 +394,7 @@ mod tests {
         let again = connection.caller(|_, _, _| panic!("it has answered"));
         assert_eq!(again, Ok(caller));
         for said in [PeerError::NotFound, PeerError::ForeignNamespace, PeerError::Closed] {
-            *connection.lock_caller() = Some(Err(said));
+            *connection.caller.lock() = Some(Err(said));
             let again = connection.caller(|_, _, _| panic!("it has answered"));
             assert_eq!(again, Err(said));
         }

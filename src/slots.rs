@@ -6,7 +6,6 @@
 //! refresh writes into it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -63,6 +62,7 @@ pub struct ImdsSettings {
 }
 
 /// The published state of one role.
+#[derive(Debug)]
 pub struct Slot {
     /// The role as it was configured when the slot was made.
     pub role: Arc<Role>,
@@ -278,11 +278,8 @@ impl Slot {
 
     fn refresh_followers(&self) {
         let followers = self.followers.load();
-        for follower in followers.iter().filter_map(Weak::upgrade) {
-            if follower.lacks_source() {
-                follower.request_refresh();
-            }
-        }
+        let followers = followers.iter().filter_map(Weak::upgrade);
+        followers.filter(|role| role.lacks_source()).for_each(|role| role.request_refresh());
     }
 
     /// Returns true if the last attempt failed because of the base credentials.
@@ -358,10 +355,7 @@ impl Writer {
 impl RoleCounters {
     /// Counts an attempt that failed with `class`, or issued credentials.
     pub fn attempt(&self, class: Option<Class>) {
-        let counter = match class {
-            None => &self.issued,
-            Some(class) => &self.failed[class as usize],
-        };
+        let counter = class.map_or(&self.issued, |class| &self.failed[class as usize]);
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -426,11 +420,5 @@ impl VendResult {
     /// Returns true if a request that was authorised for a role can end so.
     pub fn is_about_a_role(self) -> bool {
         !matches!(self, Self::Unauthorized | Self::RoleNotFound | Self::Forbidden | Self::NotServed)
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("role", &self.role.name).finish_non_exhaustive()
     }
 }

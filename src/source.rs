@@ -12,15 +12,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_credential_types::Credentials;
 use aws_smithy_async::time::SharedTimeSource;
 use tokio::sync::{Mutex, Notify};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::sts::Client;
 use roletap_core::backoff::Backoff;
@@ -80,7 +80,8 @@ struct SourceTask {
     /// The number of the load whose credentials STS refused.
     refused: AtomicU64,
     wake: Notify,
-    task: std::sync::Mutex<Option<AbortHandle>>,
+    /// Dropped with the source, which ends the task.
+    task: OnceLock<AbortOnDropHandle<()>>,
 }
 
 #[derive(Default)]
@@ -213,7 +214,7 @@ impl SourceTask {
             // Loads are counted from 1, so this is none.
             refused: AtomicU64::new(u64::MAX),
             wake: Notify::new(),
-            task: std::sync::Mutex::default(),
+            task: OnceLock::new(),
         });
         // The task must not keep its source alive, or neither would ever be dropped.
         let weak = Arc::downgrade(&started);
@@ -225,7 +226,7 @@ impl SourceTask {
                 let _ = tokio::time::timeout(nap, source.wake.notified()).await;
             }
         });
-        *started.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+        let _ = started.task.set(AbortOnDropHandle::new(task));
         started
     }
 
@@ -412,15 +413,6 @@ impl SourceTask {
             tracing::warn!(source, %error, "base credentials could not be loaded again: roletap keeps the current ones");
         } else {
             tracing::error!(source, %error, "base credentials could not be loaded");
-        }
-    }
-}
-
-impl Drop for SourceTask {
-    fn drop(&mut self) {
-        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task.take() {
-            task.abort();
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The queue in front of STS: callers wait here for the turn that the pure [`Budget`] gives them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use roletap_core::backoff::Jitter;
@@ -18,7 +19,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// One per host. Cheap to share; [`Queue::run`] has to be running for anyone to get a turn.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Queue {
     shared: Arc<Shared>,
 }
@@ -32,6 +33,7 @@ pub struct Permit {
 }
 
 struct Shared {
+    /// A lock that a panic does not poison: a poisoned queue must not stop a host.
     state: Mutex<QueueState>,
     changed: Notify,
     depth: AtomicUsize,
@@ -60,18 +62,13 @@ impl Queue {
             needs: Vec::new(),
             asked_at: None,
         };
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                changed: Notify::new(),
-                depth: AtomicUsize::new(0),
-            }),
-        }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Self { shared: Arc::new(Shared { state, changed, depth: AtomicUsize::new(0) }) }
     }
 
     /// New limits, from a reload.
     pub fn limit(&self, limits: Limits) {
-        self.shared.lock().budget.limit(limits);
+        self.shared.state.lock().budget.limit(limits);
         self.shared.changed.notify_one();
     }
 
@@ -79,7 +76,7 @@ impl Queue {
     pub async fn permit(&self, need: impl Fn() -> Need + Send + 'static) -> Permit {
         let (turn, granted) = oneshot::channel();
         {
-            let mut state = self.shared.lock();
+            let mut state = self.shared.state.lock();
             state.needs.push(need());
             state.waiting.push(Waiting { need: Box::new(need), turn });
         }
@@ -90,7 +87,7 @@ impl Queue {
 
     /// Somebody's need has changed while it waits.
     pub fn look_again(&self) {
-        self.shared.lock().asked_at = None;
+        self.shared.state.lock().asked_at = None;
         self.shared.changed.notify_one();
     }
 
@@ -101,7 +98,7 @@ impl Queue {
 
     /// Tells whether this host stays away from STS.
     pub fn is_paused(&self) -> bool {
-        self.shared.lock().budget.is_paused(now())
+        self.shared.state.lock().budget.is_paused(now())
     }
 
     /// Gives turns, for ever.
@@ -142,7 +139,7 @@ impl Shared {
     /// Gives every turn that can be given now; says when to look again.
     fn give_turns(self: &Arc<Self>) -> Option<Instant> {
         loop {
-            let mut locked = self.lock();
+            let mut locked = self.state.lock();
             let state = &mut *locked;
             let begun = now();
             state.ask(begun);
@@ -162,13 +159,8 @@ impl Shared {
     }
 
     fn conclude(&self, answer: Answer, begun: Instant, jitter: Jitter) {
-        self.lock().budget.conclude(answer, begun, now(), jitter);
+        self.state.lock().budget.conclude(answer, begun, now(), jitter);
         self.changed.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing panics while it holds the lock, and a poisoned queue must not stop a host.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -181,8 +173,7 @@ impl QueueState {
         }
         self.waiting.retain(|waiting| !waiting.turn.is_closed());
         self.needs.clear();
-        let needs = self.waiting.iter().map(|waiting| (waiting.need)());
-        self.needs.extend(needs);
+        self.needs.extend(self.waiting.iter().map(|waiting| (waiting.need)()));
         self.asked_at = Some(now);
     }
 }
@@ -193,15 +184,9 @@ fn now() -> Instant {
     now.into_std()
 }
 
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("depth", &self.depth()).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
+        f.debug_struct("Shared").field("depth", &self.depth).finish_non_exhaustive()
     }
 }
 

@@ -53,10 +53,9 @@ pub fn prepare(
     now: SystemTime,
 ) -> Result<Tokens, Vec<TokenProblem>> {
     let dir = &config.server.token_dir;
-    let problem = |role: &Role, (what, not_permitted): Refused| TokenProblem {
-        role: role.name.to_string(),
-        what,
-        not_permitted,
+    let problem = |role: &Role, (what, not_permitted): Refused| {
+        let role = role.name.to_string();
+        TokenProblem { role, what, not_permitted }
     };
     // Looked at first, written second: a reload that is refused must not leave a new token in a file.
     let mut groups = Groups::default();
@@ -123,38 +122,27 @@ fn examined<'a>(
         TokenSource::None => Ok(InspectedToken::NoneNeeded),
         TokenSource::File(path) => brought(path).map(InspectedToken::Brought),
         TokenSource::Generated { group } => {
-            let gid = match group.as_deref() {
-                None => None,
-                Some(name) => {
-                    let looked_up = groups.entry(name).or_insert_with(|| group_id(name));
-                    Some((name, looked_up.clone()?))
-                }
-            };
+            let mut gid_of = |name| groups.entry(name).or_insert_with(|| group_id(name)).clone();
+            let gid = group.as_deref().map(|name| Ok((name, gid_of(name)?))).transpose()?;
             let path = dir.join(role.name.as_str());
-            match token_file_at(&path) {
-                Ok(there) => Ok(InspectedToken::Ours(there, gid)),
-                Err(error) => {
-                    Err(refused(&error, &format!("cannot use the token file {}", path.display())))
-                }
-            }
+            let doing = || format!("cannot use the token file {}", path.display());
+            let there = token_file_at(&path).map_err(|error| refused(&error, &doing()))?;
+            Ok(InspectedToken::Ours(there, gid))
         }
     }
 }
 
 fn brought(path: &Path) -> Result<Digest, Refused> {
-    let token = read(path)
-        .map_err(|error| refused(&error, &format!("cannot read token_file {}", path.display())))?;
-    match token {
-        Some(token) => Ok(Digest::of(token.as_bytes())),
-        None => Err((
-            format!(
-                "token_file {} holds no token: expected at least {SHORTEST} printable characters without blanks, such as \
-                 `openssl rand -hex 32` makes",
-                path.display()
-            ),
-            false,
-        )),
-    }
+    let shown = path.display();
+    let doing = || format!("cannot read token_file {shown}");
+    let token = read(path).map_err(|error| refused(&error, &doing()))?;
+    token.map(|token| Digest::of(token.as_bytes())).ok_or_else(|| {
+        let what = format!(
+            "token_file {shown} holds no token: expected at least {SHORTEST} printable characters without blanks, such as \
+             `openssl rand -hex 32` makes"
+        );
+        (what, false)
+    })
 }
 
 /// Returns the generated token: the one in the file, with mode and group corrected, or a new one.
@@ -166,13 +154,11 @@ fn ours(
 ) -> Result<Digest, Refused> {
     let path = dir.join(role.name.as_str());
     let doing = |what: &str| format!("cannot {what} the token file {}", path.display());
-    let refused = |error: &io::Error, what: &str| {
-        let hint =
-            group.and_then(|(name, _)| atomic_file::not_in_group(error, "token_group", name));
-        match hint {
-            Some(hint) => (format!("{}: {error}; {hint}", doing(what)), true),
-            None => refused(error, &doing(what)),
-        }
+    let not_in_group =
+        |error: &io::Error| atomic_file::not_in_group(error, "token_group", group?.0);
+    let refused = |error: &io::Error, what: &str| match not_in_group(error) {
+        Some(hint) => (format!("{}: {error}; {hint}", doing(what)), true),
+        None => refused(error, &doing(what)),
     };
     let gid = group.map(|(_, gid)| gid);
     if let Some(found) = found {
@@ -186,9 +172,8 @@ fn ours(
     getrandom::fill(&mut *bytes)
         .map_err(|error| (format!("no random numbers from the system: {error}"), false))?;
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
-    if let Err(error) = create(dir) {
-        return Err(self::refused(&error, &format!("cannot create token_dir {}", dir.display())));
-    }
+    let creating = || format!("cannot create token_dir {}", dir.display());
+    create(dir).map_err(|error| self::refused(&error, &creating()))?;
     write(&path, token.as_bytes(), 0o640, gid).map_err(|error| refused(&error, "write"))?;
     Ok(Digest::of(token.as_bytes()))
 }
@@ -227,10 +212,11 @@ fn group_id(name: &str) -> Result<Gid, Refused> {
 
 /// The file at `path`, if there is one.
 fn token_file_at(path: &Path) -> io::Result<Option<TokenFile>> {
-    let Some((file, metadata)) = atomic_file::open_regular_owned(path)? else {
-        return Ok(None);
+    let open = atomic_file::open_regular_owned(path)?;
+    let read = |(file, found): (File, fs::Metadata)| {
+        Ok(TokenFile { token: token_in(file)?, mode: found.mode(), gid: found.gid() })
     };
-    Ok(Some(TokenFile { token: token_in(file)?, mode: metadata.mode(), gid: metadata.gid() }))
+    open.map(read).transpose()
 }
 
 /// Reads a token from a file that roletap does not write, if a whole one is in it.
@@ -294,9 +280,7 @@ fn noted(note: &Path) -> Vec<(Digest, SystemTime)> {
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.trim().parse().ok()?))?;
         Some((Digest::from_hex(digest)?, until))
     };
-    fs::read_to_string(note)
-        .map(|text| text.lines().filter_map(parse).collect())
-        .unwrap_or_default()
+    fs::read_to_string(note).unwrap_or_default().lines().filter_map(parse).collect()
 }
 
 fn render(previous: &[(Digest, SystemTime)]) -> String {
@@ -324,15 +308,16 @@ fn shared(roles: &BTreeMap<RoleName, RoleTokens>) -> Vec<TokenProblem> {
 
 fn refused(error: &io::Error, doing: &str) -> Refused {
     let not_permitted = error.kind() == io::ErrorKind::PermissionDenied;
-    let hint = if not_permitted {
-        format!(
+    let read_only = error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    let hint = match not_permitted {
+        true => format!(
             "; it must be readable and writable for {} (under systemd, `RuntimeDirectory=roletap` makes /run/roletap)",
             whoami()
-        )
-    } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        "; the file system is read-only: set `server.token_dir` elsewhere".to_owned()
-    } else {
-        String::new()
+        ),
+        false if read_only => {
+            "; the file system is read-only: set `server.token_dir` elsewhere".to_owned()
+        }
+        false => String::new(),
     };
     (format!("{doing}: {error}{hint}"), not_permitted)
 }

@@ -1,9 +1,8 @@
 //! The command `roletap check`.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
-use super::{CheckFormat, ExitStatus, Failure, load, print};
+use super::{CheckFormat, ExitStatus, Failure, in_color, load, print};
 use crate::config_host;
 use crate::peer::PeerLookup;
 use roletap_core::config::{Check, Config, refusal_json};
@@ -13,8 +12,7 @@ pub fn check(config: &Path, format: CheckFormat, hosts: u64) -> Result<(), Failu
     match format {
         CheckFormat::Text => {
             let loaded = load(config, "roletap would not start with this configuration")?;
-            let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            print(&Check::new(&loaded, hosts).text(color))?;
+            print(&Check::new(&loaded, hosts).text(in_color(std::io::stdout())))?;
             match callers_unseen(&loaded.config) {
                 Some(why) => print(&format!("warning: {why}\n")),
                 None => Ok(()),

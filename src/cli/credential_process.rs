@@ -12,10 +12,7 @@ use super::{ExitStatus, Failure, load, print, role};
 pub fn credential_process(config: &Path, name: &str) -> Result<(), Failure> {
     let loaded = load(config, "no credentials were printed")?;
     let settings = Settings::of(&loaded.config, role(&loaded.config, name)?)?;
-    let answer = settings.ask()?;
-    if answer.status != 200 {
-        return Err(answer.failure(&format!("no credentials of role {name}")));
-    }
+    let answer = settings.ask(&format!("no credentials of role {name}"))?;
     let given: Value = serde_json::from_slice(&answer.body).map_err(|_| {
         Failure::new(
             ExitStatus::Failed,

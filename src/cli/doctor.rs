@@ -21,6 +21,7 @@ use crate::clock::Skew;
 use crate::metrics::Metrics;
 use crate::tokens::{self, Digest};
 use roletap_core::config::Config;
+use roletap_core::doctor::file::Reader;
 use roletap_core::doctor::storage::{S3Location, S3Operation};
 use roletap_core::doctor::{Diagnosis, Finding, Mark, consumer, daemon, host, storage};
 use roletap_core::role::Role;
@@ -70,15 +71,12 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let loaded = load(path, "nothing was looked at")?;
     let config = &loaded.config;
     let wanted = wanted(config, &arguments.roles)?;
-    let place = arguments.s3.as_deref().map(|text| place(text, &wanted));
-    let place = place.transpose()?;
-    let bundle = arguments.bundle.as_deref();
-    let bundle = bundle.map(|file| Ok((file, bundle::open(file)?)));
-    let bundle = bundle.transpose()?;
+    let place = arguments.s3.as_deref().map(|text| place(text, &wanted)).transpose()?;
+    let bundle = arguments.bundle.as_deref().map(bundle::open).transpose()?;
     let runtime = runtime()?;
 
     let mut report = Diagnosis::default();
-    let skew = Arc::new(Skew::new());
+    let skew = Arc::new(Skew::default());
     let metrics = Metrics::new()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
     let asking = assume::Asking { config, skew: skew.clone(), metrics: Arc::new(metrics) };
@@ -110,11 +108,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
         let metrics = ask_admin(config, "GET", "/metrics").ok();
         bundle::write(file, path, config, &report, overview.as_ref(), metrics)?;
     }
-    if arguments.json {
-        print(&format!("{:#}\n", report.json()))?;
-    } else {
-        print(&report.text())?;
-    }
+    print(&if arguments.json { format!("{:#}\n", report.json()) } else { report.text() })?;
     if report.count(Mark::Failed) > 0 {
         return Err(Failure { status: ExitStatus::Unavailable, message: String::new() });
     }
@@ -164,49 +158,52 @@ fn look_at_daemon(
         None => workload.and_then(|workload| workload.reader.clone()),
     };
     for role in wanted {
-        if let Ok(overview) = &overview {
-            findings.push(daemon::holds(role, overview));
-        }
-        let Some(path) = tokens::path_of(config, role) else {
-            findings.push(Finding::note(
-                "token-file",
-                format!(
-                    "role `{}` asks for no token: whoever reaches the endpoint gets it",
-                    role.name
-                ),
-            ));
-            continue;
-        };
-        let settings = Settings::of(config, role);
-        let entries = inspect::entries(&path);
-        if overview.is_err() && !path.exists() {
-            findings.push(Finding::note(
-                "token-file",
-                format!("{} is not there: the daemon writes it when it starts", path.display()),
-            ));
-            continue;
-        }
-        let names = entries.as_ref().map(|(file, _)| inspect::names(file));
-        let (owner, group) = names.unwrap_or_default();
-        let text = inspect::token_text(&path);
-        findings.extend(daemon::token_file(
-            role,
-            entries.as_ref().map(|(file, above)| (file, above.as_slice())).map_err(Clone::clone),
-            (&owner, &group),
-            text.as_ref().map(|text| text.as_str()),
-            reader.as_ref(),
-        ));
-        if let (Ok(_), Ok(settings)) = (&overview, settings) {
-            let token = settings.token.as_ref().map(|(token, _)| token.as_str());
-            let asked = fetch_nothing(&settings.url, authorization(token).as_slice());
-            findings.push(match asked {
-                Ok(answer) => daemon::endpoint(&settings.url, answer.status, &code_of(&answer)),
-                Err(failure) => daemon::silent(words(&failure)),
-            });
-        }
+        findings.extend(overview.as_ref().ok().map(|overview| daemon::holds(role, overview)));
+        findings.extend(token_findings(config, role, overview.is_ok(), reader.as_ref()));
     }
     report.add("the daemon", findings);
     Ok(overview.ok())
+}
+
+/// Looks at a role's token file and, if the daemon runs, asks the endpoint with that token.
+fn token_findings(
+    config: &Config,
+    role: &Role,
+    daemon_runs: bool,
+    reader: Option<&Reader>,
+) -> Vec<Finding> {
+    let note = |text: String| vec![Finding::note("token-file", text)];
+    let Some(path) = tokens::path_of(config, role) else {
+        let role = &role.name;
+        return note(format!(
+            "role `{role}` asks for no token: whoever reaches the endpoint gets it"
+        ));
+    };
+    let settings = Settings::of(config, role);
+    let entries = inspect::entries(&path);
+    if !daemon_runs && !path.exists() {
+        let path = path.display();
+        return note(format!("{path} is not there: the daemon writes it when it starts"));
+    }
+    let names = entries.as_ref().map(|(file, _)| inspect::names(file));
+    let (owner, group) = names.unwrap_or_default();
+    let text = inspect::token_text(&path);
+    let mut findings = daemon::token_file(
+        role,
+        entries.as_ref().map(|(file, above)| (file, above.as_slice())).map_err(Clone::clone),
+        (&owner, &group),
+        text.as_ref().map(|text| text.as_str()),
+        reader,
+    );
+    if let (true, Ok(settings)) = (daemon_runs, settings) {
+        let token = settings.token.as_ref().map(|(token, _)| token.as_str());
+        let asked = fetch_nothing(&settings.url, authorization(token).as_slice());
+        findings.push(match asked {
+            Ok(answer) => daemon::endpoint(&settings.url, answer.status, &code_of(&answer)),
+            Err(failure) => daemon::silent(words(&failure)),
+        });
+    }
+    findings
 }
 
 fn code_of(answer: &DaemonResponse) -> String {
@@ -221,13 +218,12 @@ fn words(failure: &Failure) -> &str {
 // The workload.
 
 fn workload(arguments: &DoctorArguments) -> Result<Option<inspect::Workload>, Failure> {
-    let found = match (&arguments.pid, &arguments.unit, &arguments.env_file) {
-        (Some(pid), _, _) => inspect::process(*pid),
-        (_, Some(unit), _) => inspect::unit(unit),
-        (_, _, Some(file)) => inspect::env_file(file),
-        (None, None, None) => return Ok(None),
-    };
-    found.map(Some)
+    match (&arguments.pid, &arguments.unit, &arguments.env_file) {
+        (Some(pid), _, _) => inspect::process(*pid).map(Some),
+        (_, Some(unit), _) => inspect::unit(unit).map(Some),
+        (_, _, Some(file)) => inspect::env_file(file).map(Some),
+        (None, None, None) => Ok(None),
+    }
 }
 
 fn workload_facts<'c>(
@@ -236,8 +232,7 @@ fn workload_facts<'c>(
     workload: inspect::Workload,
 ) -> consumer::ConsumerFacts<'c> {
     let token = |role: &Role| {
-        let path = tokens::path_of(config, role)?;
-        let text = inspect::token_text(&path)?;
+        let text = inspect::token_text(&tokens::path_of(config, role)?)?;
         Some(Digest::of(text.trim().as_bytes()))
     };
     let named = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
@@ -247,10 +242,8 @@ fn workload_facts<'c>(
             .map(Zeroizing::new)
             .map_err(|error| error.to_string())
     });
-    let metadata = workload
-        .variables
-        .get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
-        .map(|url| url.as_str().to_owned());
+    let metadata = workload.variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+    let metadata_answers = inspect::metadata_answers(metadata.map(|url| url.as_str()));
     consumer::ConsumerFacts {
         role: match wanted {
             [role] => Some(role.name.as_str()),
@@ -258,7 +251,7 @@ fn workload_facts<'c>(
         },
         listen: &config.server.listen,
         tokens: config.roles.values().map(|role| (role.name.as_str(), token(role))).collect(),
-        metadata_answers: inspect::metadata_answers(metadata.as_deref()),
+        metadata_answers,
         name: workload.name,
         variables: workload.variables,
         token_file,
@@ -274,18 +267,11 @@ fn storage_findings(
     arguments: &DoctorArguments,
     runtime: &tokio::runtime::Runtime,
 ) -> Vec<Finding> {
-    let credentials =
-        Settings::of(config, role).and_then(|settings| settings.ask()).and_then(|answer| {
-            match answer.status {
-                200 => Ok(answer),
-                _ => Err(answer.failure("the daemon vends nothing")),
-            }
-        });
-    let credentials = match credentials {
-        Ok(answer) => s3::Vended::parse(&answer.body),
-        Err(failure) => Err(words(&failure).to_owned()),
-    };
-    let vended = match credentials {
+    let vended = Settings::of(config, role)
+        .and_then(|settings| settings.ask("the daemon vends nothing"))
+        .map_err(|failure| words(&failure).to_owned())
+        .and_then(|answer| s3::Vended::parse(&answer.body));
+    let vended = match vended {
         Ok(vended) => vended,
         Err(what) => {
             let unasked = Finding::failed("s3", format!("S3 was not asked: {what}"))
@@ -299,12 +285,12 @@ fn storage_findings(
         .find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
     let endpoint = arguments.s3_endpoint.clone().or(by_variable);
     let mut client = s3::S3Client::new(config, endpoint.as_deref(), vended);
-    let mut operations = vec![S3Operation::List];
-    if arguments.s3_write {
-        operations.extend([S3Operation::Put, S3Operation::Delete]);
-    }
+    let operations: &[S3Operation] = match arguments.s3_write {
+        true => &[S3Operation::List, S3Operation::Put, S3Operation::Delete],
+        false => &[S3Operation::List],
+    };
     let mut findings = Vec::new();
-    for operation in operations {
+    for &operation in operations {
         let answer = runtime.block_on(client.ask(place, operation));
         let finding = storage::finding(role, place, operation, &answer);
         let failed = finding.mark == Mark::Failed;

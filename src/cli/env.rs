@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::fetch::{DaemonResponse, fetch};
-use super::{EnvFormat, EnvFront, Failure, load, print, role};
+use super::{CONTAINER_VARIABLES, EnvFormat, EnvFront, Failure, load, print, role};
 use crate::tokens;
 use roletap_core::config::Config;
 use roletap_core::credentials::PATH;
 use roletap_core::role::Role;
+
+/// Name and value of each variable that is set. A value may be a token.
+pub type Variables = BTreeMap<&'static str, Zeroizing<String>>;
 
 /// A workload's settings.
 #[derive(Debug)]
@@ -39,13 +42,6 @@ pub const UNSET: [&str; 9] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
 ];
 
-/// Variables that lead to the credentials endpoint, and so past every other endpoint.
-const UNSET_FOR_OTHER_FRONTS: [&str; 3] = [
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-];
-
 /// Names the profile that is read of a file.
 const PROFILE: &str = "AWS_PROFILE";
 
@@ -57,56 +53,47 @@ pub fn env(config: &Path, name: &str, front: EnvFront, format: EnvFormat) -> Res
     let loaded = load(config, "no settings were printed")?;
     let config = &loaded.config;
     let role = role(config, name)?;
-    let text = match front {
-        EnvFront::Container => render(&Settings::of(config, role)?.variables(), &UNSET, format),
-        EnvFront::Imds => {
-            let mut unset = [UNSET.as_slice(), &UNSET_FOR_OTHER_FRONTS].concat();
-            unset.sort_unstable();
-            render(&imds_variables(config, role)?, &unset, format)
-        }
-        EnvFront::File => {
-            let mut unset = [UNSET.as_slice(), &UNSET_FOR_OTHER_FRONTS].concat();
-            unset.retain(|name| *name != PROFILE);
-            unset.sort_unstable();
-            render(&file_variables(role)?, &unset, format)
-        }
+    // Some lead to the credentials endpoint, and so past every other endpoint.
+    let all = || [UNSET.as_slice(), &CONTAINER_VARIABLES].concat();
+    let (variables, mut unset) = match front {
+        EnvFront::Container => (Settings::of(config, role)?.variables(), UNSET.to_vec()),
+        EnvFront::Imds => (imds_variables(config, role)?, all()),
+        EnvFront::File => (file_variables(role)?, all()),
     };
-    print(&text)
+    unset.retain(|name| !variables.contains_key(name));
+    unset.sort_unstable();
+    unset.dedup();
+    print(&render(&variables, &unset, format))
 }
 
 /// Name and value of every variable that leads to the front of `[imds.*]` with this role.
-fn imds_variables(
-    config: &Config,
-    role: &Role,
-) -> Result<BTreeMap<&'static str, Zeroizing<String>>, Failure> {
+fn imds_variables(config: &Config, role: &Role) -> Result<Variables, Failure> {
     let Some(front) = config.imds.values().find(|imds| imds.role == role.name) else {
         return Err(Failure::config(format!("no [imds.NAME] serves role {}: add one", role.name)));
     };
     let address = reachable(&front.listen, &format!("imds.{}.listen", front.name), 80)?;
     let no_proxy = format!("{NO_PROXY},{}", address.ip());
-    let variables = [
+    Ok(variables([
         ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{address}")),
         ("NO_PROXY", no_proxy.clone()),
         ("no_proxy", no_proxy),
-    ];
-    Ok(variables.map(|(name, value)| (name, Zeroizing::new(value))).into())
+    ]))
 }
 
 /// Name and value of every variable that leads to the file of this role.
-fn file_variables(role: &Role) -> Result<BTreeMap<&'static str, Zeroizing<String>>, Failure> {
+fn file_variables(role: &Role) -> Result<Variables, Failure> {
     let Some(file) = &role.credentials_file else {
         return Err(Failure::config(format!(
             "role {} has no credentials_file: add credentials_file = \"/run/roletap/files/{}\"",
             role.name, role.name
         )));
     };
-    let variables = [
+    Ok(variables([
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         (PROFILE, file.profile.as_str().to_owned()),
         ("AWS_SHARED_CREDENTIALS_FILE", file.path.display().to_string()),
-    ];
-    Ok(variables.map(|(name, value)| (name, Zeroizing::new(value))).into())
+    ]))
 }
 
 /// The first address that workloads can be told.
@@ -129,57 +116,53 @@ impl Settings {
     /// Of a role, with its token read from the file that the daemon writes.
     pub fn of(config: &Config, role: &Role) -> Result<Self, Failure> {
         let address = reachable(&config.server.listen, "server.listen", 5169)?;
-        let token = match tokens::path_of(config, role) {
-            None => None,
-            Some(path) => {
-                let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| {
-                    let hint = if error.kind() == std::io::ErrorKind::NotFound {
-                        "; the daemon writes it when it starts: is it running?"
-                    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
-                        "; `token_group` of the role names who may read it"
-                    } else {
-                        ""
-                    };
-                    Failure::io(
-                        &error,
-                        format!("cannot read the token file {}{hint}", path.display()),
-                    )
-                })?;
-                Some((Zeroizing::new(text.trim().to_owned()), path))
-            }
-        };
+        let token = tokens::path_of(config, role).map(token_with_path).transpose()?;
         Ok(Self { url: format!("http://{address}{PATH}{}", role.name), token })
     }
 
     /// Asks the daemon for the role's credentials.
-    pub fn ask(&self) -> Result<DaemonResponse, Failure> {
-        fetch("GET", &self.url, self.token.as_ref().map(|(token, _)| token.as_str()))
+    pub fn ask(&self, doing: &str) -> Result<DaemonResponse, Failure> {
+        let token = self.token.as_ref().map(|(token, _)| token.as_str());
+        fetch("GET", &self.url, token)?.expect(200, doing)
     }
 
     /// Name and value of every variable that is set. Holds the token.
-    pub fn variables(&self) -> BTreeMap<&'static str, Zeroizing<String>> {
-        let mut set = BTreeMap::from([
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", Zeroizing::new(self.url.clone())),
-            ("AWS_EC2_METADATA_DISABLED", Zeroizing::new("true".to_owned())),
-            ("NO_PROXY", Zeroizing::new(NO_PROXY.to_owned())),
-            ("no_proxy", Zeroizing::new(NO_PROXY.to_owned())),
+    pub fn variables(&self) -> Variables {
+        let mut set = variables([
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", self.url.clone()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("NO_PROXY", NO_PROXY.to_owned()),
+            ("no_proxy", NO_PROXY.to_owned()),
         ]);
         if let Some((token, path)) = &self.token {
             set.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN", token.clone());
-            set.insert(
-                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-                Zeroizing::new(path.display().to_string()),
-            );
+            let path = Zeroizing::new(path.display().to_string());
+            set.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", path);
         }
         set
     }
 }
 
-fn render(
-    variables: &BTreeMap<&'static str, Zeroizing<String>>,
-    unset: &[&str],
-    format: EnvFormat,
-) -> String {
+/// Returns the token in this file, with the path.
+fn token_with_path(path: PathBuf) -> Result<(Zeroizing<String>, PathBuf), Failure> {
+    let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|error| {
+        let hint = if error.kind() == std::io::ErrorKind::NotFound {
+            "; the daemon writes it when it starts: is it running?"
+        } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+            "; `token_group` of the role names who may read it"
+        } else {
+            ""
+        };
+        Failure::io(&error, format!("cannot read the token file {}{hint}", path.display()))
+    })?;
+    Ok((Zeroizing::new(text.trim().to_owned()), path))
+}
+
+fn variables<const N: usize>(list: [(&'static str, String); N]) -> Variables {
+    list.map(|(name, value)| (name, Zeroizing::new(value))).into()
+}
+
+fn render(variables: &Variables, unset: &[&str], format: EnvFormat) -> String {
     let mut out = String::new();
     for (name, value) in variables {
         let value = value.as_str();

@@ -33,14 +33,9 @@ pub(super) fn reexec_sanitized() -> Result<(), Failure> {
         return Ok(());
     }
     let cannot = |error| {
-        Failure::io(
-            &error,
-            format!(
-                "cannot change the environment of this process: unset {}, and spare {} by NO_PROXY",
-                CONTAINER_VARIABLES.join(", "),
-                SPARED.join(", ")
-            ),
-        )
+        let (unset, spared) = (CONTAINER_VARIABLES.join(", "), SPARED.join(", "));
+        let cannot = "cannot change the environment of this process";
+        Failure::io(&error, format!("{cannot}: unset {unset}, and spare {spared} by NO_PROXY"))
     };
     let mut again = Command::new(std::env::current_exe().map_err(cannot)?);
     again.args(std::env::args_os().skip(1));

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::env::{NO_PROXY, Settings, UNSET};
-use super::fetch::DaemonResponse;
 use super::{ExitStatus, Failure, load, role};
+use roletap_core::config::Config;
+use roletap_core::role::Role;
 
 /// Between two looks at a role that is not there yet.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -42,24 +43,18 @@ pub fn exec(config: &Path, name: &str, wait: u64, command: &[OsString]) -> Resul
 }
 
 /// Some clients never ask twice: the command starts when its credentials are there.
-fn wait_for_settings(
-    config: &roletap_core::config::Config,
-    role: &roletap_core::role::Role,
-    wait: Duration,
-) -> Result<Settings, Failure> {
+fn wait_for_settings(config: &Config, role: &Role, wait: Duration) -> Result<Settings, Failure> {
     let deadline = tokio::time::Instant::now() + wait;
-    let give_up = || tokio::time::Instant::now() >= deadline;
     loop {
         let failure = match Settings::of(config, role) {
             Ok(settings) if wait.is_zero() => return Ok(settings),
-            Ok(settings) => match settings.ask() {
-                Ok(DaemonResponse { status: 200, .. }) => return Ok(settings),
-                Ok(answer) => answer.failure(&format!("no credentials of role {}", role.name)),
+            Ok(settings) => match settings.ask(&format!("no credentials of role {}", role.name)) {
+                Ok(_) => return Ok(settings),
                 Err(failure) => failure,
             },
             Err(failure) => failure,
         };
-        if give_up() || failure.status != ExitStatus::Unavailable {
+        if tokio::time::Instant::now() >= deadline || failure.status != ExitStatus::Unavailable {
             return Err(failure);
         }
         super::fetch::pause(PAUSE);

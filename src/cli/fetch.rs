@@ -43,15 +43,16 @@ impl DaemonResponse {
         Some(self.json().ok()?[key].as_str()?.to_owned())
     }
 
-    /// As a failure, in the daemon's own words.
-    pub fn failure(&self, doing: &str) -> Failure {
-        let message = self.text("message");
-        let message = message.as_deref().unwrap_or("an answer without a message");
-        let status = match self.status {
+    /// Returns the answer if it has this status, and else a failure in the daemon's own words.
+    pub fn expect(self, status: u16, doing: &str) -> Result<Self, Failure> {
+        let exit_status = match self.status {
+            found if found == status => return Ok(self),
             401 | 403 => ExitStatus::NotPermitted,
             _ => ExitStatus::Unavailable,
         };
-        Failure::new(status, format!("{doing}: HTTP {}: {message}", self.status))
+        let message = self.text("message");
+        let message = message.as_deref().unwrap_or("an answer without a message");
+        Err(Failure::new(exit_status, format!("{doing}: HTTP {}: {message}", self.status)))
     }
 }
 

@@ -38,20 +38,15 @@ pub(super) fn connection_limits(asked: ConnectionLimits, fronts: usize) -> Conne
         return asked;
     }
     let wanted = needed_here.min(hard);
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
-        Ok(()) => wanted,
-        Err(_) => soft,
-    };
+    let limit = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_or(soft, |()| wanted);
     let room = asked.within(limit, fronts, reserve);
     if room != asked {
         let ConnectionLimits { credentials, each_front } = room;
-        let (asked_for, of_fronts) = (
-            asked.credentials,
-            match fronts {
-                0 => String::new(),
-                _ => format!(" and {each_front} to each front, not {}", asked.each_front),
-            },
-        );
+        let (asked_for, of_each) = (asked.credentials, asked.each_front);
+        let of_fronts = match fronts {
+            0 => String::new(),
+            _ => format!(" and {each_front} to each front, not {of_each}"),
+        };
         tracing::warn!(
             limit,
             needed,

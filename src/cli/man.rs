@@ -12,14 +12,12 @@ pub fn man(dir: Option<&Path>) -> Result<(), Failure> {
     match dir {
         Some(dir) => std::fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(command, dir))
-            .map_err(|error| {
-                Failure::io(&error, format!("cannot write manual pages to {}", dir.display()))
-            }),
+            .map_err(Failure::when(format!("cannot write manual pages to {}", dir.display()))),
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command)
                 .render(&mut page)
-                .map_err(|error| Failure::io(&error, "cannot render the manual page"))?;
+                .map_err(Failure::when("cannot render the manual page"))?;
             print(&String::from_utf8_lossy(&page))
         }
     }

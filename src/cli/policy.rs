@@ -15,7 +15,7 @@ use roletap_core::config::Config;
 use roletap_core::policy::{
     Access, Bucket, BucketName, KmsKey, Language, Policy, Prefix, SessionNames, check_exact,
 };
-use roletap_core::role::{Base, InvalidValue, Principal, Role};
+use roletap_core::role::{Base, InvalidValue, Principal, Role, RoleArn, Source};
 
 /// The arguments of `roletap policy`.
 #[derive(Debug, Args)]
@@ -101,10 +101,9 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
         Principal::parse(text, relaxed)
     })?;
     for role in &roles {
-        let exact = check_exact(role.request.role_arn.as_str());
-        exact.map_err(|refused| {
-            Failure::usage(format!("`role_arn` of role {} {refused}", role.name))
-        })?;
+        let refused = |refused| format!("`role_arn` of role {} {refused}", role.name);
+        let exact = check_exact(role.request.role_arn.as_str()).map_err(refused);
+        exact.map_err(Failure::usage)?;
     }
     let language = match arguments.format {
         PolicyFormat::Json => Language::Json,
@@ -200,14 +199,13 @@ fn check_principal(principal: Option<&Principal>, role: &Role) -> Result<(), Fai
     };
     check_exact(principal.arn())
         .map_err(|refused| Failure::usage(format!("the principal {refused}")))?;
-    let partition = role.request.role_arn.partition();
-    if principal.partition() == partition {
+    let (theirs, ours) = (principal.partition(), role.request.role_arn.partition());
+    if theirs == ours {
         return Ok(());
     }
+    let role = &role.name;
     Err(Failure::usage(format!(
-        "{principal} is of the partition `{}`, and role {} of `{partition}`: no session crosses partitions",
-        principal.partition(),
-        role.name
+        "{principal} is of the partition `{theirs}`, and role {role} of `{ours}`: no session crosses partitions"
     )))
 }
 
@@ -222,14 +220,11 @@ fn signed_for<'a>(
             signed.entry(source.name.as_str()).or_default().push(role);
         }
     }
-    let in_use: Vec<String> = signed
-        .iter()
-        .map(|(source, roles)| {
-            let names: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
-            format!("{source} ({})", names.join(", "))
-        })
-        .collect();
-    let in_use = in_use.join("; ");
+    let names = |roles: &[&Role]| {
+        roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let in_use = signed.iter().map(|(source, roles)| format!("{source} ({})", names(roles)));
+    let in_use = in_use.collect::<Vec<_>>().join("; ");
     let sources: Vec<&str> = signed.keys().copied().collect();
     let source = match (asked, sources.as_slice()) {
         (Some(asked), _) => asked,
@@ -260,10 +255,8 @@ fn signed_for<'a>(
             Base::Token(_) => Some(format!("{} (a token is shown, nobody signs)", role.name)),
         })
         .collect();
-    let note = format!(
-        "note: Left out: {}. The source {source} does not sign for them.\n",
-        left_out.join(", ")
-    );
+    let left_out = left_out.join(", ");
+    let note = format!("note: Left out: {left_out}. The source {source} does not sign for them.\n");
     Ok((roles, (!left_out.is_empty()).then_some(note)))
 }
 
@@ -293,26 +286,23 @@ fn who_is_permitted(role: &Role, given: Option<Principal>) -> Result<Option<Prin
 
 /// Returns the identity that signs for this role, and whether STS had to be asked for it.
 fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure> {
-    let base = &role.request.base;
-    let known = match base {
-        Base::Role(parent) => Some(&parent.request.role_arn),
-        Base::Source(source) => source.origin.role_arn(),
-        Base::Token(_) => {
-            return Err(Failure::usage(format!(
-                "role {} is assumed with a token of an identity provider, so its trust policy names that provider and no \
-                 principal of AWS",
-                role.name
-            )));
-        }
-    };
-    if let Some(arn) = known {
-        return Principal::parse(arn.as_str(), true)
-            .map(|principal| (principal, false))
-            .map_err(Failure::usage);
+    let parsed = |arn: &RoleArn| Principal::parse(arn.as_str(), true).map_err(Failure::usage);
+    match &role.request.base {
+        Base::Role(parent) => Ok((parsed(&parent.request.role_arn)?, false)),
+        Base::Source(source) => match source.origin.role_arn() {
+            Some(arn) => Ok((parsed(arn)?, false)),
+            None => Ok((identity_of(config, source)?, true)),
+        },
+        Base::Token(_) => Err(Failure::usage(format!(
+            "role {} is assumed with a token of an identity provider, so its trust policy names that provider and no \
+             principal of AWS",
+            role.name
+        ))),
     }
-    let Some(source) = base.source() else {
-        return Err(Failure::usage(format!("nobody signs for role {}", role.name)));
-    };
+}
+
+/// Asks STS who signs with the credentials of this source.
+fn identity_of(config: &Config, source: &Source) -> Result<Principal, Failure> {
     let cannot = |what: &dyn std::fmt::Display| {
         Failure::unavailable(format!(
             "cannot ask STS for roletap's base identity: {what}; pass --principal ARN, the user or role that roletap signs as"
@@ -328,7 +318,7 @@ fn who_signs(config: &Config, role: &Role) -> Result<(Principal, bool), Failure>
         })?;
         let identity = sts.get_caller_identity(base, sts.all_regions_timeout()).await;
         let identity = identity.map_err(|error| cannot(&error))?;
-        Ok((identity.principal().clone(), true))
+        Ok(identity.principal().clone())
     })
 }
 

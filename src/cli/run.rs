@@ -1,6 +1,6 @@
 //! `roletap run`: everything that can fail at start fails here, before anything is issued.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -10,7 +10,7 @@ use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use nix::errno::Errno;
 
 use super::hardening::{ConnectionLimits, connection_limits, disable_core_dumps_and_ptrace};
-use super::{ExitStatus, Failure, environment, load};
+use super::{ExitStatus, Failure, environment, in_color, load};
 use crate::audit::Audit;
 use crate::daemon::{Daemon, IMDS_CONNECTIONS, Prepared, PreparedEndpoints, PreparedImds};
 use crate::fd_store::FdStore;
@@ -29,23 +29,20 @@ const READER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 pub fn run(path: &Path) -> Result<(), Failure> {
     environment::reexec_sanitized()?;
     disable_core_dumps_and_ptrace();
-    let mut handed = systemd::handed_over()
-        .map_err(|error| Failure::io(&error, "cannot take what systemd hands over"))?;
+    let mut handed =
+        systemd::handed_over().map_err(Failure::when("cannot take what systemd hands over"))?;
     let loaded = load(path, "nothing was started")?;
     let config = &loaded.config;
-    let events =
-        signals::listen().map_err(|error| Failure::io(&error, "cannot listen to signals"))?;
+    let events = signals::listen().map_err(Failure::when("cannot listen to signals"))?;
     let (audit, _audit_guard) = Audit::open(&config.log.audit)
-        .map_err(|error| Failure::io(&error, "cannot open the audit log (`log.audit`)"))?;
-    let _log_guard = crate::log::start(&config.log).map_err(|error| {
-        let hint = "cannot reach journald (`log.format`): is it running? else use \"text\"";
-        Failure::io(&error, hint)
-    })?;
+        .map_err(Failure::when("cannot open the audit log (`log.audit`)"))?;
+    let hint = "cannot reach journald (`log.format`): is it running? else use \"text\"";
+    let _log_guard = crate::log::start(&config.log).map_err(Failure::when(hint))?;
     log_warnings(&loaded);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::io(&error, "cannot start the control thread"))?;
+        .map_err(Failure::when("cannot start the control thread"))?;
     let inside = runtime.enter();
     let clock = SharedTimeSource::new(SystemTimeSource::new());
     let (endpoints, admin) = open_endpoints(config, &mut handed)?;
@@ -74,8 +71,8 @@ fn log_warnings(loaded: &Loaded) {
         );
     }
     if !loaded.warnings.is_empty() {
-        let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        tracing::warn!("{}", loaded.warnings.render("", color).trim_end());
+        let report = loaded.warnings.render("", in_color(io::stderr()));
+        tracing::warn!("{}", report.trim_end());
     }
 }
 
@@ -93,10 +90,8 @@ fn open_endpoints(
     let credentials = open("credentials", "server.listen", &config.server.listen, hops, policy)?;
     let admin = open("admin", "admin.listen", &config.admin.listen, hops, policy)?;
     let imds = open_imds(config, open)?;
-    let asked = ConnectionLimits {
-        credentials: config.server.max_connections,
-        each_front: IMDS_CONNECTIONS,
-    };
+    let (credentials_limit, each_front) = (config.server.max_connections, IMDS_CONNECTIONS);
+    let asked = ConnectionLimits { credentials: credentials_limit, each_front };
     let room = connection_limits(asked, imds.len());
     let (max_connections, max_imds_connections) = (room.credentials, room.each_front);
     let endpoints = PreparedEndpoints { credentials, max_connections, imds, max_imds_connections };
@@ -172,12 +167,8 @@ fn open_imds(
         return Ok(Vec::new());
     }
     let dir = &config.server.token_dir;
-    let key = imds_key(dir).map_err(|error| {
-        Failure::io(
-            &error,
-            format!("cannot use the key of session tokens, {}/.imds", dir.display()),
-        )
-    })?;
+    let doing = format!("cannot use the key of session tokens, {}/.imds", dir.display());
+    let key = imds_key(dir).map_err(Failure::when(doing))?;
     let one = |imds: &Imds| {
         let name = format!("imds.{}", imds.name);
         let key_of_listen = format!("{name}.listen");
@@ -221,10 +212,9 @@ fn kept(handed: &mut Vec<(String, OwnedFd)>) -> (Option<FdStore>, Option<Snapsho
 }
 
 fn no_tokens(problems: &[TokenProblem]) -> Failure {
-    let status = if problems.iter().any(|problem| problem.not_permitted) {
-        ExitStatus::NotPermitted
-    } else {
-        ExitStatus::Unavailable
+    let status = match problems.iter().any(|problem| problem.not_permitted) {
+        true => ExitStatus::NotPermitted,
+        false => ExitStatus::Unavailable,
     };
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Failure::new(status, lines.join("\nerror: "))

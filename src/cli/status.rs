@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::fetch::{ask_admin, pause};
 use super::{Failure, load, print};
-use roletap_core::config::Config;
 
 /// Between two looks with `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
@@ -17,14 +16,12 @@ const WATCH: Duration = Duration::from_secs(2);
 pub fn status(config: &Path, json: bool, watch: bool, ready: bool) -> Result<(), Failure> {
     let loaded = load(config, "the daemon was not asked")?;
     if ready {
-        let answer = ask_admin(&loaded.config, "GET", "/readyz")?;
-        return match answer.status {
-            200 => Ok(()),
-            _ => Err(Failure::unavailable("not ready")),
-        };
+        let is_ready = ask_admin(&loaded.config, "GET", "/readyz")?.status == 200;
+        return is_ready.then_some(()).ok_or_else(|| Failure::unavailable("not ready"));
     }
     loop {
-        let overview = overview(&loaded.config)?;
+        let answer = ask_admin(&loaded.config, "GET", "/roles")?;
+        let overview = answer.expect(200, "cannot show the status")?.json()?;
         if json {
             return print(&format!("{overview:#}\n"));
         }
@@ -36,14 +33,6 @@ pub fn status(config: &Path, json: bool, watch: bool, ready: bool) -> Result<(),
         print(&format!("\x1b[H\x1b[J{table}"))?;
         pause(WATCH);
     }
-}
-
-fn overview(config: &Config) -> Result<Value, Failure> {
-    let answer = ask_admin(config, "GET", "/roles")?;
-    if answer.status != 200 {
-        return Err(answer.failure("cannot show the status"));
-    }
-    answer.json()
 }
 
 fn render(overview: &Value) -> String {

@@ -30,7 +30,7 @@ const MAX_THREADS: usize = 128;
 const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
-/// ChangeListener come in swarms: those within this time are handled together.
+/// Changes come in swarms: those within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is logged, and counts as failed once in every such time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -113,17 +113,11 @@ where
         loop {
             self.follow_table();
             let nap = self.start_due();
-            let rest = async {
-                match nap {
-                    Some(nap) => tokio::time::sleep(nap).await,
-                    // No role has a file: an idle host is not woken for it.
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = changes.next() => {}
                 Some(Ok(done)) = self.jobs.join_next() => self.conclude(done),
-                () = rest => {}
+                // Where no role has a file, an idle host is not woken for it.
+                () = tokio::time::sleep(nap.unwrap_or_default()), if nap.is_some() => {}
             }
             tokio::time::sleep(GATHER).await;
             while let Some(Ok(done)) = self.jobs.try_join_next() {
@@ -150,9 +144,7 @@ where
             }
         }
         for slot in table.slots.values() {
-            let Some(file) = &slot.role.credentials_file else {
-                continue;
-            };
+            let Some(file) = &slot.role.credentials_file else { continue };
             let task = self.tasks.entry(file.path.clone()).or_insert_with(|| FileTask::of(slot));
             task.outdated |=
                 task.role.name != slot.role.name || !task.role.same_request(&slot.role);
@@ -287,12 +279,12 @@ impl FileTask {
             self.counts.filed(FileWriteResult::Written);
             tracing::debug!(role, "the credentials file is written");
         }
-        if let Some(failing) = self.failing.take() {
-            let failing_for = failing.since.elapsed().as_secs();
+        if let Some(Failing { count: failed_attempts, since, .. }) = self.failing.take() {
+            let failing_for_seconds = since.elapsed().as_secs();
             tracing::info!(
                 role,
-                failed_attempts = failing.count,
-                failing_for_seconds = failing_for,
+                failed_attempts,
+                failing_for_seconds,
                 "the credentials file is as it should be again"
             );
         }
@@ -302,25 +294,20 @@ impl FileTask {
     fn failed(&mut self, what: String) {
         self.counts.filed(FileWriteResult::Failed);
         let role = self.role.name.as_str();
-        let (count, since) = self
-            .failing
-            .as_ref()
-            .map_or((0, Instant::now()), |failing| (failing.count, failing.since));
-        let pause = RETRY.ceiling(count.saturating_add(1));
-        if self.failing.as_ref().is_some_and(|failing| failing.what == what) {
-            tracing::debug!(role, failed_attempts = count + 1, "still: {what}");
+        let before = self.failing.take();
+        let count = before.as_ref().map_or(0, |before| before.count).saturating_add(1);
+        let since = before.as_ref().map(|before| before.since);
+        if before.is_some_and(|before| before.what == what) {
+            tracing::debug!(role, failed_attempts = count, "still: {what}");
         } else {
             tracing::error!(
                 role,
                 "the credentials file is not as it should be, and the role is vended all the same: {what}"
             );
         }
-        self.failing = Some(Failing {
-            what,
-            count: count.saturating_add(1),
-            since,
-            retry_at: Instant::now() + pause,
-        });
+        let now = Instant::now();
+        let (since, retry_at) = (since.unwrap_or(now), now + RETRY.ceiling(count));
+        self.failing = Some(Failing { what, count, since, retry_at });
     }
 }
 
@@ -332,8 +319,8 @@ impl InFlight {
         }
         counts.filed(FileWriteResult::Failed);
         if self.stuck == 0 {
-            let path = role.credentials_file.as_ref().map(|file| file.path.display().to_string());
-            let path = path.unwrap_or_default();
+            let file = role.credentials_file.as_ref();
+            let path = file.map_or_else(String::new, |file| file.path.display().to_string());
             tracing::error!(
                 role = role.name.as_str(),
                 path,

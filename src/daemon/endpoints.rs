@@ -93,14 +93,9 @@ impl VendEndpoints {
             let protocol = Protocol::Imds(ImdsEndpoint::new(&imds, session));
             threads.push(start("imds", listeners, protocol, prepared.max_imds_connections)?);
         }
-        let hosts = config.server.listen.iter().map(SocketAddr::ip).collect();
-        let protocol = Protocol::Token(hosts);
-        threads.push(start(
-            "credentials",
-            prepared.credentials,
-            protocol,
-            prepared.max_connections,
-        )?);
+        let protocol = Protocol::Token(config.server.listen.iter().map(SocketAddr::ip).collect());
+        let (listeners, most) = (prepared.credentials, prepared.max_connections);
+        threads.push(start("credentials", listeners, protocol, most)?);
         Ok(Self { shutdown, threads })
     }
 
@@ -134,10 +129,8 @@ impl AdminEndpoint {
             serves_others: !config.admin.listen.iter().all(|address| address.ip().is_loopback()),
             readiness: readiness.clone(),
         });
-        let limits = AcceptLimits {
-            max_connections: ADMIN_CONNECTIONS,
-            open: shared.metrics.connections("admin", ADMIN_CONNECTIONS),
-        };
+        let open = shared.metrics.connections("admin", ADMIN_CONNECTIONS);
+        let limits = AcceptLimits { max_connections: ADMIN_CONNECTIONS, open };
         let shutdown = CancellationToken::new();
         let listeners = listeners.into_tokio()?;
         let serve = server::serve(listeners, admin, limits, shutdown.clone(), ADMIN_SHUTDOWN_GRACE);

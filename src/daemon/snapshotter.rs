@@ -21,7 +21,7 @@ use roletap_core::role::{Role, RoleName};
 use roletap_core::snapshot::{NotRestored, RestoredRole, Snapshot};
 use roletap_core::token_digest::Tokens;
 
-/// ChangeListener come in swarms: this long after the first, all of them are stored at once.
+/// Changes come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
 /// The pause between two stores. Credentials that are issued meanwhile are lost if the process is
 /// killed.
@@ -112,10 +112,8 @@ impl SnapshotTask {
         };
         while stop.run_until_cancelled(changed(&mut changes, not_before)).await.is_some() {
             let started = Instant::now();
-            match self.store_on_thread().await {
-                Some(task) => self = task,
-                None => return,
-            }
+            let Some(task) = self.store_on_thread().await else { return };
+            self = task;
             not_before = Instant::now() + MIN_PAUSE.max(started.elapsed() * PAUSE_FACTOR);
         }
         self.store_on_thread().await;

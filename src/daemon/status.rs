@@ -53,12 +53,8 @@ impl StatusReporter {
             }
             systemd::status(&status());
         }
-        let pause = if ready {
-            systemd::is_there().then_some(self.interval)
-        } else {
-            Some(READINESS_INTERVAL)
-        };
-        self.next = pause.map(|pause| Instant::now() + pause);
+        let pause = if ready { self.interval } else { READINESS_INTERVAL };
+        self.next = (!ready || systemd::is_there()).then(|| Instant::now() + pause);
     }
 }
 

@@ -65,12 +65,11 @@ pub(super) fn render(out: &mut String, scrape: &ScrapeSnapshot<'_>, unknown: &Ro
 
 impl RoleGauge {
     fn render(&self, out: &mut String, scrape: &ScrapeSnapshot<'_>) {
-        let mut family = Family::gauge(out, self.name, self.help);
-        for slot in scrape.table.slots.values() {
-            if let Some(value) = (self.value)(slot, scrape.now) {
-                family.sample(&[("role", slot.role.name.as_str())], value);
-            }
-        }
+        let values = scrape.table.slots.values().filter_map(|slot| {
+            let value = (self.value)(slot, scrape.now)?;
+            Some((slot.role.name.as_str(), value))
+        });
+        Family::gauge(out, self.name, self.help).samples("role", values);
     }
 }
 
@@ -105,11 +104,9 @@ fn vend_requests(out: &mut String, scrape: &ScrapeSnapshot<'_>, unknown: &RoleCo
 
 fn previous_tokens(out: &mut String, scrape: &ScrapeSnapshot<'_>) {
     let help = "Requests with a token that has been replaced.";
-    let mut family = Family::counter(out, "roletap_token_previous_uses_total", help);
-    for slot in scrape.table.slots.values() {
-        let uses = slot.counts.previous_token_uses.load(Ordering::Relaxed);
-        family.sample(&[("role", slot.role.name.as_str())], uses);
-    }
+    let uses = |slot: &Slot| slot.counts.previous_token_uses.load(Ordering::Relaxed);
+    let uses = scrape.table.slots.values().map(|slot| (slot.role.name.as_str(), uses(slot)));
+    Family::counter(out, "roletap_token_previous_uses_total", help).samples("role", uses);
 }
 
 fn credentials_files(out: &mut String, scrape: &ScrapeSnapshot<'_>) {

@@ -25,7 +25,18 @@ impl<'a> Family<'a> {
         Self { out, name }
     }
 
-    /// Adds one sample with its labels to the metric.
+    /// Adds a sample for each value of one label.
+    pub(super) fn samples(
+        mut self,
+        label: &str,
+        samples: impl IntoIterator<Item = (impl AsRef<str>, impl Display)>,
+    ) {
+        for (text, value) in samples {
+            self.sample(&[(label, text.as_ref())], value);
+        }
+    }
+
+    /// Adds one sample.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.out.push_str(self.name);
         for (position, (label, text)) in labels.iter().enumerate() {

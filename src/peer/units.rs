@@ -13,10 +13,10 @@ use std::io::{
 };
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use roletap_core::role::UnitName;
@@ -58,7 +58,7 @@ impl Units {
         now: Instant,
         search: impl FnOnce() -> io::Result<Option<UnitName>>,
     ) -> Option<UnitName> {
-        let memory = self.memory();
+        let memory = self.0.lock();
         if let Some(unit) = memory.units.get(&group) {
             return Some(unit.clone());
         }
@@ -69,16 +69,12 @@ impl Units {
         drop(memory);
         // Without descriptors nothing was looked at; that is not remembered.
         let found = search().ok()?;
-        let mut memory = self.memory();
+        let mut memory = self.0.lock();
         match &found {
             Some(unit) => keep(&mut memory.units, group, unit.clone()),
             None => keep(&mut memory.nobodys, group, now),
         }
         found
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,7 +230,7 @@ mod tests {
             recalled(&units, group, now, Ok(None));
         }
         assert_eq!(recalled(&units, 7, now, Ok(None)), (sink, false));
-        assert!(units.memory().nobodys.len() <= REMEMBERED);
+        assert!(units.0.lock().nobodys.len() <= REMEMBERED);
     }
 
     #[test]

@@ -145,17 +145,11 @@ impl AdminApi {
         if !self.serves_others && guard::direct(head, &[]).is_none() {
             return reply::refusal(&Refusal::Forbidden);
         }
-        if let Some(role) =
-            path.strip_prefix("/roles/").and_then(|rest| rest.strip_suffix("/refresh"))
-        {
-            return if method == Method::POST {
-                self.refresh(role)
-            } else {
-                reply::refusal(&Refusal::MethodNotAllowed)
-            };
-        }
-        if method != Method::GET && method != Method::HEAD {
-            return reply::refusal(&Refusal::MethodNotAllowed);
+        let refreshed = path.strip_prefix("/roles/").and_then(|rest| rest.strip_suffix("/refresh"));
+        match (refreshed, method) {
+            (Some(role), &Method::POST) => return self.refresh(role),
+            (None, &Method::GET | &Method::HEAD) => {}
+            _ => return reply::refusal(&Refusal::MethodNotAllowed),
         }
         match path {
             "/livez" => reply::text(true, "ok\n".to_owned()),
@@ -165,11 +159,7 @@ impl AdminApi {
             _ => match path.strip_prefix("/readyz/").map(|role| self.slots.find(role)) {
                 Some(Some(slot)) => {
                     let now = self.clock.now();
-                    let state = slot.state();
-                    reply::text(
-                        state.vend(now).is_ok(),
-                        format!("{} {}\n", slot.role.name, state.phase(now).as_str()),
-                    )
+                    reply::text(slot.state().vend(now).is_ok(), line(&slot, now))
                 }
                 Some(None) => reply::refusal(&Refusal::RoleNotFound),
                 None => reply::refusal(&Refusal::NotFound),
@@ -182,20 +172,18 @@ impl AdminApi {
         let ready = self.readiness.is_ready(&self.slots);
         let mut body = String::from(if ready { "ready\n" } else { "not ready\n" });
         for slot in self.slots.load().slots.values() {
-            body.push_str(&format!("{} {}\n", slot.role.name, slot.state().phase(now).as_str()));
+            body.push_str(&line(slot, now));
         }
         reply::text(ready, body)
     }
 
     /// Requests an attempt now, after one that may be under way. The budget applies.
     fn refresh(&self, role: &str) -> Reply {
-        match self.slots.find(role) {
-            Some(slot) => {
-                slot.request_refresh();
-                reply::accepted("an attempt will be made as soon as the budget allows")
-            }
-            None => reply::refusal(&Refusal::RoleNotFound),
-        }
+        let Some(slot) = self.slots.find(role) else {
+            return reply::refusal(&Refusal::RoleNotFound);
+        };
+        slot.request_refresh();
+        reply::accepted("an attempt will be made as soon as the budget allows")
     }
 
     fn scene<'a>(&self, table: &'a Table) -> ScrapeSnapshot<'a> {
@@ -219,6 +207,7 @@ impl AdminApi {
         let table = self.slots.load();
         let scene = self.scene(&table);
         let callers = self.peers.availability();
+        let sources = self.sources.statuses().into_iter();
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             time: rfc3339(scene.now),
@@ -230,10 +219,7 @@ impl AdminApi {
             clock_skew_seconds: scene.clock_skew,
             callers_known: callers.as_ref().map(Result::is_ok),
             callers_error: callers.and_then(Result::err),
-            sources: self
-                .sources
-                .statuses()
-                .into_iter()
+            sources: sources
                 .map(|(source, status)| source_view(&source, status, scene.now))
                 .collect(),
             roles: table.slots.values().map(|slot| role_view(slot, scene.now)).collect(),
@@ -241,36 +227,35 @@ impl AdminApi {
     }
 }
 
+/// Returns a role's line for probes.
+fn line(slot: &Slot, now: SystemTime) -> String {
+    format!("{} {}\n", slot.role.name, slot.state().phase(now).as_str())
+}
+
 /// Returns each role that another is chained to, as a source.
 fn parents(table: &Table, now: SystemTime) -> Vec<(String, bool, Option<SystemTime>)> {
-    let names: BTreeSet<&RoleName> = table
-        .slots
-        .values()
-        .filter_map(|slot| slot.role.request.base.parent())
-        .map(|parent| &parent.name)
-        .collect();
-    let slots = names.into_iter().filter_map(|name| table.slots.get(name));
-    slots
-        .map(|slot| {
-            let state = slot.state();
-            let end = state.credentials().map(|held| held.expires_at());
-            let name = format!("{}{}", SourceName::ROLE_PREFIX, slot.role.name);
-            (name, state.vend(now).is_ok(), end)
-        })
-        .collect()
+    let parents = table.slots.values().filter_map(|slot| slot.role.request.base.parent());
+    let names: BTreeSet<&RoleName> = parents.map(|parent| &parent.name).collect();
+    let as_source = |slot: &Arc<Slot>| {
+        let state = slot.state();
+        let end = state.credentials().map(|held| held.expires_at());
+        let name = format!("{}{}", SourceName::ROLE_PREFIX, slot.role.name);
+        (name, state.vend(now).is_ok(), end)
+    };
+    names.into_iter().filter_map(|name| table.slots.get(name).map(as_source)).collect()
 }
 
 fn source_view(source: &Source, status: Option<Status>, now: SystemTime) -> SourceView {
-    let status = status.as_ref();
+    let up = status.as_ref().is_some_and(|status| status.is_up(now));
+    let parts = status.map(|status| (status.expires_at, status.identity, status.error));
+    let (expires_at, identity, error) = parts.unwrap_or_default();
     SourceView {
         name: source.name.to_string(),
-        up: status.is_some_and(|status| status.is_up(now)),
-        expires_at: status.and_then(|status| status.expires_at).map(rfc3339),
+        up,
+        expires_at: expires_at.map(rfc3339),
         origin: source.origin.to_string(),
-        identity: status
-            .and_then(|status| status.identity.as_ref())
-            .map(|identity| identity.arn().to_owned()),
-        last_error: status.and_then(|status| status.error.as_ref()).map(ToString::to_string),
+        identity: identity.map(|identity| identity.arn().to_owned()),
+        last_error: error.map(|error| error.to_string()),
     }
 }
 

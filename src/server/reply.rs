@@ -95,22 +95,15 @@ pub fn identity(region: &str) -> Reply {
 
 /// Renders a refusal.
 pub fn refusal(refusal: &Refusal) -> Reply {
-    let (status, code) = refusal.status();
+    let (_, status, code) = refusal.kind();
     let mut reply = json(status, Bytes::from(body(code, &refusal.message())));
-    let headers = reply.headers_mut();
-    match refusal {
-        Refusal::Pending(_) => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+    let (name, value) = match refusal {
+        Refusal::Pending(_) => (RETRY_AFTER, HeaderValue::from_static("1")),
         Refusal::Unavailable { next_attempt_in, .. } => {
-            headers.insert(RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)));
+            (RETRY_AFTER, HeaderValue::from(next_attempt_in.as_secs().clamp(1, 30)))
         }
-        Refusal::MethodNotAllowed => {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        Refusal::PutOnly => {
-            headers.insert(ALLOW, HeaderValue::from_static("PUT"));
-        }
+        Refusal::MethodNotAllowed => (ALLOW, HeaderValue::from_static("GET, HEAD")),
+        Refusal::PutOnly => (ALLOW, HeaderValue::from_static("PUT")),
         Refusal::AssumeRoleFailed(_)
         | Refusal::Unauthorized
         | Refusal::RoleNotFound
@@ -119,8 +112,9 @@ pub fn refusal(refusal: &Refusal) -> Reply {
         | Refusal::NotFound
         | Refusal::NoSessionLifetime(_)
         | Refusal::NoSession
-        | Refusal::NoSuchMetadata(_) => {}
-    }
+        | Refusal::NoSuchMetadata(_) => return reply,
+    };
+    reply.headers_mut().insert(name, value);
     reply
 }
 
@@ -163,40 +157,39 @@ pub fn accepted(message: &str) -> Reply {
 impl Refusal {
     /// Returns the result that metrics and the audit log name.
     pub fn result(&self) -> VendResult {
-        match self {
-            Self::Pending(_) => VendResult::Pending,
-            Self::Unavailable { .. } => VendResult::Unavailable,
-            Self::AssumeRoleFailed(_) => VendResult::AssumeRoleFailed,
-            Self::Unauthorized | Self::NoSession => VendResult::Unauthorized,
-            Self::RoleNotFound => VendResult::RoleNotFound,
-            Self::Forbidden => VendResult::Forbidden,
-            Self::CallerNotAllowed { .. } => VendResult::CallerNotAllowed,
-            Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::NoSessionLifetime(_)
-            | Self::PutOnly
-            | Self::NoSuchMetadata(_) => VendResult::NotServed,
-        }
+        self.kind().0
     }
 
-    fn status(&self) -> (StatusCode, &'static str) {
+    /// Returns the result, the status and the code.
+    fn kind(&self) -> (VendResult, StatusCode, &'static str) {
+        use VendResult as To;
         match self {
-            Self::Pending(_) => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsPending"),
-            Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "CredentialsUnavailable"),
+            Self::Pending(_) => {
+                (To::Pending, StatusCode::SERVICE_UNAVAILABLE, "CredentialsPending")
+            }
+            Self::Unavailable { .. } => {
+                (To::Unavailable, StatusCode::SERVICE_UNAVAILABLE, "CredentialsUnavailable")
+            }
             // A 503 would hang object_store and rclone for minutes over something that only a
             // person can fix.
-            Self::AssumeRoleFailed(_) => (StatusCode::FORBIDDEN, "AssumeRoleFailed"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::RoleNotFound => (StatusCode::NOT_FOUND, "RoleNotFound"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
-            Self::CallerNotAllowed { .. } => (StatusCode::FORBIDDEN, "CallerNotAllowed"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
-            Self::MethodNotAllowed | Self::PutOnly => {
-                (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+            Self::AssumeRoleFailed(_) => {
+                (To::AssumeRoleFailed, StatusCode::FORBIDDEN, "AssumeRoleFailed")
             }
-            Self::NoSessionLifetime(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Self::NoSession => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::NoSuchMetadata(_) => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::Unauthorized | Self::NoSession => {
+                (To::Unauthorized, StatusCode::UNAUTHORIZED, "Unauthorized")
+            }
+            Self::RoleNotFound => (To::RoleNotFound, StatusCode::NOT_FOUND, "RoleNotFound"),
+            Self::Forbidden => (To::Forbidden, StatusCode::FORBIDDEN, "Forbidden"),
+            Self::CallerNotAllowed { .. } => {
+                (To::CallerNotAllowed, StatusCode::FORBIDDEN, "CallerNotAllowed")
+            }
+            Self::NotFound | Self::NoSuchMetadata(_) => {
+                (To::NotServed, StatusCode::NOT_FOUND, "NotFound")
+            }
+            Self::MethodNotAllowed | Self::PutOnly => {
+                (To::NotServed, StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed")
+            }
+            Self::NoSessionLifetime(_) => (To::NotServed, StatusCode::BAD_REQUEST, "BadRequest"),
         }
     }
 

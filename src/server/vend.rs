@@ -286,7 +286,7 @@ mod tests {
             peer: ([127, 0, 0, 1], 40_000).into(),
             local: None,
             inherited: None,
-            caller: std::sync::Mutex::default(),
+            caller: parking_lot::Mutex::default(),
         };
         let request = request.body(()).unwrap();
         let reply = vend.respond(request, &Arc::new(connection)).await.unwrap();

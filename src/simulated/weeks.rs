@@ -60,7 +60,7 @@ async fn live(plan: Plan) -> Tally {
     let mut random = Rng::with_seed(plan.seed);
     let local = Wall::new();
     let clock = Wall { origin: local.origin, step_seconds: Arc::default() };
-    let skew = Arc::new(Skew::new());
+    let skew = Arc::new(Skew::default());
     let server_time = ServerTime::shared(local.shared(), skew.clone());
     let truth = Arc::new(Truth {
         clock: clock.clone(),

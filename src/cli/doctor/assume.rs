@@ -40,9 +40,8 @@ impl Asking<'_> {
         let mut findings = Vec::new();
         let mut broken = Vec::new();
         for source in used.values() {
-            let held = sources.credentials(source).await;
-            let held = match held {
-                Ok(held) => held,
+            let base = match sources.credentials(source).await {
+                Ok(held) => held.credentials.clone(),
                 Err(error) => {
                     broken.push(source.name.clone());
                     let what = format!("no base credentials: {error}");
@@ -50,7 +49,6 @@ impl Asking<'_> {
                     continue;
                 }
             };
-            let base = held.credentials.clone();
             findings.push(roles::has_source(source.name.as_str(), base.access_key_id()));
             let who = sts.get_caller_identity(base, sts.all_regions_timeout()).await;
             findings.push(roles::identity(
@@ -105,7 +103,8 @@ impl Walk<'_> {
             if !hops.is_empty() && self.issued.contains_key(&hop.name) {
                 continue;
             }
-            let attempt = self.attempt(hop).await;
+            let (attempt, credentials) = self.try_once(hop).await;
+            self.issued.extend(credentials.map(|issued| (hop.name.clone(), issued)));
             findings.push(roles::attempt(hop, self.region, &attempt));
             let failed = attempt.outcome.is_err();
             if hops.is_empty() && probe {
@@ -128,40 +127,21 @@ impl Walk<'_> {
         findings
     }
 
-    async fn attempt(&mut self, role: &Role) -> Attempt {
-        let (attempt, credentials) = self.try_once(role).await;
-        if let Some(credentials) = credentials {
-            self.issued.insert(role.name.clone(), credentials);
-        }
-        attempt
-    }
-
     async fn try_once(&self, role: &Role) -> (Attempt, Option<Credentials>) {
         let began = Instant::now();
         let parent = role.request.base.parent();
         let outcome = match parent.and_then(|parent| self.issued.get(&parent.name)) {
-            Some(parent) => {
-                let signer = Signer::from_issued(parent);
-                self.issuer.issue_signed_by(role, &signer).await
-            }
+            Some(parent) => self.issuer.issue_signed_by(role, &Signer::from_issued(parent)).await,
             None => self.issuer.issue(role).await,
         };
         let took = began.elapsed();
-        match outcome {
-            Ok(credentials) => {
-                let lifetime = credentials.expires_at().duration_since(self.clock.now());
-                let granted = Granted {
-                    access_key_id: credentials.access_key_id().to_owned(),
-                    lifetime: lifetime.unwrap_or_default(),
-                };
-                let attempt = Attempt { outcome: Ok(granted), took };
-                (attempt, Some(credentials))
-            }
-            Err(error) => {
-                let attempt = Attempt { outcome: Err(error), took };
-                (attempt, None)
-            }
-        }
+        let granted = |credentials: &Credentials| Granted {
+            access_key_id: credentials.access_key_id().to_owned(),
+            lifetime: credentials.expires_at().duration_since(self.clock.now()).unwrap_or_default(),
+        };
+        let attempt =
+            Attempt { outcome: outcome.as_ref().map(granted).map_err(Clone::clone), took };
+        (attempt, outcome.ok())
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::inspect;
 use crate::cli::Failure;
 use crate::cli::fetch::DaemonResponse;
+use crate::config_host;
 use crate::tokens;
 use roletap_core::config::{Config, redacted};
 use roletap_core::doctor::Diagnosis;
@@ -18,17 +19,13 @@ use roletap_core::doctor::Diagnosis;
 const HIDDEN: &str = "[hidden]";
 
 /// The file, before anything is asked of anybody: readable for this user alone. One that is there already is left alone.
-pub(super) fn open(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| cannot(path, &error))
+pub(super) fn open(path: &Path) -> Result<(&Path, File), Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    Ok((path, opened.map_err(Failure::when(cannot(path)))?))
 }
 
-fn cannot(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::io(error, format!("cannot write {}", path.display()))
+fn cannot(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 /// Writes the support bundle, without secrets.
@@ -47,7 +44,8 @@ pub(super) fn write(
         report.text(),
         report.json()
     );
-    for path in config_files(config_path) {
+    let beside = config_host::list(&config_host::directory_beside(config_path));
+    for path in std::iter::once(config_path.to_owned()).chain(beside.unwrap_or_default()) {
         let content = std::fs::read_to_string(&path).unwrap_or_default();
         text.push_str(&format!("# {}\n\n{}\n", path.display(), redacted(&content)));
     }
@@ -59,23 +57,7 @@ pub(super) fn write(
     for secret in secrets(config) {
         text = text.replace(&secret, HIDDEN);
     }
-    file.write_all(text.as_bytes()).map_err(|error| cannot(path, &error))
-}
-
-/// The file, and those of conf.d beside it.
-fn config_files(path: &Path) -> Vec<std::path::PathBuf> {
-    let directory = path.parent().map(|parent| parent.join("conf.d"));
-    let entries = directory.and_then(|directory| std::fs::read_dir(directory).ok());
-    let mut files: Vec<_> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
-        .collect();
-    files.sort();
-    files.insert(0, path.to_owned());
-    files
+    file.write_all(text.as_bytes()).map_err(Failure::when(cannot(path)))
 }
 
 /// Every secret that can be known here, in case one stands where nobody expects it.

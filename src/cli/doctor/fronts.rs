@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::cli::Failure;
 use crate::cli::fetch::{DaemonResponse, fetch_nothing, fetch_with};
 use roletap_core::config::{Config, FrontSocket, Imds};
 use roletap_core::doctor::Finding;
@@ -27,40 +28,39 @@ pub(super) fn findings(config: &Config, wanted: &[&Role], daemon_runs: bool) -> 
                 address: *address,
                 is_systemds: front.socket == FrontSocket::Systemd,
                 daemon_runs,
-                seen: look(*address, front.role.as_str()),
+                seen: look(*address, front.role.as_str()).unwrap_or_else(Seen::Silent),
             }));
         }
     }
     findings
 }
 
-fn look(address: SocketAddr, role: &str) -> Seen {
+/// Looks at a front; an error says why it is silent.
+fn look(address: SocketAddr, role: &str) -> Result<Seen, String> {
     if !is_here(address.ip()) {
-        return Seen::NotHere;
+        return Ok(Seen::NotHere);
     }
-    if let Err(error) = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-        return Seen::Silent(error.to_string());
-    }
+    TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|error| error.to_string())?;
+    let words = |failure: Failure| super::words(&failure).to_owned();
     let ask = |method: &str, path: &str, header: (&str, &str)| {
-        fetch_with(method, &format!("http://{address}{path}"), &[header])
+        fetch_with(method, &format!("http://{address}{path}"), &[header]).map_err(words)
     };
-    let lifetime = ("X-aws-ec2-metadata-token-ttl-seconds", "60");
-    let session = match ask("PUT", TOKEN, lifetime) {
-        Ok(answer) if answer.status == 200 => text(&answer),
-        Ok(answer) => return stranger(&answer),
-        Err(failure) => return Seen::Silent(super::words(&failure).to_owned()),
-    };
+    let session = ask("PUT", TOKEN, ("X-aws-ec2-metadata-token-ttl-seconds", "60"))?;
+    if session.status != 200 {
+        return Ok(stranger(&session));
+    }
+    let session = text(&session);
     let header = ("X-aws-ec2-metadata-token", session.as_str());
-    match ask("GET", LIST, header) {
-        Ok(answer) if answer.status == 200 && text(&answer) == role => {}
-        Ok(answer) if answer.status == 200 => return Seen::OtherRole(text(&answer)),
-        Ok(answer) => return stranger(&answer),
-        Err(failure) => return Seen::Silent(super::words(&failure).to_owned()),
+    let listed = ask("GET", LIST, header)?;
+    if listed.status != 200 {
+        return Ok(stranger(&listed));
     }
-    match fetch_nothing(&format!("http://{address}{LIST}{role}"), &[header]) {
-        Ok(answer) => Seen::Answered { status: answer.status, code: super::code_of(&answer) },
-        Err(failure) => Seen::Silent(super::words(&failure).to_owned()),
+    if text(&listed) != role {
+        return Ok(Seen::OtherRole(text(&listed)));
     }
+    let answer =
+        fetch_nothing(&format!("http://{address}{LIST}{role}"), &[header]).map_err(words)?;
+    Ok(Seen::Answered { status: answer.status, code: super::code_of(&answer) })
 }
 
 /// Tells whether an interface of this host has this address: only then it can be bound.

@@ -70,10 +70,8 @@ pub(super) fn unit(unit: &str) -> Result<Workload, Failure> {
             Ok(text) => variables.extend(of_file(&Zeroizing::new(text))),
             Err(_) if *may_be_missing => {}
             Err(error) => {
-                return Err(Failure::io(
-                    &error,
-                    format!("cannot read {path}, an EnvironmentFile of {unit}"),
-                ));
+                let doing = format!("cannot read {path}, an EnvironmentFile of {unit}");
+                return Err(Failure::io(&error, doing));
             }
         }
     }
@@ -87,19 +85,17 @@ pub(super) fn unit(unit: &str) -> Result<Workload, Failure> {
 
 /// A file of variables.
 pub(super) fn env_file(path: &Path) -> Result<Workload, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::io(&error, format!("cannot read {}", path.display())))?;
-    Ok(Workload {
-        name: path.display().to_string(),
-        variables: of_file(&Zeroizing::new(text)),
-        reader: None,
-    })
+    let variables = of_file(&Zeroizing::new(read(path)?));
+    Ok(Workload { name: path.display().to_string(), variables, reader: None })
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let doing = format!("cannot read {}", path.display());
+    std::fs::read_to_string(path).map_err(Failure::when(doing))
 }
 
 fn unit_file(path: &Path) -> Result<String, Failure> {
-    let cannot =
-        |error: std::io::Error| Failure::io(&error, format!("cannot read {}", path.display()));
-    let mut text = std::fs::read_to_string(path).map_err(cannot)?;
+    let mut text = read(path)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".d");
     let mut drop_ins: Vec<PathBuf> = std::fs::read_dir(PathBuf::from(beside))
@@ -107,23 +103,22 @@ fn unit_file(path: &Path) -> Result<String, Failure> {
         .unwrap_or_default();
     drop_ins.retain(|path| path.extension().is_some_and(|end| end == "conf"));
     drop_ins.sort();
-    for path in drop_ins {
+    for drop_in in drop_ins {
         text.push('\n');
-        text.push_str(&std::fs::read_to_string(path).map_err(cannot)?);
+        text.push_str(&read(&drop_in)?);
     }
     Ok(text)
 }
 
 fn shown(unit: &str) -> Result<String, Failure> {
     let properties = "Environment,EnvironmentFiles,UnsetEnvironment,User,LoadState";
+    let instead = "give the path of the unit file instead";
     let shown = Command::new("systemctl")
         .args(["show", "--no-pager", "--property", properties, "--", unit])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
-        .output();
-    let instead = "give the path of the unit file instead";
-    let shown =
-        shown.map_err(|error| Failure::io(&error, format!("cannot run systemctl; {instead}")))?;
+        .output()
+        .map_err(Failure::when(format!("cannot run systemctl; {instead}")))?;
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     if !shown.status.success() || text.contains("LoadState=not-found") {
         return Err(Failure::usage(format!("systemd knows no unit {unit}; {instead}")));
@@ -149,21 +144,13 @@ pub(super) fn user(name: &str) -> Result<Reader, String> {
 /// A file, and the directories above it from the root down.
 pub(super) fn entries(path: &Path) -> Result<(FileStat, Vec<FileStat>), String> {
     let entry = |path: &Path| {
-        std::fs::metadata(path)
-            .map(|found| FileStat {
-                path: path.to_owned(),
-                uid: found.uid(),
-                gid: found.gid(),
-                mode: found.mode(),
-            })
-            .map_err(|error| format!("cannot look at {}: {error}", path.display()))
+        let found = std::fs::metadata(path)
+            .map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
+        let (uid, gid, mode) = (found.uid(), found.gid(), found.mode());
+        Ok::<_, String>(FileStat { path: path.to_owned(), uid, gid, mode })
     };
-    let mut above: Vec<FileStat> = path
-        .ancestors()
-        .skip(1)
-        .filter(|path| !path.as_os_str().is_empty())
-        .map(entry)
-        .collect::<Result<_, _>>()?;
+    let above = path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+    let mut above = above.map(entry).collect::<Result<Vec<_>, _>>()?;
     above.reverse();
     Ok((entry(path)?, above))
 }

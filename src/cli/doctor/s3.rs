@@ -17,8 +17,10 @@ use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
 use aws_smithy_runtime_api::client::identity::Identity;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -50,8 +52,7 @@ impl Vended {
         let (Some(key), Some(secret)) = (text("AccessKeyId"), text("SecretAccessKey")) else {
             return Err("what was vended is not credentials".to_owned());
         };
-        let credentials = Credentials::new(key, secret, text("Token"), None, "roletap");
-        Ok(Self(credentials))
+        Ok(Self(Credentials::new(key, secret, text("Token"), None, "roletap")))
     }
 }
 
@@ -69,7 +70,6 @@ impl S3Client {
             .connect_timeout(config.sts.connect_timeout)
             .read_timeout(TIMEOUT)
             .build();
-        let region = config.sts.region.clone();
         Self {
             connector: Connector::builder()
                 .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -78,37 +78,38 @@ impl S3Client {
                 .sleep_impl(TokioSleep::new())
                 .build(),
             identity: vended.0.into(),
-            region,
+            region: config.sts.region.clone(),
             endpoint: endpoint.map(|url| url.trim_end_matches('/').to_owned()),
         }
     }
 
     /// One request, and another one if S3 says that the bucket is in another region.
     pub(super) async fn ask(&mut self, place: &S3Location, operation: S3Operation) -> S3Response {
-        match self.once(place, operation).await {
-            Ok((answer, Some(region))) if region != self.region && !succeeded(&answer) => {
+        let (answer, region) = self.once(place, operation).await;
+        match region {
+            Some(region) if region != self.region && !succeeded(&answer) => {
                 self.region = region;
-                match self.once(place, operation).await {
-                    Ok((answer, _)) => answer,
-                    Err(answer) => answer,
-                }
+                self.once(place, operation).await.0
             }
-            Ok((answer, _)) => answer,
-            Err(answer) => answer,
+            _ => answer,
         }
     }
 
+    /// Returns the answer, and the region that S3 says the bucket is in.
     async fn once(
         &self,
         place: &S3Location,
         operation: S3Operation,
-    ) -> Result<(S3Response, Option<String>), S3Response> {
-        let stopped = |message: String| S3Response { message, ..S3Response::default() };
-        let request = self
-            .signed(place, operation)
-            .map_err(|error| stopped(format!("the request could not be built: {error}")))?;
-        let mut answer =
-            self.connector.call(request).await.map_err(|error| stopped(error_chain(&error)))?;
+    ) -> (S3Response, Option<String>) {
+        let stopped = |message: String| (S3Response { message, ..S3Response::default() }, None);
+        let request = match self.signed(place, operation) {
+            Ok(request) => request,
+            Err(error) => return stopped(format!("the request could not be built: {error}")),
+        };
+        let mut answer = match self.connector.call(request).await {
+            Ok(answer) => answer,
+            Err(error) => return stopped(error_chain(&error)),
+        };
         let header = |name: &str| answer.headers().get(name).map(str::to_owned);
         let (request_id, region) = (header("x-amz-request-id"), header("x-amz-bucket-region"));
         let status = answer.status().as_u16();
@@ -121,28 +122,16 @@ impl S3Client {
             message: element(&body, "Message").map_or_else(|| "no message".to_owned(), plain),
             request_id,
         };
-        let region = region.or_else(|| element(&body, "Region"));
-        Ok((answer, region))
+        (answer, region.or_else(|| element(&body, "Region")))
     }
 
-    fn signed(
-        &self,
-        place: &S3Location,
-        operation: S3Operation,
-    ) -> Result<
-        aws_smithy_runtime_api::client::orchestrator::HttpRequest,
-        aws_smithy_runtime_api::box_error::BoxError,
-    > {
+    fn signed(&self, place: &S3Location, operation: S3Operation) -> Result<HttpRequest, BoxError> {
+        let probe = || encoded(&place.probe_key(), true).to_string();
+        let list = || format!("?list-type=2&max-keys=1&prefix={}", encoded(&place.prefix, false));
         let (method, path, body) = match operation {
-            S3Operation::List => (
-                "GET",
-                format!("?list-type=2&max-keys=1&prefix={}", encoded(&place.prefix, false)),
-                &[][..],
-            ),
-            S3Operation::Put => ("PUT", encoded(&place.probe_key(), true).to_string(), CONTENT),
-            S3Operation::Delete => {
-                ("DELETE", encoded(&place.probe_key(), true).to_string(), &[][..])
-            }
+            S3Operation::List => ("GET", list(), &[][..]),
+            S3Operation::Put => ("PUT", probe(), CONTENT),
+            S3Operation::Delete => ("DELETE", probe(), &[][..]),
         };
         let uri = format!("{}{path}", self.base(&place.bucket)?);
         let mut settings = SigningSettings::default();
