@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that has to hold, in one command. Durations are of two cores.
 #
-#   ./check.sh --fast     about 3 minutes from a warm cache: before each commit
-#   ./check.sh            about 25 minutes from a warm cache, 40 on a new machine: what CI runs
+#   ./check.sh --fast     2 to 4 minutes from a warm cache: before each commit
+#   ./check.sh            about 16 minutes from a warm cache, 35 on a new machine: what CI runs
 #   ./check.sh --whole    about 2 hours: before a release
 #
 #   --offline      with any of them: nothing is fetched or installed (--no-clients is the old name)
@@ -27,8 +27,8 @@ for argument in "$@"; do
   esac
 done
 case "$tier" in
-  fast) echo "check.sh --fast: about 3 minutes from a warm cache" ;;
-  plain) echo "check.sh: about 25 minutes from a warm cache, 40 on a new machine" ;;
+  fast) echo "check.sh --fast: 2 to 4 minutes from a warm cache" ;;
+  plain) echo "check.sh: about 16 minutes from a warm cache, 35 on a new machine" ;;
   whole) echo "check.sh --whole: about 2 hours" ;;
 esac
 
@@ -139,7 +139,7 @@ lint_programs() { # NAME: both programs of tests/lint, or the step ends here
 # What a step does, where it is more than a command.
 
 subjects() { # Commits since this rule: a subject is at most 72 characters.
-  local since=e5052a2f4fd1419be2d6f4db95b20d89ae499232 long
+  local since=ec8d26bb5a6871e2b03c35c161f3059eefce7e92 long
   if ! git rev-parse --quiet --verify "$since^{commit}" >/dev/null; then
     left_out "commit subjects" "this checkout has no history"
     return

@@ -1,4 +1,5 @@
-//! One attempt to issue credentials for a role: find the signer, call STS, remember what was issued.
+//! One attempt to issue credentials for a role: find the signer, call STS, remember what was
+//! issued.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +46,8 @@ pub struct StsIssuer {
 }
 
 impl StsIssuer {
-    /// Creates an issuer that signs with the credentials of `sources`, or of parent roles in `slots`.
+    /// Creates an issuer that signs with the credentials of `sources`, or of parent roles in
+    /// `slots`.
     pub fn new(sts: Arc<Client>, sources: Arc<Sources>, slots: Arc<Slots>) -> Self {
         Self { sts, sources, slots, clamped: Mutex::default(), issued: IssuedKeyIds::default() }
     }
@@ -117,8 +119,8 @@ impl StsIssuer {
         }
     }
 
-    /// Returns the duration to request. It is at most an hour if the signer is itself a role session,
-    /// which is logged once per role.
+    /// Returns the duration to request. It is at most an hour if the signer is itself a role
+    /// session, which is logged once per role.
     fn seconds(&self, role: &Role, signer: &Signer) -> u32 {
         let asked = role.duration.as_secs();
         if asked <= LONGEST_CHAINED || !signer.is_role_session() {

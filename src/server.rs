@@ -346,6 +346,8 @@ async fn serve_connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // A client may shut down its sending side and still wait for the answer.
+        .half_close(true)
         .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(HEAD_LIMIT)
         .max_buf_size(HEAD_LIMIT)

@@ -1,14 +1,13 @@
-//! Base identities: the credentials that sign requests to STS. Held, loaded again ahead of their
-//! expiry, built anew.
+//! The sources of base credentials, which sign requests to STS. A source is loaded again before its
+//! credentials expire.
 //!
-//! They are held here and not in the SDK's cache, because that one loads in the request path, never
-//! notices that STS refused what it holds, and never reads a profile file twice.
+//! The SDK's cache is not used. It loads in the request path, does not notice that STS refused its
+//! credentials, and never reads a profile file twice.
 //!
-//! Each source has a task of its own: one load at a time, bounded by [`LOAD_TIMEOUT`], and a role
-//! of another source does not wait for it. A source is looked at whenever a role signs with it and
-//! every 30 seconds, so a file that changed is read within seconds. A failed load keeps what is
-//! held until it expires. However many roles complain, a source is loaded at most as often as its
-//! own back-off allows.
+//! Each source has its own task. It makes one load at a time, bounded by [`LOAD_TIMEOUT`], and
+//! roles of other sources do not wait for it. A source is checked whenever a role signs with it and
+//! every 30 seconds, so a changed file is read soon. After a failed load, the current credentials
+//! are kept until they expire. The back-off of a source limits its loads, however many roles fail.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,46 +35,47 @@ pub use error::SourceError;
 use files::Stamps;
 pub use files::read_token;
 
-/// The longest that a load takes. IMDS alone may need four tries of a second each.
+/// The longest time of one load. IMDS alone may need four tries of a second each.
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time between two looks at a source that no role signs with.
+/// The time between two checks of a source that no role signs with.
 const NAP: Duration = Duration::from_secs(30);
-/// How long before expiry a source is loaded again, or a third of the lifetime if that is less.
+/// A source is loaded again so long before expiry, or at a third of the lifetime if that is less.
 const EXPIRY_LEAD: Duration = Duration::from_secs(300);
-/// How often credentials without an expiry are loaded again.
+/// The age at which credentials without an expiry are loaded again.
 const RELOAD_EVERY: Duration = Duration::from_secs(300);
-/// The wait after a second failed load, doubled by each that follows. The first is tried again at once.
+/// The wait after the second failed load in a row. It doubles with each failure; after the first
+/// there is no wait.
 const RETRY: Backoff = Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(30) };
 
-/// Called when a source that failed gives credentials again: roles that wait for it try at once.
+/// A function that is called when a failed source gives credentials again. Its roles then retry.
 pub type OnRecovery = Arc<dyn Fn(&SourceName) + Send + Sync>;
 
-/// All sources that a role is signed with.
+/// The sources that sign for at least one role.
 pub struct Sources {
     tasks: ArcSwap<BTreeMap<SourceName, Arc<SourceTask>>>,
     context: Arc<LoadContext>,
 }
 
-/// The parts that all sources share.
+/// The parts that are shared by all sources.
 struct LoadContext {
     sts: ArcSwap<Client>,
     clock: SharedTimeSource,
     on_recovery: OnRecovery,
 }
 
-/// One source, and the task that keeps it loaded.
+/// One source, with the task that keeps its credentials fresh.
 struct SourceTask {
     source: Arc<Source>,
     context: Arc<LoadContext>,
-    /// Locked while a load is under way: there is one at a time.
+    /// Locked during a load, so that there is one load at a time.
     state: Mutex<SourceState>,
-    /// The credentials of the last load that succeeded. Replaced under the lock, read without it.
+    /// The credentials of the last successful load. Written under the lock, read without it.
     held: ArcSwapOption<InHand>,
-    /// The error of the last load, if it failed.
+    /// Written under the lock, read without it.
     error: ArcSwapOption<SourceError>,
-    /// An operator asked for a load at the next look.
+    /// True if a reload of the configuration asks for a load at the next check.
     reload_requested: AtomicBool,
-    /// The number of loads that have concluded, either way.
+    /// The number of loads that succeeded or failed.
     concluded: AtomicU64,
     /// The number of the load whose credentials STS refused.
     refused: AtomicU64,
@@ -88,11 +88,11 @@ struct SourceState {
     failed: Option<FailedLoad>,
     /// The number of loads that succeeded.
     loads: u64,
-    /// How often in a row STS refused a key that a new load brought again, and until when it is not
-    /// asked again.
+    /// The number of loads in a row that returned the key that STS refused. Until `trust_until` no
+    /// further load is made for that reason.
     refusals: u32,
     trust_until: Option<Instant>,
-    /// The stamps of the files before the last load.
+    /// Taken before the last load.
     stamps: Stamps,
 }
 
@@ -100,18 +100,19 @@ struct FailedLoad {
     error: SourceError,
     count: u32,
     again_at: Instant,
-    /// Its files cannot even be looked at, so nothing tells that they changed.
+    /// True if its files cannot be checked, so a change of a file goes unnoticed.
     blind: bool,
 }
 
-/// The credentials of a source that sign now.
+/// The credentials of a source that can sign now.
 #[derive(Debug, Clone)]
 pub struct InHand {
-    /// The credentials. Their `Debug` shows no secret.
+    /// The credentials that sign. Their `Debug` shows no secret.
     pub credentials: Credentials,
-    /// The identity that they belong to; asked only for temporary ones, which may be a role's.
+    /// The identity of the credentials. STS is asked only about temporary ones, which may be a
+    /// role's.
     pub identity: Option<CallerIdentity>,
-    /// The number of the load, counted from 1.
+    /// Loads are counted from 1.
     load: u64,
     loaded_at: SystemTime,
 }
@@ -119,38 +120,38 @@ pub struct InHand {
 /// The state of a source, for metrics and `/roles`.
 #[derive(Debug, Clone)]
 pub struct Status {
-    /// True while credentials are held that STS has not refused.
+    /// True if there are credentials that STS has not refused.
     pub held: bool,
-    /// The expiry of the credentials, if they have one.
+    /// The time at which the credentials expire, if they do.
     pub expires_at: Option<SystemTime>,
     /// The error of the last load, if it failed.
     pub error: Option<SourceError>,
-    /// The identity that the credentials belong to, where it is known.
+    /// The identity of the credentials, if it is known.
     pub identity: Option<CallerIdentity>,
 }
 
 impl Status {
-    /// True while usable credentials are held at `now`.
+    /// True if there are usable credentials at `now`.
     pub fn is_up(&self, now: SystemTime) -> bool {
         self.held && self.expires_at.is_none_or(|at| at > now)
     }
 }
 
 impl Sources {
-    /// No sources yet; those to come exchange tokens by `sts`, and read the local time from
+    /// Creates an empty set. Its sources exchange tokens by `sts` and read the local time from
     /// `clock`.
     pub fn new(clock: SharedTimeSource, sts: Arc<Client>, on_recovery: OnRecovery) -> Self {
         let context = LoadContext { sts: ArcSwap::new(sts), clock, on_recovery };
         Self { tasks: ArcSwap::default(), context: Arc::new(context) }
     }
 
-    /// Replaces the client of STS, after a reload has changed its settings.
+    /// Replaces the client of STS after a reload has changed its settings.
     pub fn use_client(&self, sts: Arc<Client>) {
         self.context.sts.store(sts);
     }
 
-    /// Keeps these sources and no others. One whose definition is unchanged goes on with what it
-    /// holds, and is loaded anew. Has to be called within a runtime.
+    /// Replaces the set of sources. An unchanged source keeps its credentials until a new load
+    /// succeeds. Must be called within a tokio runtime.
     pub fn apply(&self, sources: impl IntoIterator<Item = Arc<Source>>) {
         let before = self.tasks.load();
         let mut after: BTreeMap<SourceName, Arc<SourceTask>> = BTreeMap::new();
@@ -166,17 +167,17 @@ impl Sources {
         self.tasks.store(Arc::new(after));
     }
 
-    /// The credentials of this source, loaded if they have to be.
+    /// Returns the credentials of this source, after a load if one is due.
     pub async fn credentials(&self, source: &Source) -> Result<Arc<InHand>, SourceError> {
         self.task(source)?.credentials().await
     }
 
-    /// The credentials of this source, if usable ones are held; without a look at files or a load.
+    /// Returns the usable credentials of this source, without a check of files or a load.
     pub fn in_hand(&self, source: &Source) -> Option<Arc<InHand>> {
         self.task(source).ok()?.in_hand()
     }
 
-    /// Records that STS refused these credentials: the next look loads anew.
+    /// Records that STS refused these credentials, so that the next check loads again.
     pub fn refused(&self, source: &Source, in_hand: &InHand) {
         if let Ok(task) = self.task(source) {
             task.refused.store(in_hand.load, Ordering::Release);
@@ -184,7 +185,7 @@ impl Sources {
         }
     }
 
-    /// Every source with its status, by name; `None` before its first load.
+    /// Returns every source with its status, by name. The status is `None` before the first load.
     pub fn statuses(&self) -> Vec<(Arc<Source>, Option<Status>)> {
         self.tasks.load().values().map(|task| (task.source.clone(), task.status())).collect()
     }
@@ -195,7 +196,7 @@ impl Sources {
             .get(&source.name)
             .filter(|task| *task.source == *source)
             .cloned()
-            .ok_or_else(|| SourceError::new("it is no longer configured"))
+            .ok_or_else(|| SourceError::new("the source is no longer configured"))
     }
 }
 
@@ -214,11 +215,11 @@ impl SourceTask {
             wake: Notify::new(),
             task: std::sync::Mutex::default(),
         });
-        // The task must not keep its source alive, or neither would ever end.
+        // The task must not keep its source alive, or neither would ever be dropped.
         let weak = Arc::downgrade(&started);
         let task = tokio::spawn(async move {
             while let Some(source) = weak.upgrade() {
-                // An error stands in the status, and is logged where it changes.
+                // The status has the error, and a new error is logged.
                 let _ = source.credentials().await;
                 let nap = source.nap().await;
                 let _ = tokio::time::timeout(nap, source.wake.notified()).await;
@@ -241,13 +242,13 @@ impl SourceTask {
         wait.unwrap_or(NAP).clamp(RETRY.base, NAP)
     }
 
-    /// True while STS has refused what is held.
+    /// True if STS has refused the current credentials.
     fn is_refused(&self) -> bool {
         let refused = self.refused.load(Ordering::Acquire);
         self.held.load().as_ref().is_some_and(|held| held.load == refused)
     }
 
-    /// The credentials that are held, if they are unexpired and not refused by STS.
+    /// Returns the current credentials, if they are unexpired and not refused by STS.
     fn in_hand(&self) -> Option<Arc<InHand>> {
         let held = self.held.load_full()?;
         let expired = held.credentials.expiry().is_some_and(|at| at <= self.context.clock.now());
@@ -278,7 +279,7 @@ impl SourceTask {
                 }
                 let before = self.concluded.load(Ordering::Acquire);
                 let state = self.state.lock().await;
-                // What was waited for is the answer: a hundred roles must not load in turn.
+                // Use the result of the load that was waited for: a hundred roles must not load in turn.
                 if self.concluded.load(Ordering::Acquire) != before {
                     let error = state.failed.as_ref().map(|failed| failed.error.clone());
                     if let Some(answer) = self.in_hand().map(Ok).or(error.map(Err)) {
@@ -319,7 +320,7 @@ impl SourceTask {
         if let Some(failed) = state.failed.as_ref().filter(|failed| !changed && backs_off(failed)) {
             return self.in_hand().ok_or_else(|| failed.error.clone());
         }
-        // The caller may be gone before the load concludes: then the next one looks again.
+        // The caller may go away before the load finishes. Then the next caller checks again.
         let loaded = self.load(&mut state, now).await;
         state.stamps = stamps;
         request.conclude();
@@ -342,7 +343,7 @@ impl SourceTask {
             .filter(|before| before.credentials.access_key_id() == credentials.access_key_id());
         let identity = match same.and_then(|same| same.identity.clone()) {
             Some(identity) => Some(identity),
-            // Only what is temporary can be of a role.
+            // Only temporary credentials can belong to a role.
             None if credentials.access_key_id().starts_with("ASIA") => {
                 sts.get_caller_identity(credentials.clone(), sts.attempt_timeout()).await.ok()
             }
@@ -351,7 +352,7 @@ impl SourceTask {
         Ok(InHand { credentials, identity, load: state.loads, loaded_at })
     }
 
-    /// Records the outcome of a load; gives the credentials that can be used after it.
+    /// Records the outcome of a load. Returns the credentials that are usable after it.
     fn conclude(
         &self,
         state: &mut SourceState,
@@ -379,7 +380,7 @@ impl SourceTask {
                     tracing::info!(
                         source = self.source.name.as_str(),
                         access_key_id = in_hand.credentials.access_key_id(),
-                        "base credentials are there again"
+                        "base credentials are available again"
                     );
                     (self.context.on_recovery)(&self.source.name);
                 }
@@ -408,7 +409,7 @@ impl SourceTask {
     fn log_failed(&self, error: &SourceError, keeps: bool) {
         let source = self.source.name.as_str();
         if keeps {
-            tracing::warn!(source, %error, "base credentials could not be loaded again; keeping those in hand");
+            tracing::warn!(source, %error, "base credentials could not be loaded again: roletap keeps the current ones");
         } else {
             tracing::error!(source, %error, "base credentials could not be loaded");
         }
@@ -425,9 +426,9 @@ impl Drop for SourceTask {
 }
 
 impl InHand {
-    /// True until a new load is due.
+    /// True if no new load is due at `now`.
     fn is_fresh(&self, now: SystemTime) -> bool {
-        // A clock that stepped back makes the age negative: load again rather than wait for it to pass.
+        // A clock that stepped back makes the age negative. Then load again.
         let Ok(age) = now.duration_since(self.loaded_at) else {
             return false;
         };
@@ -441,7 +442,7 @@ impl InHand {
     }
 }
 
-/// That an operator asked for a load: asked for again on drop, unless the load has concluded.
+/// A request for a load. It is put back on drop, unless a load has concluded.
 struct ReloadRequest<'a> {
     requested: &'a AtomicBool,
     is_pending: bool,
@@ -465,7 +466,7 @@ impl Drop for ReloadRequest<'_> {
     }
 }
 
-/// Loads the credentials of a source once: for commands that run without a daemon.
+/// Loads the credentials of a source once, for commands that run without a daemon.
 pub async fn load_once(
     source: &Source,
     clock: &SharedTimeSource,
@@ -479,11 +480,14 @@ pub async fn load_once(
 async fn bounded<T>(load: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
     match tokio::time::timeout(LOAD_TIMEOUT, load).await {
         Ok(loaded) => loaded,
-        Err(_) => Err(SourceError::new(format!("no answer within {} s", LOAD_TIMEOUT.as_secs()))),
+        Err(_) => Err(SourceError::new(format!(
+            "the load did not finish within {} s",
+            LOAD_TIMEOUT.as_secs()
+        ))),
     }
 }
 
-/// The wait after the `n`th failure in a row, `n` from 1.
+/// Returns the wait after the `n`th failure in a row, counted from 1.
 fn backoff(n: u32) -> Duration {
     match n {
         0 | 1 => Duration::ZERO,

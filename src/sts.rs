@@ -1,8 +1,9 @@
-//! The client of STS, at home or in a region that stands in. The only importer of `aws_sdk_sts`.
+//! The client of STS, in the home Region or in a fallback Region. No other module imports
+//! `aws_sdk_sts`.
 //!
-//! Every operation goes through `Client::call`: it calls, classifies, counts and records for the
-//! regional failover. The SDK's own retries are off: one call here is one request there, one metric
-//! and one classified error.
+//! Every operation goes through `Client::call`: it calls, classifies, counts and records the
+//! outcome for the failover. The SDK's own retries are off: one call is one request, one metric and
+//! at most one classified error.
 
 mod body_limit;
 mod classify;
@@ -36,20 +37,20 @@ use clock_skew::{ClockSkewInterceptor, SKEW_LIMIT};
 use endpoints::Endpoints;
 pub use web_identity_token::{Claims, Token};
 
-/// A client of STS in every configured region.
+/// A client of STS in every configured Region.
 #[derive(Debug)]
 pub struct Client {
     endpoints: Endpoints,
     attempt_timeout: Duration,
-    /// The clock of STS, which an `Expiration` is about.
+    /// The time by the clock of STS, for comparison with an `Expiration`.
     server_time: SharedTimeSource,
     skew: Arc<Skew>,
     metrics: Arc<Metrics>,
 }
 
 impl Client {
-    /// A client for the settings of `[sts]` that reads the local time from `clock` and measures the
-    /// skew of STS.
+    /// Creates a client for the settings of `[sts]`. It reads the local time from `clock` and
+    /// measures the skew of STS into `skew`.
     pub fn new(
         sts: &Sts,
         clock: SharedTimeSource,
@@ -82,22 +83,22 @@ impl Client {
         })
     }
 
-    /// Returns the home region: the one of `sts.region`.
+    /// Returns the name of the home Region.
     pub fn region(&self) -> &str {
         &self.endpoints.home().region
     }
 
-    /// The longest that one call takes.
+    /// Returns the longest time of one call.
     pub fn attempt_timeout(&self) -> Duration {
         self.attempt_timeout
     }
 
-    /// The longest that one call in every region takes, one after the other.
+    /// Returns the longest time of one call in every Region, one after the other.
     pub fn all_regions_timeout(&self) -> Duration {
         self.attempt_timeout * u32::try_from(self.endpoints.count()).unwrap_or(u32::MAX)
     }
 
-    /// The time by the clock of STS.
+    /// Returns the time by the clock of STS.
     pub fn now(&self) -> SystemTime {
         self.server_time.now()
     }
@@ -141,7 +142,7 @@ impl Client {
         .await
     }
 
-    /// Assumes `role` with a web identity token, which is not signed.
+    /// Assumes `role` with a web identity token. The request is not signed.
     pub async fn assume_role_with_web_identity(
         &self,
         role: &Role,
@@ -150,7 +151,7 @@ impl Client {
     ) -> Result<Credentials, IssueError> {
         if identity.provider_id.is_some() && token.claims().is_some() {
             return Err(unsendable(
-                "`provider_id` is for the tokens of OAuth 2.0, and this one is a JSON web token: leave `provider_id` out",
+                "`provider_id` is for OAuth 2.0 access tokens, but this token is a JSON Web Token. Remove `provider_id`",
             ));
         }
         let request = &role.request;
@@ -191,7 +192,7 @@ impl Client {
                         && granted.expiration().secs() > 0
                 });
                 let granted =
-                    granted.ok_or_else(|| (Class::Network, "it is not complete".to_owned()))?;
+                    granted.ok_or_else(|| (Class::Network, "it is incomplete".to_owned()))?;
                 Ok(BaseCredentials::new(
                     granted.access_key_id(),
                     granted.secret_access_key(),
@@ -204,12 +205,11 @@ impl Client {
         .await
     }
 
-    /// Asks whose credentials `base` are: in the region that is called now, and in each other one
-    /// while none answers.
+    /// Asks STS for the identity of `base`, in the active Region and then in the others until one
+    /// answers. All Regions together take at most `within`.
     ///
-    /// No policy can deny it, but it counts against the quota, and some services that speak STS do
-    /// not know it (Ceph answers 405): nothing depends on it. All regions together take at most
-    /// `within`.
+    /// No policy can deny this call, but it counts against the quota. Some services that speak STS
+    /// do not know it (Ceph answers 405), so nothing may depend on it.
     pub async fn get_caller_identity(
         &self,
         base: BaseCredentials,
@@ -239,18 +239,17 @@ impl Client {
                 Err(error) if error.status.is_none() && Instant::now() < deadline => {
                     first.get_or_insert(error);
                 }
-                // What the first region did is what has to be repaired.
+                // The error of the first Region is the one to repair.
                 outcome => return outcome.map_err(|error| first.unwrap_or(error)),
             }
         }
-        Err(first.unwrap_or_else(|| unsendable("there is no region to ask in")))
+        Err(first.unwrap_or_else(|| unsendable("no Region is configured")))
     }
 
-    /// Calls STS in the region at `place`, classifies the outcome, counts it and records it for the
-    /// failover.
+    /// Calls STS in the Region at `place`, then classifies, counts and records the outcome.
     ///
-    /// `read` takes the answer; where it cannot be used, `read` gives the class of the failure and
-    /// the reason.
+    /// `read` takes the result from an answer. If the answer is unusable, `read` returns the class
+    /// of the failure and the reason.
     async fn call<O, E, F, T>(
         &self,
         place: usize,
@@ -280,7 +279,7 @@ impl Client {
         outcome
     }
 
-    /// Takes what STS granted to `role`, or gives the reason why it cannot be used.
+    /// Takes the credentials that STS granted to `role`, or returns why they are unusable.
     fn examine(
         &self,
         role: &Role,

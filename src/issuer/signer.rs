@@ -1,5 +1,5 @@
-//! The credentials that sign a request, from a source or from a parent role. A guard refuses to sign
-//! with the credentials that roletap itself vends.
+//! The credentials that sign a request, from a source or from a parent role. A guard refuses to
+//! sign with the credentials that roletap itself vends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,8 @@ use roletap_core::role::{Principal, Role, RoleArn, RoleName, Source};
 /// The number of access key IDs that are remembered per role. The newest are kept.
 const REMEMBERED: usize = 8;
 
-/// The newest access key IDs that were issued. A source that returns one of them reads roletap's own
-/// endpoint.
+/// The newest access key IDs that were issued. A source that returns one of them reads roletap's
+/// own endpoint.
 #[derive(Debug, Default)]
 pub(super) struct IssuedKeyIds(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
 
@@ -120,7 +120,8 @@ impl Signer {
         }
     }
 
-    /// Returns the reason not to sign for `role`, if its source leads back to roletap or to the role.
+    /// Returns the reason not to sign for `role`, if its source leads back to roletap or to the
+    /// role.
     pub(super) fn loop_reason(
         &self,
         role: &Role,

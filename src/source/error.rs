@@ -1,6 +1,6 @@
-//! The error of a source, in words without secrets.
+//! The error of a source. Its text contains no secret.
 
-/// The reason why a source gives no credentials.
+/// An error that tells why a source gives no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SourceError {
@@ -8,7 +8,7 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// Takes a lower-case fragment without secrets.
+    /// Takes a reason in lower case, without a full stop and without secrets.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
     }

@@ -1,7 +1,6 @@
-//! Files that sources are read from: whether they changed, and what is in those that hold one value
-//! each.
+//! The files of sources: changes of any file, and the content of files with one value each.
 //!
-//! A file may lie on a mount that hangs, so all of it happens on threads that may wait.
+//! A file may be on a mount that hangs, so all of this runs on threads that may block.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,27 +16,26 @@ use super::error::SourceError;
 use crate::sts::Token;
 use roletap_core::role::Origin;
 
-/// The longest that a look at files takes.
+/// The longest time that reading the files of one source takes.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Far more than any key or token.
+/// The longest file with a key or token. A real one is far shorter.
 const MAX_BYTES: u64 = 64 * 1024;
-/// Far more than any shared file.
+/// The longest shared configuration or credentials file. A real one is far shorter.
 const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The turns to look at files: those that hang hold up one thread, however often they are looked
-/// at.
+/// One lock per set of files, so that files that hang block one thread only.
 static TURNS: Mutex<BTreeMap<Vec<PathBuf>, LoadTurn>> = Mutex::new(BTreeMap::new());
 
-/// A turn, held by the thread that looks until it is done.
+/// The lock of one set of files, held by the thread that reads them.
 type LoadTurn = Arc<tokio::sync::Mutex<()>>;
 
-/// The stamps of some files, `None` for one that is not there. They differ when a file has changed.
+/// The stamps of some files, with `None` for a missing file. They differ after a change.
 pub(super) type Stamps = Vec<Option<Stamp>>;
 
 /// The device, inode, size and time of change (seconds, nanoseconds) of one file.
 pub(super) type Stamp = (u64, u64, u64, i64, i64);
 
-/// Looks at every file that a source of this origin is known to be read from.
+/// Takes the stamps of every file that a source of this origin reads.
 pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
     let paths = paths(origin);
     if paths.is_empty() {
@@ -46,7 +44,7 @@ pub(super) async fn look(origin: &Origin) -> Result<Stamps, SourceError> {
     aside(paths.clone(), move || paths.iter().map(|path| stamp(path)).collect()).await
 }
 
-/// Reads static keys, one value in each file.
+/// Reads static keys from files with one value each.
 pub(super) async fn keys(
     access_key_id: &Path,
     secret_access_key: &Path,
@@ -61,13 +59,13 @@ pub(super) async fn keys(
     Ok(Credentials::new(id.as_str(), secret.as_str(), token, None, "files"))
 }
 
-/// Reads a web identity token anew, without the blanks at its ends.
+/// Reads a web identity token from its file, without white space at its ends.
 pub async fn read_token(path: &Path) -> Result<Token, SourceError> {
     let text = value(path).await?;
     Token::new(text, path.to_owned(), changed_at(path).await).map_err(SourceError::new)
 }
 
-/// Reads the one word in a file, without the blanks at its ends.
+/// Reads the one word in a file, without white space at its ends.
 async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     let path = path.to_owned();
     aside(vec![path.clone()], move || {
@@ -80,13 +78,13 @@ async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
         io::Read::read_to_end(&mut io::Read::take(file, MAX_BYTES + 1), &mut bytes)
             .map_err(|error| unreadable(&path, &error))?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(refuse("is far too large"));
+            return Err(refuse("is larger than 64 KiB"));
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| refuse("is not text"))?;
         match text.trim() {
             "" => Err(refuse("is empty")),
             word if word.contains(|c: char| c.is_whitespace() || c.is_control()) => {
-                Err(refuse("holds more than one word"))
+                Err(refuse("contains more than one word"))
             }
             word => Ok(Zeroizing::new(word.to_owned())),
         }
@@ -94,15 +92,15 @@ async fn value(path: &Path) -> Result<Zeroizing<String>, SourceError> {
     .await
 }
 
-/// Reads the shared files to nothing, so that the SDK, which holds up its whole thread to read,
-/// finds that they can be. A file that is not there is left to the SDK.
+/// Reads the shared files once and drops the content, because the SDK would block its whole thread
+/// on a file that hangs. The SDK itself deals with a missing file.
 pub(super) async fn can_be_read(
     config: Option<&PathBuf>,
     credentials: Option<&PathBuf>,
 ) -> Result<(), SourceError> {
     let paths = shared_files(config, credentials);
     let mut key = paths.clone();
-    // Not the turn of those who only look for changes.
+    // Another lock than that of `look`.
     key.push(PathBuf::new());
     aside(key, move || {
         for path in &paths {
@@ -112,7 +110,7 @@ pub(super) async fn can_be_read(
             let mut file = io::Read::take(file, MAX_SHARED_BYTES + 1);
             if io::copy(&mut file, &mut io::sink()).is_ok_and(|read| read > MAX_SHARED_BYTES) {
                 let path = path.display();
-                return Err(SourceError::new(format!("{path} is far too large")));
+                return Err(SourceError::new(format!("{path} is larger than 4 MiB")));
             }
         }
         Ok(())
@@ -120,7 +118,7 @@ pub(super) async fn can_be_read(
     .await
 }
 
-/// The time at which a file last changed, for people.
+/// Returns the time of the last change of a file, for messages.
 async fn changed_at(path: &Path) -> Option<std::time::SystemTime> {
     let path = path.to_owned();
     let key = path.clone();
@@ -136,7 +134,7 @@ fn unreadable(path: &Path, error: &io::Error) -> SourceError {
     let why = if is(io::ErrorKind::NotFound) {
         "does not exist".to_owned()
     } else if is(io::ErrorKind::PermissionDenied) {
-        "may not be read by this user".to_owned()
+        "is not readable by the user of this process".to_owned()
     } else {
         format!("cannot be read: {error}")
     };
@@ -145,14 +143,14 @@ fn unreadable(path: &Path, error: &io::Error) -> SourceError {
 
 fn stamp(path: &Path) -> Result<Option<Stamp>, SourceError> {
     match std::fs::metadata(path) {
-        // Reading a pipe that nobody writes to would wait for ever.
+        // Reading a pipe without a writer would block forever.
         Ok(found) if found.file_type().is_fifo() => {
-            Err(SourceError::new(format!("{} is a pipe, not a file", path.display())))
+            Err(SourceError::new(format!("{} is a pipe, not a regular file", path.display())))
         }
         Ok(found) => {
             Ok(Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec())))
         }
-        // The load says what that means: many of these files need not be there.
+        // Many of these files are optional: the load decides.
         Err(_) => Ok(None),
     }
 }
@@ -176,7 +174,7 @@ fn paths(origin: &Origin) -> Vec<PathBuf> {
     }
 }
 
-/// The paths at which the SDK looks for the shared files.
+/// Returns the paths at which the SDK reads the shared files.
 fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<PathBuf> {
     let place = |given: Option<&PathBuf>, variable: &str, name: &str| {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws").join(name));
@@ -192,13 +190,13 @@ fn shared_files(config: Option<&PathBuf>, credentials: Option<&PathBuf>) -> Vec<
     .collect()
 }
 
-/// Runs `look` on a thread that may wait. While another looks at the same files, there is no second
-/// thread.
+/// Runs `look` on a thread that may block. There is one such thread per set of files.
 async fn aside<T: Send + 'static>(
     paths: Vec<PathBuf>,
     look: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
-    let slow = || SourceError::new("its files cannot be read: does their file system hang?");
+    let slow =
+        || SourceError::new("the files of the source cannot be read: does their file system hang?");
     let turn = turn(paths);
     let looked = async {
         let turn = turn.lock_owned().await;
@@ -229,7 +227,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_hangs_is_looked_at_once_at_a_time() {
+    async fn files_that_hang_block_one_thread_only() {
         let paths = || vec![PathBuf::from("/hung/by/this/test")];
         let started = Arc::new(AtomicUsize::new(0));
         let (release, released) = mpsc::channel::<()>();
@@ -249,7 +247,7 @@ mod tests {
         while started.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
-        // The clock stands still while a thread is busy, so it is turned by hand.
+        // The paused clock does not advance while a thread is busy, so the test advances it.
         let others: Vec<_> = (0..20).map(|_| tokio::spawn(again())).collect();
         tokio::task::yield_now().await;
         tokio::time::advance(LOOK_TIMEOUT * 2).await;
@@ -264,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_read_without_its_blanks_and_never_printed() {
+    async fn a_token_is_read_without_white_space_and_never_printed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, "  sentinel-token\r\n\n").unwrap();

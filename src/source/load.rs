@@ -1,7 +1,7 @@
-//! One load of a source, from files read anew. With its siblings the only importer of `aws_config`.
+//! One load of a source, which reads its files again. Only `source` imports `aws_config`.
 //!
-//! The container provider is left out on purpose, in profiles too: with roletap's own endpoint in
-//! its environment the daemon would sign with what it vends itself.
+//! The container provider is left out on purpose, in profiles too. With roletap's own endpoint in
+//! the environment, the daemon would sign with the credentials that it vends.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -26,9 +26,9 @@ use crate::sts::Client;
 use roletap_core::failure::error_chain;
 use roletap_core::role::{CommandLine, Origin, RoleArn, SessionName, WebIdentity};
 
-/// The session name for a token in the environment, if the environment has none.
+/// The session name for a web identity token, if AWS_ROLE_SESSION_NAME is not set.
 const DEFAULT_SESSION_NAME: &str = "roletap";
-/// Keys of a profile that take precedence over its `credential_process`, or lead elsewhere first.
+/// Keys of a profile that take precedence over its `credential_process`.
 const BEFORE_PROCESS: [&str; 7] = [
     "role_arn",
     "credential_source",
@@ -39,15 +39,15 @@ const BEFORE_PROCESS: [&str; 7] = [
     "login_session",
 ];
 
-/// The reason why one link of a chain gives no credentials.
+/// The reason why one provider of the chain gives no credentials.
 enum NotFound {
-    /// It is not configured: a chain goes on.
+    /// The provider is not configured, so the chain goes on.
     Absent(String),
-    /// It is, but something is wrong: a chain ends here, or it would go on as somebody else.
+    /// The provider is configured but fails. The chain stops, or another identity would sign.
     Failed(String),
 }
 
-/// Loads credentials, once.
+/// Loads the credentials of a source once, without a retry.
 pub(super) async fn load(
     origin: &Origin,
     clock: &SharedTimeSource,
@@ -75,7 +75,7 @@ pub(super) async fn load(
     })
 }
 
-/// Refuses credentials that have expired already.
+/// Refuses credentials that have already expired.
 pub(super) fn unexpired(
     credentials: Credentials,
     now: SystemTime,
@@ -84,13 +84,14 @@ pub(super) fn unexpired(
         None => Ok(credentials),
         Some(at) => {
             let at = jiff::Timestamp::try_from(at).map(|at| at.to_string()).unwrap_or_default();
-            let reason = format!("what it gives expired at {at}: has its renewal stopped?");
+            let reason = format!("its credentials expired at {at}: has their renewal stopped?");
             Err(SourceError::new(reason))
         }
     }
 }
 
-/// The first of the SDK's chain that has something, but for the container provider.
+/// Loads from the first provider of the SDK's chain that is configured, without the container
+/// provider.
 async fn chain(config: &ProviderConfig, sts: &Client) -> Result<Credentials, SourceError> {
     let mut absent: Vec<String> = Vec::new();
     for link in ["environment", "profile", "web identity", "instance metadata"] {
@@ -149,15 +150,15 @@ async fn profile(
     }
 }
 
-/// The command of a profile that has nothing else: run here, where it is killed at its time limit.
-/// The SDK would run one behind a `source_profile` without a limit, so that is refused.
+/// Returns the `credential_process` of a profile, so that it runs here and is killed at its time
+/// limit. A command behind a `source_profile` is refused, because the SDK would run it without one.
 async fn command_of_profile(
     name: Option<&str>,
     files: Option<&EnvConfigFiles>,
 ) -> Result<Option<CommandLine>, NotFound> {
     let files = files.cloned().unwrap_or_default();
     let name = name.map(|name| name.to_owned().into());
-    // What is wrong with a file is told by the load itself.
+    // The load itself reports what is wrong with a file.
     let Ok(profiles) = aws_config::profile::load(&Fs::real(), &Env::real(), &files, name).await
     else {
         return Ok(None);
@@ -174,12 +175,12 @@ async fn command_of_profile(
         };
         let has = |key: &str| behind.get(key).is_some();
         let leads_on = has("role_arn") && has("source_profile") && !passed.contains(&next);
-        // Keys in a profile behind another come before all else in it.
+        // Static keys in a source profile take precedence.
         if has("credential_process") && !has("aws_access_key_id") && !leads_on {
             return Err(NotFound::Failed(format!(
-                "the profile {next}, behind a `source_profile`, has a `credential_process`, which nothing would stop there: \
-                 put the command into a [source.NAME] of its own, with `credential_process`, and where a role comes first, \
-                 make that a [role.NAME] and chain to it with `source = \"role.NAME\"`"
+                "the profile {next} has a `credential_process` and is used by a `source_profile`. The SDK would run that \
+                 command without a time limit. Put the command into a [source.NAME] with `credential_process`. If a role comes \
+                 between, make it a [role.NAME] and chain to it with `source = \"role.NAME\"`"
             )));
         }
         if passed.contains(&next) {
@@ -230,7 +231,7 @@ async fn metadata(
     }
 }
 
-/// The token of the environment, by the three variables that the SDK reads.
+/// Exchanges the web identity token that is named by three environment variables.
 async fn token_in_environment(sts: &Client) -> Result<Credentials, NotFound> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let Some(token_file) = variable("AWS_WEB_IDENTITY_TOKEN_FILE") else {
@@ -266,21 +267,21 @@ fn not_found(error: &CredentialsError) -> NotFound {
     }
 }
 
-/// The words of the SDK, without what is not for logs; other words where the SDK speaks of its own
-/// build.
+/// Describes an error of the SDK without text that may be secret. Errors about a missing feature of
+/// the SDK get a text of roletap's own.
 fn described(error: &CredentialsError) -> String {
     let said = error_chain(error);
     if said.contains("feature(s) enabled: sso") {
-        return "the profile is one of IAM Identity Center (SSO), which this build of roletap leaves out: build it with \
-                `--features sso`, or name another profile"
+        return "the profile uses IAM Identity Center (SSO), which this build of roletap does not support. Build roletap with \
+                `--features sso`, or use another profile"
             .to_owned();
     }
     if said.contains("feature(s) enabled: credentials-login") {
-        return "the profile is a person's session of the AWS console, which expires within a day: name another \
+        return "the profile uses a login session of the AWS console, which expires within a day. Use another \
                 profile"
             .to_owned();
     }
-    // What a program writes to standard error may be a secret.
+    // The standard error of a program may contain a secret.
     match said.split_once("Stderr:") {
         Some((before, _)) => format!(
             "{}: run it by hand as the daemon's user to see why",
@@ -290,7 +291,7 @@ fn described(error: &CredentialsError) -> String {
     }
 }
 
-/// Stands in for the container provider, which would ask roletap's own endpoint.
+/// Replaces the container provider, which could read roletap's own endpoint.
 #[derive(Debug)]
 struct NoContainerEndpoint;
 
@@ -300,8 +301,8 @@ impl ProvideCredentials for NoContainerEndpoint {
         Self: 'a,
     {
         future::ProvideCredentials::ready(Err(CredentialsError::invalid_configuration(
-            "the profile says `credential_source = EcsContainer`, and roletap never asks a container endpoint: it might be \
-             its own. Name another source",
+            "the profile has `credential_source = EcsContainer`, but roletap never reads a container endpoint, because it \
+             may be its own. Use another source",
         )))
     }
 }

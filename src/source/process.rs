@@ -1,7 +1,7 @@
 //! `credential_process`: a program that prints credentials.
 //!
-//! Its standard error may hold secrets, so it is not read at all. At its time limit the program and
-//! all that it started are killed.
+//! Its standard error may contain secrets, so it is not read. At the time limit the program and its
+//! children are killed.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 use super::error::SourceError;
 use roletap_core::role::CommandLine;
 
-/// Less than [`super::LOAD_TIMEOUT`], so that the error names the program.
+/// The longest run of the program. It is below [`super::LOAD_TIMEOUT`], so that the error names it.
 const TIME_LIMIT: Duration = Duration::from_secs(9);
-/// Far more than any credentials.
+/// The longest output of the program. Credentials are far shorter.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// Runs the command and parses the credentials that it prints.
@@ -41,7 +41,7 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
         if let Some(stdout) = child.stdout.take() {
             stdout.take(MAX_BYTES + 1).read_to_end(&mut output).await?;
         }
-        // A program that prints too much is not waited for.
+        // Do not wait for a program that prints too much.
         if output.len() as u64 > MAX_BYTES {
             return Ok(None);
         }
@@ -50,41 +50,44 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
     let finished: Result<std::io::Result<Option<ExitStatus>>, _> =
         tokio::time::timeout(TIME_LIMIT, finished).await;
     match finished {
-        // Whatever it left running was meant to run on, such as an agent.
+        // The program succeeded, so its children (such as an agent) may run on.
         Ok(Ok(Some(_))) => group.spare(),
         Ok(Ok(None) | Err(_)) | Err(_) => drop(group),
     }
     match finished {
         Err(_) => {
-            Err(refuse(format!("did not end within {} s, and was killed", TIME_LIMIT.as_secs())))
+            Err(refuse(format!("did not exit within {} s and was killed", TIME_LIMIT.as_secs())))
         }
         Ok(Err(error)) => Err(refuse(format!("cannot be waited for: {error}"))),
-        Ok(Ok(None)) => Err(refuse("printed far too much, and was killed".to_owned())),
+        Ok(Ok(None)) => {
+            Err(refuse(format!("printed more than {} KiB and was killed", MAX_BYTES / 1024)))
+        }
         Ok(Ok(Some(status))) if !status.success() => Err(refuse(format!(
-            "ended with {status}: run it by hand as the daemon's user to see why"
+            "failed with {status}: run it by hand as the daemon's user to see why"
         ))),
         Ok(Ok(Some(_))) => parse(&output).map_err(refuse),
     }
 }
 
-/// `Version: 1`, as AWS documents it. The complaint does not repeat what was printed.
+/// Parses the output in the format that AWS documents (`Version: 1`). The error does not quote it.
 fn parse(output: &[u8]) -> Result<Credentials, String> {
     let printed: Value = serde_json::from_slice(output).map_err(|error| {
-        format!("printed no JSON: see line {}, column {}", error.line(), error.column())
+        format!("did not print valid JSON: see line {}, column {}", error.line(), error.column())
     })?;
     if printed.get("Version").and_then(Value::as_i64) != Some(1) {
-        return Err("printed no `\"Version\": 1`".to_owned());
+        return Err("did not print `\"Version\": 1`".to_owned());
     }
     let text = |key: &str| {
         let text = printed.get(key).and_then(Value::as_str);
         text.filter(|text| !text.is_empty())
     };
-    let needed = |key: &str| text(key).ok_or_else(|| format!("printed no `{key}`"));
+    let needed = |key: &str| text(key).ok_or_else(|| format!("did not print `{key}`"));
     let expires_at = match text("Expiration") {
         None => None,
         Some(end) => {
-            let end: jiff::Timestamp =
-                end.parse().map_err(|_| "printed an `Expiration` that is no time".to_owned())?;
+            let end: jiff::Timestamp = end
+                .parse()
+                .map_err(|_| "printed an `Expiration` that is not a timestamp".to_owned())?;
             Some(SystemTime::from(end))
         }
     };
@@ -97,7 +100,7 @@ fn parse(output: &[u8]) -> Result<Credentials, String> {
     ))
 }
 
-/// Kills a process and all it started, unless it is spared.
+/// Kills a process group on drop, unless it is spared.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -113,7 +116,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It may have ended a moment ago, and there is nothing to kill.
+            // The group may have exited already.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_prints_is_taken_in() {
+    async fn the_printed_credentials_are_parsed() {
         let command = r#"echo '{"Version":1,"AccessKeyId":"AKIA1","SecretAccessKey":"s","SessionToken":"t","Expiration":"2030-01-02T03:04:05+00:00","More":[]}'"#;
         let found = ran(command).await.unwrap();
         assert_eq!(found.access_key_id(), "AKIA1");
@@ -139,18 +142,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_is_told_without_what_was_printed() {
+    async fn an_error_does_not_quote_the_output() {
         for (command, why) in [
-            ("echo sentinel", "printed no JSON"),
-            ("echo '{\"Version\":2}'", "printed no `\"Version\": 1`"),
-            ("echo '{\"Version\":1,\"AccessKeyId\":\"sentinel\"}'", "printed no `SecretAccessKey`"),
+            ("echo sentinel", "did not print valid JSON"),
+            ("echo '{\"Version\":2}'", "did not print `\"Version\": 1`"),
+            (
+                "echo '{\"Version\":1,\"AccessKeyId\":\"sentinel\"}'",
+                "did not print `SecretAccessKey`",
+            ),
             (
                 "echo '{\"Version\":1,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"b\",\"Expiration\":\"sentinel\"}'",
-                "is no time",
+                "is not a timestamp",
             ),
-            ("echo sentinel >&2; exit 3", "ended with exit status: 3"),
-            ("/nonexistent/program", "ended with exit status: 127"),
-            ("cat /dev/zero", "printed far too much"),
+            ("echo sentinel >&2; exit 3", "failed with exit status: 3"),
+            ("/nonexistent/program", "failed with exit status: 127"),
+            ("cat /dev/zero", "printed more than 64 KiB"),
         ] {
             let error = ran(command).await.unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -1,5 +1,4 @@
-//! A limit for the body of an answer: a proxy that sends a page without end must not fill the
-//! memory.
+//! A limit for the body of an answer, so that an endless page of a proxy cannot fill the memory.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -9,12 +8,10 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use http_body_util::Limited;
 
-/// The longest body. An answer of STS has about 2 KiB, and 6 KiB with the largest session token of
-/// today.
+/// The longest body. An answer of STS has about 2 KiB, or 6 KiB with today's largest session token.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Stops to read a body that is longer than [`MAX_BYTES`], with an error. The SDK itself would read
-/// to its end.
+/// Fails a response whose body is longer than [`MAX_BYTES`]. The SDK itself has no limit.
 #[derive(Debug)]
 pub(super) struct BodyLimit;
 

@@ -1,7 +1,7 @@
 //! The classification of an error of the SDK.
 //!
-//! The class comes from what the protocol carries (the kind of failure, the code, the status),
-//! never from the text of a message; text serves to explain.
+//! The class comes from the protocol: the kind of failure, the code and the status. It never comes
+//! from the text of a message, which only explains.
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,11 +17,10 @@ use roletap_core::failure::transport::TransportError;
 use roletap_core::failure::{Class, IssueError, error_chain};
 use roletap_core::xml::element;
 
-/// The longest message that is kept. Its first line is for people; more of it may quote the
-/// request.
+/// The longest part of a message that is kept, in characters. Later parts may quote the request.
 const MESSAGE_LIMIT: usize = 400;
 
-/// An operation of STS, with the part of its request that no message may repeat.
+/// An operation of STS, with the secret part of its request that no message may repeat.
 pub(super) enum StsOperation<'a> {
     AssumeRole { external_id: Option<&'a str> },
     AssumeRoleWithWebIdentity(&'a Token),
@@ -46,7 +45,7 @@ impl StsOperation<'_> {
     }
 }
 
-/// Takes the facts of a failed call.
+/// Turns an error of the SDK into the facts of a failed attempt.
 pub(super) fn classify<E>(
     error: &SdkError<E, HttpResponse>,
     endpoint: &RegionEndpoint,
@@ -71,7 +70,7 @@ where
     let aws_message = metadata.and_then(|meta| meta.message()).map(str::to_owned);
     let aws_message = aws_message
         .or_else(|| element(&body, "Message"))
-        // Redacted before it is cut: half a token is one no more, and not found.
+        // Redact before the text is cut: half a token would not be found.
         .map(|text| plain(operation.redact(&text).lines().next().unwrap_or_default()));
     let name = &endpoint.name;
     let mut cause = None;
@@ -100,7 +99,7 @@ where
             }
             (None, status) => (
                 class_of_status(status),
-                format!("{name} answered HTTP {status}, and not as STS does"),
+                format!("{name} answered HTTP {status}, which is not an STS response"),
             ),
         },
         _ => (Class::Network, error_chain(error)),
@@ -138,13 +137,13 @@ fn class_of_code(code: &str, status: u16, skew: &Skew) -> Class {
     }
 }
 
-/// The class of an answer without a code.
+/// Returns the class of an answer without an error code.
 fn class_of_status(status: u16) -> Class {
     match status {
         429 => Class::Throttled,
-        // STS has one path and one method: whatever answers so is not STS.
+        // STS has one path and one method, so STS never answers so.
         404 | 405 => Class::Misconfigured,
-        // A captive portal, a proxy, a broken body: it may pass.
+        // A captive portal, a proxy or a broken body: a retry can help.
         _ => Class::Network,
     }
 }
@@ -160,7 +159,7 @@ fn is_missing_credentials(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The text without control characters, with which an attacker could forge a log line, and cut.
+/// Removes control characters, which could forge a log line, and cuts the text.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MESSAGE_LIMIT).collect()
 }

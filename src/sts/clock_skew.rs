@@ -11,10 +11,9 @@ use aws_smithy_types::date_time::Format;
 
 use crate::clock::Skew;
 
-/// The skew beyond which a signature is refused, or soon will be (the SDK corrects for skew from
-/// here on).
+/// The skew above which STS refuses signatures, or soon will. Above it the SDK corrects for skew.
 pub(super) const SKEW_LIMIT: Duration = Duration::from_secs(240);
-/// A header of every answer of STS.
+/// A header that every answer of STS has.
 pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// Measures the skew by the `Date` of every answer of STS, errors included.
@@ -37,7 +36,7 @@ impl Intercept for ClockSkewInterceptor {
         _: &mut ConfigBag,
     ) -> Result<(), aws_smithy_runtime_api::box_error::BoxError> {
         let headers = context.response().headers();
-        // A captive portal has a date of its own; what STS answers bears a request id.
+        // A captive portal sends a date too, but only STS sends a request ID.
         if headers.get(REQUEST_ID).is_none() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The endpoint of STS in each region that may be called, and the one that is called now.
+//! The STS endpoints of all configured Regions, and the choice of the one to call.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -10,7 +10,7 @@ use roletap_core::failure::{Class, IssueError};
 use roletap_core::lifecycle::Jitter;
 use roletap_core::regions::{FailoverEvent, HOME, Reachability, Regions};
 
-/// The endpoints of all configured regions: home, then the fallbacks.
+/// The STS endpoints of the home Region and of the fallback Regions, in the order of failover.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     home: RegionEndpoint,
@@ -18,11 +18,11 @@ pub(super) struct Endpoints {
     regions: Mutex<Regions>,
 }
 
-/// The client of STS in one region, made when it is first needed.
+/// The STS endpoint of one Region.
 #[derive(Debug)]
 pub(super) struct RegionEndpoint {
     pub(super) region: String,
-    /// The name in messages.
+    /// The name of the endpoint in messages.
     pub(super) name: String,
     config: Builder,
     client: OnceLock<aws_sdk_sts::Client>,
@@ -41,8 +41,8 @@ impl RegionEndpoint {
         }
     }
 
-    /// The SDK's client, built at the first call: that reads every certificate of the host, and a
-    /// daemon that has survived a restart has answers to give before.
+    /// Returns the SDK's client, built at the first call. Building reads every certificate of the
+    /// host, and a restarted daemon must serve before that.
     pub(super) fn client(&self) -> &aws_sdk_sts::Client {
         self.client.get_or_init(|| aws_sdk_sts::Client::from_conf(self.config.clone().build()))
     }
@@ -66,23 +66,23 @@ impl Endpoints {
         self.fallbacks.len() + 1
     }
 
-    /// The endpoint at a place in the list. Home is at [`HOME`].
+    /// Returns the endpoint at a place in the list. The home Region is at [`HOME`].
     pub(super) fn get(&self, place: usize) -> &RegionEndpoint {
         let fallback = place.checked_sub(HOME + 1).and_then(|at| self.fallbacks.get(at));
         fallback.unwrap_or(&self.home)
     }
 
-    /// The place of the endpoint that the next call goes to.
+    /// Chooses the place of the endpoint for the next call.
     pub(super) fn choose(&self) -> usize {
         self.regions().choose(now(), draw())
     }
 
-    /// Records the outcome of a call; five network errors in a row move every role of the host to
-    /// the next region.
+    /// Records the outcome of a call. Five network errors in a row move every role of the host to
+    /// the next Region.
     pub(super) fn record(&self, place: usize, error: Option<&IssueError>, metrics: &Metrics) {
         let reachability = match error {
             Some(error) if error.class == Class::Network => Reachability::Unreachable,
-            // Nothing was sent, or it came to nothing before it left.
+            // No request was sent.
             Some(error) if error.status.is_none() => return,
             Some(_) | None => Reachability::Responded,
         };
@@ -93,23 +93,39 @@ impl Endpoints {
             metrics.sts_asked_in(name(regions.active()));
             event
         };
-        let reason = error.map_or("it answered", |error| error.message.as_str());
+        let reason = error.map_or("STS answered", |error| error.message.as_str());
         match event {
             None => {}
             Some(FailoverEvent::Moved { from, to }) => {
                 let (from, to) = (name(from), name(to));
-                tracing::warn!(from, to, reason, "STS does not answer in {from}: asking in {to}");
+                tracing::warn!(
+                    from,
+                    to,
+                    reason,
+                    "STS does not answer in {from}: roletap now calls STS in {to}"
+                );
             }
             Some(FailoverEvent::AllUnreachable) => {
-                tracing::error!(reason, "STS answers in no region: asking in each in turn");
+                tracing::error!(
+                    reason,
+                    "STS answers in no Region: roletap calls each Region in turn"
+                );
             }
             Some(FailoverEvent::FoundFallback(at)) => {
                 let region = name(at);
-                tracing::warn!(region, reason, "STS answers in {region}: asking there");
+                tracing::warn!(
+                    region,
+                    reason,
+                    "STS answers in {region}: roletap now calls STS there"
+                );
             }
             Some(FailoverEvent::ReturnedHome) => {
                 let region = name(HOME);
-                tracing::info!(region, reason, "STS answers in {region} again: back home");
+                tracing::info!(
+                    region,
+                    reason,
+                    "STS answers in {region} again: roletap calls its home Region again"
+                );
             }
         }
     }

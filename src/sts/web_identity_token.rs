@@ -1,4 +1,4 @@
-//! A web identity token: secret as a whole, but its claims about its owner are for people.
+//! A web identity token. The token is secret, but messages may show its claims.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,34 +13,33 @@ use zeroize::Zeroizing;
 use roletap_core::credentials::rfc3339;
 use roletap_core::role::{RoleArn, SessionName};
 
-/// The lengths of a token that STS takes, in bytes.
+/// The length of a token that STS accepts, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
-/// The longest text of a claim that is shown, in characters: it is somebody else's text.
+/// The longest text of a claim that is shown, in characters.
 const CLAIM_LIMIT: usize = 200;
 
-/// A token as it was read from its file. It cannot be printed, and is wiped when dropped.
+/// A token as it was read from its file. It cannot be printed, and it is wiped when dropped.
 pub struct Token {
     text: Zeroizing<String>,
     file: PathBuf,
     changed_at: Option<SystemTime>,
 }
 
-/// The claims of a token, for people who compare them with a trust policy. Nobody has verified
-/// them.
+/// The claims of a token, to compare them with a trust policy. roletap does not verify them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
-    /// The issuer (`iss`).
+    /// The issuer of the token (`iss`).
     pub issuer: Option<String>,
-    /// The audience (`aud`); several are joined by commas.
+    /// The audience of the token (`aud`). Several are joined by commas.
     pub audience: Option<String>,
-    /// The subject (`sub`).
+    /// The subject of the token (`sub`).
     pub subject: Option<String>,
-    /// The expiry (`exp`).
+    /// The time at which the token expires (`exp`).
     pub expires_at: Option<SystemTime>,
 }
 
 impl Token {
-    /// Takes the text of `file`, which changed at `changed_at`. The error is a sentence without the
+    /// Takes the text of `file`, which changed at `changed_at`. The error does not contain the
     /// text.
     pub fn new(
         text: Zeroizing<String>,
@@ -51,7 +50,7 @@ impl Token {
             return Ok(Self { text, file, changed_at });
         }
         Err(format!(
-            "the token in {} has {} characters, and STS takes {} to {}",
+            "the token in {} has {} characters, but STS accepts {} to {}",
             file.display(),
             text.len(),
             LENGTHS.start(),
@@ -59,13 +58,13 @@ impl Token {
         ))
     }
 
-    /// The claims, if it is a JSON web token, as every provider but a few old ones makes.
+    /// Returns the claims if the token is a JSON Web Token. Some old providers issue other tokens.
     pub fn claims(&self) -> Option<Claims> {
         Claims::read(&self.text)
     }
 
-    /// Begins an AssumeRoleWithWebIdentity with this token. **Secret**: the only way out of this
-    /// type.
+    /// Builds an AssumeRoleWithWebIdentity request with this token. **Secret**: only this method
+    /// gives the token away.
     pub(super) fn request(
         &self,
         client: &aws_sdk_sts::Client,
@@ -84,15 +83,14 @@ impl Token {
         text.replace(self.text.as_str(), "…")
     }
 
-    /// Describes the token by its file and its claims, to be compared with the trust policy and the
-    /// clock.
+    /// Describes the token by its file and its claims, to compare it with a trust policy.
     pub(super) fn description(&self) -> String {
-        let mut said = vec![format!("the token is that of {}", self.file.display())];
+        let mut said = vec![format!("the token is from {}", self.file.display())];
         if let Some(at) = self.changed_at {
             said.push(format!("written at {}", rfc3339(at)));
         }
         match self.claims() {
-            None => said.push("it is no JSON web token".to_owned()),
+            None => said.push("it is not a JSON Web Token".to_owned()),
             Some(claims) => {
                 let expiry = claims.expires_at.map(rfc3339);
                 let claims = [claims.issuer, claims.audience, claims.subject, expiry];
@@ -129,7 +127,7 @@ impl Claims {
     }
 }
 
-/// A string, or the strings of an array, fit for a log line.
+/// Returns a string, or the strings of an array, without control characters.
 fn words(value: &Value) -> Option<String> {
     let plain = |text: &str| -> String {
         let plain = text.chars().filter(|c| !c.is_control());
@@ -160,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_token_says_of_itself() {
+    fn the_claims_of_a_token_are_read() {
         let claims = Claims::read(&token(
             r#"{"iss":"https://oidc.example","aud":["sts.amazonaws.com","b"],"sub":"system:x","exp":1800000000}"#,
         ))
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_says_nothing() {
+    fn a_text_that_is_no_token_has_no_claims() {
         for text in ["", "opaque", "a.b.c", "..", &token("[]"), &token("nonsense")] {
             assert_eq!(Claims::read(text), None, "{text}");
         }

@@ -297,5 +297,4 @@ pub(crate) const ENDED: &[(&str, &str)] = &[
     ("storing credentials ended by a bug", "a task ends"),
     ("the queue to STS ended; starting it again", "a task ends"),
     ("Refreshers that ended", "a task ends"),
-    ("ended with {status}", "a process ends"),
 ];

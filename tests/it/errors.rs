@@ -1,5 +1,5 @@
-//! The page for operators, `docs/errors.md`: every error, what it means, whom to ask. Written from what the daemon says
-//! when it meets each of them over a socket; `UPDATE_GOLDEN=1` writes it anew.
+//! The page for operators, `docs/errors.md`: every error, its meaning and its repair. The daemon gets each error over a
+//! socket, and the page has its words. `UPDATE_GOLDEN=1` writes the page again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use fake_sts::{CatalogueRow, FakeSts, Fault, catalogue};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
 
-/// What one failure was met with.
+/// The class and the advice that the daemon gives for one failure.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Diagnosis {
     class: String,
@@ -26,7 +26,7 @@ struct Diagnosis {
     change: String,
 }
 
-/// What was said to us, and what came of it.
+/// Every failure that a daemon got, with its diagnosis.
 type Walk = Vec<(String, Diagnosis)>;
 
 fn diagnosis(role: &Value) -> Diagnosis {
@@ -43,7 +43,7 @@ fn diagnosis(role: &Value) -> Diagnosis {
     found
 }
 
-/// Code, status and words, as an operator finds them in a log.
+/// The status, code and message of an answer, as an operator finds them in a log.
 fn said(row: &CatalogueRow) -> String {
     if let Fault::Error { status, code, message, .. } = row.script.fault() {
         let message = message
@@ -52,10 +52,10 @@ fn said(row: &CatalogueRow) -> String {
         let colon = if message.is_empty() { "" } else { ": " };
         return format!("{status} `{code}`{colon}{}", message.trim());
     }
-    row.name.clone()
+    row.name.replace("dead on arrival by", "credentials that had expired before the answer, by")
 }
 
-/// The role that a row is about, with whatever the failure needs to make sense.
+/// Adds a role with session tags, which some failures are about.
 fn add(setup: Setup, name: &str) -> Setup {
     setup.role_with(name, "tags = { CostCenter = \"42\" }")
 }
@@ -82,7 +82,7 @@ fn by_the_catalogue(walk: &mut Walk) {
         }
         walk.push((said(row), found));
     }
-    // These are the host's business: one host each.
+    // These failures hold back the whole host, so each gets a daemon of its own.
     let of_the_host = catalogue().into_iter().filter(|row| {
         row.class == "clock" || row.class == "throttled" && !row.name.contains("Retry-After")
     });
@@ -96,16 +96,19 @@ fn by_the_catalogue(walk: &mut Walk) {
     }
 }
 
-/// A `Date` has whole seconds: what is measured by it may be one off, whatever the script set.
+/// Replaces the measured skew, so that the page has one text for all. A `Date` has whole seconds, so the skew may be off by
+/// one second.
 fn with_one_skew(meaning: &str) -> String {
-    let Some((before, rest)) = meaning.split_once("(by ") else {
+    const HOST: &str = "the clock of this host is ";
+    let Some((seconds, rest)) = meaning.strip_prefix(HOST).and_then(|rest| rest.split_once(" s "))
+    else {
         return meaning.to_owned();
     };
-    let (seconds, after) = rest.split_once(" s").expect("a number of seconds");
-    let seconds: u64 = seconds.trim_start_matches(['+', '-']).parse().expect("a number");
+    let seconds: u64 = seconds.parse().expect("a number");
     let is_scripted = [600, 1200, 3600].iter().any(|scripted| seconds.abs_diff(*scripted) <= 1);
     assert!(is_scripted, "{meaning}");
-    format!("{before}(by +600 s{after}")
+    let after = rest.strip_prefix("behind ").or(rest.strip_prefix("ahead of "));
+    format!("{HOST}600 s behind {}", after.expect("a direction"))
 }
 
 fn alone(walk: &mut Walk, what: &str, class: &str, daemon: &Daemon) {
@@ -113,7 +116,7 @@ fn alone(walk: &mut Walk, what: &str, class: &str, daemon: &Daemon) {
     walk.push((what.to_owned(), found));
 }
 
-/// What stands in the way before an answer is there.
+/// Failures without an answer of STS: DNS, connections, TLS, proxies and missing credentials.
 fn by_obstacles(walk: &mut Walk) {
     let sts = FakeSts::start();
     let setup = || {
@@ -138,19 +141,19 @@ fn by_obstacles(walk: &mut Walk) {
     sts.any().clear();
     sts.any().always(Fault::Hang);
     let daemon = setup().start();
-    alone(walk, "no answer from … in time", "network", &daemon);
+    alone(walk, "no answer from … within … s", "network", &daemon);
     sts.any().clear();
     let silent = FullBacklog::new();
     let daemon = setup().endpoint(&silent.url("http")).start();
-    alone(walk, "no connection to … in time", "network", &daemon);
+    alone(walk, "no connection to … within the connect timeout", "network", &daemon);
     let daemon =
         setup().without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY").start();
     alone(walk, "no base credentials", "source", &daemon);
 
     let authority = Authority::new();
     for (flaw, trusted, what) in [
-        (Flaw::None, false, "the certificate of … is from an issuer that is not trusted here"),
-        (Flaw::Expired, true, "the certificate of … has expired, or is not valid yet"),
+        (Flaw::None, false, "this host does not trust the issuer of the certificate of …"),
+        (Flaw::Expired, true, "the certificate of … has expired or is not valid yet"),
         (Flaw::OtherName, true, "the certificate of … is for another name"),
     ] {
         let front = TlsFront::start(&authority, flaw, sts.address());
@@ -183,10 +186,15 @@ fn by_obstacles(walk: &mut Walk) {
     )
     .expect("to write");
     let daemon = setup.env("AWS_CONFIG_FILE", &profile.display().to_string()).start();
-    alone(walk, "no base credentials: a profile that needs a cargo feature", "source", &daemon);
+    alone(
+        walk,
+        "no base credentials: the profile needs IAM Identity Center (SSO)",
+        "source",
+        &daemon,
+    );
 }
 
-/// What is wrong with who signs.
+/// Failures of the source that signs.
 fn by_sources(walk: &mut Walk) {
     let sts = FakeSts::start();
     let other = with(&sts).role("orders").start();
@@ -199,7 +207,7 @@ fn by_sources(walk: &mut Walk) {
         .env("AWS_SESSION_TOKEN", &part("Token"))
         .role("orders")
         .start();
-    let what = "the source … is already a session of …";
+    let what = "source … is already a session of …";
     alone(walk, what, "misconfigured", &daemon);
 
     let setup = with(&sts);
@@ -214,22 +222,22 @@ fn by_sources(walk: &mut Walk) {
         .role("other")
         .role_with("orders", "source = \"loop\"")
         .start();
-    let what = "the source … gives back what roletap itself vends for the role …";
+    let what = "source … returns the credentials that roletap vends for the role …";
     alone(walk, what, "misconfigured", &daemon);
 
     sts.role(&arn("parent")).always(Fault::access_denied());
     let daemon = with(&sts).role("parent").role_with("orders", "source = \"role.parent\"").start();
-    let what = "the role … has nothing in hand: …";
+    let what = "the role … has no unexpired credentials: …";
     alone(walk, what, "source", &daemon);
 
     let token =
         "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"absent\"";
     let daemon = with(&sts).role_with("orders", token).start();
-    let what = "no token to show: … does not exist";
+    let what = "no usable web identity token: … does not exist";
     alone(walk, what, "source", &daemon);
 }
 
-/// What a workload is told in place of credentials, at the credentials endpoint and by a front.
+/// The replies to workloads in place of credentials, from the credentials endpoint and from a front.
 fn refusals() -> [Vec<Answer>; 2] {
     const METADATA: &str = "/latest/meta-data";
     let sts = FakeSts::start();
@@ -278,7 +286,7 @@ fn refusals() -> [Vec<Answer>; 2] {
     [by_token, by_front]
 }
 
-/// The lines of the page about these answers.
+/// The lines of the page about these replies.
 fn told(answers: &[Answer]) -> String {
     let mut out = String::new();
     for answer in answers {
@@ -287,7 +295,7 @@ fn told(answers: &[Answer]) -> String {
         for role in ["r1", "r2", "r3", "r4"] {
             message = message.replace(role, "orders");
         }
-        // Who we are depends on who runs this.
+        // The caller depends on the user that runs this test.
         if let Some((before, rest)) = message.split_once("who asked, ")
             && let Some((_, after)) = rest.split_once(": `allow_users`")
         {
@@ -298,27 +306,27 @@ fn told(answers: &[Answer]) -> String {
     out
 }
 
-/// An https URL at which these bytes are the answer to everything.
+/// An https URL that answers every request with these bytes.
 fn always_says(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let url = format!("https://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let _ = std::io::Write::write_all(&mut &stream, answer);
-            // Until the other side has had enough: closing with bytes unread would reset.
+            // Read until the other side closes: closing with unread bytes would reset the connection.
             let _ = std::io::copy(&mut &stream, &mut std::io::sink());
         }
     });
     url
 }
 
-/// Where the template stands in the table of its class.
+/// Finds the row of a diagnosis: the place of its class, and its place in the table of the class.
 fn place(found: &Diagnosis) -> Option<(usize, usize)> {
     let class = Class::ALL.iter().position(|class| class.as_str() == found.class)?;
     let row = table::rows(Class::ALL[class]).iter().position(|row| {
         let meaning = match row.certainty {
             Certainty::Told => row.meaning.to_owned(),
-            Certainty::Likely(why) => format!("most likely {} ({why})", row.meaning),
+            Certainty::Likely(why) => format!("most likely {}. {why}", row.meaning),
         };
         made_of(&meaning, &found.meaning)
             && made_of(row.ask, &found.ask)
@@ -327,7 +335,7 @@ fn place(found: &Diagnosis) -> Option<(usize, usize)> {
     Some((class, row))
 }
 
-/// Whether the text has the template's words in their order.
+/// True if the text has the words of the template in their order.
 fn made_of(template: &str, text: &str) -> bool {
     let words = template.split('{').enumerate().map(|(at, part)| match at {
         0 => part,
@@ -344,6 +352,15 @@ fn made_of(template: &str, text: &str) -> bool {
     rest.is_empty() || template.ends_with('}')
 }
 
+/// The text with a capital letter, unless it begins with an ARN or with roletap's name.
+fn sentence(text: &str) -> String {
+    let (first, rest) = text.split_at(1);
+    match text.starts_with("arn:") || text.starts_with("roletap") {
+        true => text.to_owned(),
+        false => first.to_uppercase() + rest,
+    }
+}
+
 fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
     let mut by_row: BTreeMap<(usize, usize), BTreeMap<&Diagnosis, Vec<&str>>> = BTreeMap::new();
     for (said, found) in walk {
@@ -352,13 +369,16 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
     }
     let mut out = String::from(
         "# Errors\n\n\
-         Every error that STS, or what stands in its place, is known to give; what it means; whom to ask; what they are to\n\
-         change; and at the end what workloads are told. `roletap status`, `/roles`, the log and `roletap doctor` say the same\n\
-         words, filled in with your own ARNs.\n\
-         Here the role is `arn:aws:iam::111122223333:role/orders`, its session tagged, and the base identity a user of account\n\
-         999988887777.\n\n\
-         A test makes the daemon meet each of them over a socket, and writes this page from what it says. The words stand in\n\
-         `src/failure/explain/table`. What happens next is a matter of the class: see [operating.md](operating.md).\n",
+         This page lists every known error of STS, and of a proxy or another server in its place.\n\
+         Each entry tells what the error means, whom to ask, and what to ask for. Below it are the answers that cause it.\n\
+         The last section lists the errors that workloads get.\n\n\
+         `roletap status`, `/roles`, the log and `roletap doctor` use the same words with your own ARNs.\n\
+         On this page the role is `arn:aws:iam::111122223333:role/orders`, and its session has tags.\n\
+         The base identity is an IAM user of account 999988887777: roletap signs its requests to STS with the keys of\n\
+         that user.\n\n\
+         A test produces each error over a socket and writes this page from the words of the daemon. To change a text, edit\n\
+         `src/failure/explain/table`. The class (`clock`, `denied`, …) decides when roletap tries again: see\n\
+         [operating.md](operating.md).\n",
     );
     let mut class = None;
     for ((class_at, _), diagnoses) in by_row {
@@ -369,8 +389,8 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
         for (found, said) in diagnoses {
             let mut said: Vec<&str> = said;
             said.dedup();
-            let _ =
-                writeln!(out, "\n**{}.** Ask {}: {}.\n", found.meaning, found.ask, found.change);
+            let meaning = sentence(&found.meaning);
+            let _ = writeln!(out, "\n**{meaning}.** Ask {}: {}.\n", found.ask, found.change);
             for said in said {
                 let _ = writeln!(out, "- {}", said.replace('<', "\\<"));
             }
@@ -379,16 +399,18 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
     let _ = write!(
         out,
         "\n## What a workload is told\n\n\
-         In place of credentials; its SDK shows it in the stack trace of its own program. It never quotes STS.\n\n{}\n\
-         By a front (`[imds.NAME]`) the same, and\n\n{}",
+         A workload gets one of these errors in place of credentials. Its SDK shows the text in the log of the\n\
+         workload. The text never quotes STS.\n\n{}\n\
+         A front (`[imds.NAME]`) gives these errors too, and the following:\n\n{}",
         told(by_token),
         told(by_front)
     );
     out
 }
 
-/// What no test can bring about without a network of its own, or at all.
-const NOT_MET: [&str; 2] = ["the kernel of this host knows no way there", "STS cannot be reached"];
+/// The meanings of rows that this test cannot produce.
+const NOT_MET: [&str; 2] =
+    ["this host has no network route to the STS endpoint", "this host cannot reach STS"];
 
 #[test]
 fn the_page_of_errors_says_what_the_daemon_says() {
@@ -413,8 +435,8 @@ fn the_page_of_errors_says_what_the_daemon_says() {
     let before = std::fs::read_to_string(PAGE).unwrap_or_default();
     if let Some((was, is)) = before.lines().zip(page.lines()).find(|(was, is)| was != is) {
         panic!(
-            "docs/errors.md says\n{was}\nand the daemon\n{is}\nUPDATE_GOLDEN=1 writes the page anew"
+            "docs/errors.md says\n{was}\nand the daemon\n{is}\nUPDATE_GOLDEN=1 writes the page again"
         );
     }
-    assert_eq!(before.len(), page.len(), "UPDATE_GOLDEN=1 writes docs/errors.md anew");
+    assert_eq!(before.len(), page.len(), "UPDATE_GOLDEN=1 writes docs/errors.md again");
 }

@@ -1,4 +1,4 @@
-//! Who are we? GetCallerIdentity over a socket, and what is made of answers that are none.
+//! GetCallerIdentity over a socket, with good and with unusable answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn ask(sts: &Sts) -> Result<CallerIdentity, IssueError> {
 }
 
 #[test]
-fn sts_says_who_we_are() {
+fn sts_tells_the_base_identity() {
     let sts = FakeSts::start().with_base_key(KEY).with_region("eu-central-1").with_base_arn(USER);
     let identity = ask(&settings(&sts.endpoint_url(), "")).unwrap();
     assert_eq!(identity.arn(), USER);
@@ -50,7 +50,7 @@ fn sts_says_who_we_are() {
 }
 
 #[test]
-fn a_role_of_ours_is_trusted_by_its_own_arn() {
+fn the_principal_of_a_role_session_is_the_role_arn() {
     let sts = FakeSts::start().with_base_arn("arn:aws:sts::444455556666:assumed-role/Sinks/i-0abc");
     let identity = ask(&settings(&sts.endpoint_url(), "")).unwrap();
     assert_eq!(identity.principal().arn(), "arn:aws:iam::444455556666:role/Sinks");
@@ -58,7 +58,7 @@ fn a_role_of_ours_is_trusted_by_its_own_arn() {
 }
 
 #[test]
-fn another_region_is_asked_only_where_home_is_silent() {
+fn a_fallback_region_is_called_only_if_home_does_not_answer() {
     let sts = FakeSts::start().with_base_arn(USER);
     let settings = settings(&sts.regional_endpoint_url(), "fallback_regions = [\"eu-west-1\"]");
     sts.region("eu-central-1").always(Fault::Reset);
@@ -75,7 +75,7 @@ fn another_region_is_asked_only_where_home_is_silent() {
 }
 
 #[test]
-fn who_does_not_know_the_operation_says_so_in_words() {
+fn an_endpoint_without_the_operation_is_told() {
     let sts = FakeSts::start();
     for (fault, status, what) in [
         (Fault::error(405, "MethodNotAllowed", "no\nsuch"), 405, "answered MethodNotAllowed: no"),

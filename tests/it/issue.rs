@@ -1,4 +1,4 @@
-//! What is sent to STS, and what is made of every answer it is known to give: through the real binary.
+//! The requests to STS, and the outcome of every known answer, through the real binary.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at the faults that it is about")]
 
 use std::time::Duration;
@@ -13,17 +13,17 @@ use fake_sts::{CatalogueRow, ErrorForm, FakeSts, Fault, catalogue, oddities};
 const OUTCOMES: [&str; 7] =
     ["issued", "clock", "denied", "misconfigured", "network", "source", "throttled"];
 
-/// A budget under which a hundred roles take the time of a few.
+/// A budget that lets a hundred roles be issued in a few seconds.
 fn wide(sts: &FakeSts) -> Setup {
     with(sts).log("audit = \"off\"").sts("max_in_flight = 32\nmax_requests_per_second = 600")
 }
 
-/// For answers that never come.
+/// A short timeout for answers that never come.
 fn impatient(sts: &FakeSts) -> Setup {
     wide(sts).sts("attempt_timeout = \"1s\"\nconnect_timeout = \"1s\"")
 }
 
-/// One role per row, named by its place, each scripted for itself.
+/// One role per row of the catalogue, named by its place, with the script of the row.
 fn scripted(mut setup: Setup, sts: &FakeSts, rows: &[CatalogueRow], late: Duration) -> Daemon {
     for (at, row) in rows.iter().enumerate() {
         let name = format!("r{at}");
@@ -37,7 +37,7 @@ fn scripted(mut setup: Setup, sts: &FakeSts, rows: &[CatalogueRow], late: Durati
     setup.start()
 }
 
-/// The code that STS said, where the row has one. In JSON it is not looked for: the status decides.
+/// The error code of the row, if it has one. roletap does not read codes in JSON: there the status decides.
 fn code_of(row: &CatalogueRow) -> Option<&str> {
     match row.script.fault() {
         Fault::Error { form: ErrorForm::Json, .. } => None,
@@ -46,7 +46,7 @@ fn code_of(row: &CatalogueRow) -> Option<&str> {
     }
 }
 
-/// Every row has earned its class and nothing else, in `/roles` and in the metrics; all misses are reported at once.
+/// Checks that every row has its class in `/roles` and in the metrics. All misses are reported at once.
 fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
     daemon.wait_until("every first attempt has ended", |daemon| {
         let overview = daemon.overview();
@@ -88,9 +88,9 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
         }
         misses.extend(schedule_miss(row, role, &overview["time"]));
         let line = format!("role=\"{name}\" class=\"{}\"", row.class);
-        // Lines are written by a thread of their own: this one may be on its way.
+        // Another thread writes log lines, so this one may be late.
         daemon.logged(&line);
-        // Lines are written by a thread of their own: the last one may be later than the state that it tells of.
+        // Another thread writes log lines, so the last one may come after the state.
         let log = daemon.wait_until("every failure is logged", |daemon| {
             let log = daemon.log();
             let lines = log.lines().filter(|line| line.contains(" ERROR ")).count();
@@ -113,22 +113,22 @@ fn assert_classes(daemon: &Daemon, rows: &[CatalogueRow]) {
     assert!(misses.is_empty(), "{}", misses.join("\n"));
 }
 
-/// The next attempt is due within what the class allows after so many failures, and no sooner where it is a probe.
+/// Checks that the next attempt is due within the limit of the class, and for a probe not before its time.
 fn schedule_miss(row: &CatalogueRow, role: &Value, now: &Value) -> Option<String> {
     let failed = role["last_error"]["failed_attempts"].as_i64().unwrap_or(0);
     let doubled = |base: i64, cap: i64| (base << (failed - 1).clamp(0, 16)).min(cap);
     let due = match row.class {
-        // No sooner than a test's patience before thirteen and a half minutes.
+        // A probe comes after thirteen and a half minutes at the earliest, less the time that the test has waited.
         "misconfigured" => 700_000..=990_000,
         "denied" => 0..=doubled(15_000, 300_000),
         "source" | "clock" => 0..=doubled(250, 60_000),
-        // Or what STS asked for: 7 s at the most in the catalogue.
+        // STS may also ask for a wait: at most 7 s in the catalogue.
         "throttled" => 0..=7_000,
         _ => 0..=doubled(250, 30_000),
     };
     let at = |value: &Value| text(value).parse::<Timestamp>().expect("a time");
     let wait = at(&role["next_attempt_at"]).as_millisecond() - at(now).as_millisecond();
-    // What was due a moment ago is at work; times are told in whole seconds.
+    // An attempt that was due a moment ago is running. Times are in whole seconds.
     let kept = wait.max(0) >= *due.start() && wait <= due.end() + 1_000;
     (!kept).then(|| format!("{}: {failed} failed, next after {wait} ms: {role}", row.name))
 }
@@ -138,8 +138,8 @@ fn rows_of(wanted: impl Fn(&str) -> bool) -> Vec<CatalogueRow> {
 }
 
 #[test]
-fn every_failure_earns_its_class_and_code() {
-    // Patience with those that answer: a time-out on a busy machine would be of another class.
+fn every_failure_has_its_class_and_code() {
+    // A long timeout: a timeout on a busy machine would be of another class.
     let (hang, answer): (Vec<_>, Vec<_>) = rows_of(|class| !matches!(class, "throttled" | "clock"))
         .into_iter()
         .partition(|row| row.hangs);
@@ -151,8 +151,8 @@ fn every_failure_earns_its_class_and_code() {
 }
 
 #[test]
-fn every_failure_of_a_clock_is_one() {
-    // A `Date` that is off moves the time of the whole host: each row has a host of its own.
+fn every_clock_failure_has_the_class_clock() {
+    // A wrong `Date` changes the clock of the whole host, so each row has a daemon of its own.
     for row in rows_of(|class| class == "clock") {
         let sts = FakeSts::start();
         let rows = [row];
@@ -162,8 +162,8 @@ fn every_failure_of_a_clock_is_one() {
 }
 
 #[test]
-fn every_throttled_answer_is_throttled() {
-    // A host for each: the first such answer stops it.
+fn every_throttled_answer_has_the_class_throttled() {
+    // One daemon for each row: the first such answer stops all its requests.
     for row in rows_of(|class| class == "throttled").chunks(1) {
         let sts = FakeSts::start();
         let daemon = scripted(with(&sts), &sts, row, Duration::ZERO);
@@ -173,7 +173,7 @@ fn every_throttled_answer_is_throttled() {
 }
 
 #[test]
-fn what_happens_at_accept_is_of_the_network() {
+fn failures_at_accept_have_the_class_network() {
     for fault in [Fault::ResetOnAccept, Fault::HangOnAccept] {
         let sts = FakeSts::start();
         sts.any().always(fault);
@@ -186,7 +186,7 @@ fn what_happens_at_accept_is_of_the_network() {
 }
 
 #[test]
-fn strange_answers_that_are_good_are_vended() {
+fn unusual_but_valid_answers_are_vended() {
     let sts = FakeSts::start();
     let rows = oddities();
     let daemon = scripted(with(&sts), &sts, &rows, Duration::ZERO);
@@ -220,7 +220,7 @@ fn a_document_that_the_crt_would_refuse_is_not_vended() {
 // === what is sent ===
 
 #[test]
-fn everything_that_is_configured_is_sent() {
+fn every_configured_parameter_is_sent() {
     let sts = FakeSts::start().with_region("eu-central-1");
     let orders = format!(
         r#"
@@ -373,11 +373,11 @@ fn without_base_credentials_the_daemon_stays_up_and_says_so() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_measured() {
+fn the_clock_skew_is_measured() {
     let sts = FakeSts::start().with_region("eu-central-1");
     sts.shift_clock(600);
     let daemon = with(&sts).role("orders").start();
-    // The SDK corrects for the skew that it sees in the answer; until then the class says what is wrong.
+    // The SDK corrects for the skew after the first answer. Until then the class is `clock`.
     let skew = daemon.wait_until("the skew is measured", |daemon| {
         daemon.metric("roletap_clock_skew_seconds", &[]).ok_or("nothing".to_owned())
     });
@@ -388,7 +388,7 @@ fn a_clock_that_is_off_is_measured() {
 }
 
 #[test]
-fn request_ids_are_kept_for_whoever_calls_support() {
+fn request_ids_are_shown_for_aws_support() {
     let sts = FakeSts::start();
     sts.role(&arn("orders")).always(Fault::access_denied());
     let daemon = with(&sts).role("orders").start();
@@ -400,7 +400,7 @@ fn request_ids_are_kept_for_whoever_calls_support() {
 }
 
 #[test]
-fn a_consumer_that_does_not_come_back_is_counted_once_what_it_has_is_over() {
+fn a_consumer_whose_credentials_expired_is_counted() {
     let sts = FakeSts::start();
     let daemon = with(&sts).role("orders").sessions_of(3).start();
     let stale = || daemon.metric("roletap_stale_consumers", &[("role", "orders")]);
@@ -410,7 +410,7 @@ fn a_consumer_that_does_not_come_back_is_counted_once_what_it_has_is_over() {
         Some(1.0) => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    // The daemon itself has gone on all the while.
+    // The daemon has issued credentials all the while.
     assert_eq!(daemon.overview()["roles"][0]["stale_consumers"], 1);
     let status = daemon.run(&["status"]);
     assert!(status.stdout.contains("not asked since: 1"), "{status:?}");
@@ -421,7 +421,7 @@ fn a_consumer_that_does_not_come_back_is_counted_once_what_it_has_is_over() {
     connection.send(request(daemon.vend_address(), "HEAD", path, &headers).as_bytes());
     assert_eq!(connection.head().status, 200);
     assert_eq!(stale(), Some(1.0), "a HEAD gives nothing");
-    // What it is given may be over before we have looked.
+    // Its credentials may expire before the test looks.
     wait_for("it has come back", || {
         daemon.vended("orders");
         match stale() {
@@ -432,7 +432,7 @@ fn a_consumer_that_does_not_come_back_is_counted_once_what_it_has_is_over() {
 }
 
 #[test]
-fn every_metric_of_a_role_is_born_at_zero() {
+fn every_metric_of_a_role_begins_at_zero() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Hang);
     let daemon = with(&sts).role("orders").start();

@@ -1,5 +1,5 @@
-//! What can go wrong between this host and STS, below HTTP and around it: the class, the words, the schedule, the
-//! metric and the log, through the real binary.
+//! Failures between this host and STS: DNS, connections, TLS, proxies. Each has its class, message, advice, schedule, metric
+//! and log line, through the real binary.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::silence::FullBacklog;
 use crate::support::tls::{Authority, Flaw, TlsFront};
 use fake_sts::{FakeSts, Fault};
 
-/// Words of libraries, which say nothing to an operator.
+/// Words of libraries that must not reach an operator.
 const NOISE: [&str; 16] = [
     "dispatch failure",
     "response error",
@@ -32,12 +32,12 @@ const NOISE: [&str; 16] = [
     "{",
 ];
 
-/// With a second of patience.
+/// A daemon whose attempts time out after a second.
 fn setup(sts: &FakeSts) -> Setup {
     with(sts).sts("attempt_timeout = \"1s\"\nconnect_timeout = \"500ms\"").role("orders")
 }
 
-/// What a failure has to look like: the words of its message, and of the advice.
+/// Checks that a role failed with these words in the message and in the advice.
 fn assert_told(daemon: &Daemon, what: &[&str], advice: &[&str]) {
     let role = daemon.failed("orders", "network");
     let error = &role["last_error"];
@@ -84,7 +84,7 @@ fn assert_scheduled(role: &Value) {
     assert!(due <= latest, "after {failed} failures at {due}: {role}");
 }
 
-/// Fails as it should, and is over when the fault is.
+/// Checks the words of a fault, and that the role is issued after the fault is gone.
 fn assert_fault_is_told(fault: Fault, what: &[&str], advice: &[&str]) {
     let sts = FakeSts::start();
     sts.any().always(fault);
@@ -98,36 +98,36 @@ fn assert_fault_is_told(fault: Fault, what: &[&str], advice: &[&str]) {
 // === before a connection is there ===
 
 #[test]
-fn a_name_that_does_not_resolve() {
+fn a_dns_failure_is_told() {
     let sts = FakeSts::start();
     let daemon = setup(&sts)
         .endpoint("http://sts.roletap.invalid")
-        // Where no resolver answers, it must give up before the client does.
+        // Without a resolver, the lookup must fail before the attempt times out.
         .env("RES_OPTIONS", "timeout:1 attempts:1")
         .start();
     assert_told(
         &daemon,
         &["name of http://sts.roletap.invalid does not resolve"],
-        &["the DNS of this host", "/etc/resolv.conf", "VPC endpoint"],
+        &["the DNS settings of this host", "/etc/resolv.conf", "VPC endpoint"],
     );
 }
 
 #[test]
-fn a_port_that_refuses() {
+fn a_refused_connection_is_told() {
     let sts = FakeSts::start();
     sts.stop();
     let daemon = setup(&sts).start();
     assert_told(
         &daemon,
         &["refuses connections", &sts.endpoint_url()],
-        &["nothing listens there", "egress"],
+        &["no program listens at the endpoint", "egress"],
     );
     sts.restart();
     daemon.vended("orders");
 }
 
 #[test]
-fn a_connection_that_nobody_answers() {
+fn a_connect_timeout_is_told() {
     let silent = FullBacklog::new();
     let sts = FakeSts::start();
     for scheme in ["http", "https"] {
@@ -135,25 +135,25 @@ fn a_connection_that_nobody_answers() {
         let daemon = setup(&sts).endpoint(&url).start();
         assert_told(
             &daemon,
-            &["no connection to", &url, "in time"],
-            &["packets are dropped", "the network team", "VPC endpoint"],
+            &["no connection to", &url, "within the connect timeout"],
+            &["drops packets", "the network team", "VPC endpoint"],
         );
     }
 }
 
 #[test]
-fn an_answer_that_does_not_end() {
+fn an_endless_answer_is_cut_off_and_told() {
     assert_fault_is_told(
         Fault::HugeBody(10 * 1024 * 1024),
-        &["longer than any of STS"],
-        &["not STS but a proxy", "NO_PROXY"],
+        &["longer than any answer of STS"],
+        &["answers instead of STS", "NO_PROXY"],
     );
 }
 
 // === TLS ===
 
 #[test]
-fn a_certificate_of_an_unknown_issuer_until_ssl_cert_file_names_it() {
+fn an_untrusted_certificate_is_told_and_ssl_cert_file_repairs_it() {
     let sts = FakeSts::start();
     let authority = Authority::new();
     let front = TlsFront::start(&authority, Flaw::None, sts.address());
@@ -165,17 +165,17 @@ fn a_certificate_of_an_unknown_issuer_until_ssl_cert_file_names_it() {
     for daemon in [over_tls().start(), over_tls().env("AWS_CA_BUNDLE", &path).start()] {
         assert_told(
             &daemon,
-            &["certificate", "issuer that is not trusted here"],
-            &["SSL_CERT_FILE", "AWS_CA_BUNDLE is not read"],
+            &["certificate", "this host does not trust the issuer"],
+            &["SSL_CERT_FILE", "does not read AWS_CA_BUNDLE"],
         );
     }
-    assert!(sts.requests().is_empty(), "nothing is said to a stranger");
+    assert!(sts.requests().is_empty(), "no request is sent to an untrusted server");
     let daemon = bundle.env("SSL_CERT_FILE", &path).start();
     daemon.vended("orders");
 }
 
 #[test]
-fn a_certificate_that_has_expired_or_is_anothers() {
+fn an_expired_certificate_and_a_wrong_name_are_told() {
     let sts = FakeSts::start();
     let authority = Authority::new();
     for (flaw, what, advice) in [
@@ -189,21 +189,21 @@ fn a_certificate_that_has_expired_or_is_anothers() {
         let daemon = setup.env("SSL_CERT_FILE", &path.display().to_string()).start();
         assert_told(&daemon, &["certificate", what], &[advice]);
     }
-    assert!(sts.requests().is_empty(), "nothing is said to a stranger");
+    assert!(sts.requests().is_empty(), "no request is sent to an untrusted server");
 }
 
 #[test]
-fn a_plain_server_behind_https() {
+fn a_server_without_tls_is_told() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // As a web server answers a handshake.
+            // A web server without TLS answers a handshake so.
             let _ = std::io::Write::write_all(
                 &mut &stream,
                 b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             );
-            // Until the other side has had enough: closing with bytes unread would reset.
+            // Read until the other side closes: closing with unread bytes would reset the connection.
             let _ = std::io::copy(&mut &stream, &mut std::io::sink());
         }
     });
@@ -213,10 +213,10 @@ fn a_plain_server_behind_https() {
     assert_told(&daemon, &[&url, "does not speak TLS"], &["`sts.endpoint_url`", "HTTPS_PROXY"]);
 }
 
-// === silence, at each stage ===
+// === no answer, at each stage ===
 
 #[test]
-fn silence_at_every_stage() {
+fn a_timeout_at_every_stage_is_told() {
     std::thread::scope(|scope| {
         for fault in [
             Fault::HangOnAccept,
@@ -236,10 +236,10 @@ fn silence_at_every_stage() {
     });
 }
 
-// === cut off, at each stage ===
+// === a closed connection, at each stage ===
 
 #[test]
-fn cut_off_at_every_stage() {
+fn a_closed_connection_at_every_stage_is_told() {
     std::thread::scope(|scope| {
         for fault in [
             Fault::ResetOnAccept,
@@ -253,18 +253,18 @@ fn cut_off_at_every_stage() {
             scope.spawn(move || {
                 assert_fault_is_told(
                     fault,
-                    &["cut the connection off"],
-                    &["nobody if it passes", "the network team"],
+                    &["closed the connection before its answer was complete"],
+                    &["if the error continues", "the network team"],
                 );
             });
         }
     });
 }
 
-// === somebody else answers ===
+// === another server answers ===
 
 #[test]
-fn an_answer_that_is_no_http() {
+fn an_answer_that_is_not_http_is_told() {
     assert_fault_is_told(
         Fault::Garbage,
         &["does not speak HTTP"],
@@ -273,26 +273,26 @@ fn an_answer_that_is_no_http() {
 }
 
 #[test]
-fn a_captive_portal() {
+fn a_captive_portal_is_told() {
     assert_fault_is_told(
         Fault::Page { status: 200 },
-        &["answered HTTP 200, and not as STS does"],
+        &["answered HTTP 200, which is not an STS response"],
         &["captive portal", "NO_PROXY"],
     );
 }
 
 #[test]
-fn a_proxy_that_wants_a_password() {
+fn a_proxy_that_requires_a_password_is_told() {
     assert_fault_is_told(
         Fault::Page { status: 407 },
-        &["answered HTTP 407, and not as STS does"],
+        &["answered HTTP 407, which is not an STS response"],
         &["a user name and a password", "HTTPS_PROXY"],
     );
 }
 
-/// The same on the way to TLS: the proxy refuses the tunnel.
+/// The proxy refuses the tunnel for a TLS connection.
 #[test]
-fn a_proxy_that_refuses_the_tunnel() {
+fn a_proxy_that_refuses_the_tunnel_is_told() {
     let sts = FakeSts::start();
     sts.any().always(Fault::Page { status: 407 });
     let daemon = setup(&sts)

@@ -178,7 +178,7 @@ fn whoever_does_not_say_who_we_are_is_not_needed() {
     let daemon = with(&sts).role("orders").prepare();
     for (script, says) in [
         (Fault::status(405), "HTTP 405"),
-        (Fault::Reset, "cut the connection off"),
+        (Fault::Reset, "closed the connection"),
         (Fault::error(403, "InvalidClientTokenId", "no such key"), "InvalidClientTokenId"),
     ] {
         sts.any().always(script);

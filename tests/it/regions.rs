@@ -1,4 +1,4 @@
-//! A second region: who asks where, when home falls silent and when it is back.
+//! Failover to a second Region when the home Region stops answering, and the return.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use fake_sts::{FakeSts, Fault, Received};
 const HOME: &str = "eu-central-1";
 const AWAY: &str = "eu-west-1";
 
-/// With one fallback, or as many as are named, and little patience.
+/// A daemon with these fallback Regions and short timeouts.
 fn with_fallbacks(sts: &FakeSts, fallbacks: &str) -> Setup {
     with(sts)
         .endpoint(&sts.regional_endpoint_url())
@@ -34,7 +34,7 @@ fn counted(daemon: &Daemon, region: &str, outcome: &str) -> Option<f64> {
     daemon.metric("roletap_sts_requests_total", &labels)
 }
 
-/// That STS is asked here, by everything that says so.
+/// Checks in `/roles` and in the metrics that STS is called in this Region.
 fn assert_active(daemon: &Daemon, active: &str) {
     daemon.wait_until(&format!("STS is asked in {active}"), |daemon| {
         let overview = daemon.overview();
@@ -53,7 +53,7 @@ fn lines(daemon: &Daemon, text: &str) -> usize {
 }
 
 #[test]
-fn every_region_is_born_at_zero_and_home_is_asked() {
+fn every_region_has_metrics_from_the_start_and_home_is_called() {
     let sts = FakeSts::start();
     let daemon = setup(&sts).role("orders").start();
     daemon.vended("orders");
@@ -67,16 +67,16 @@ fn every_region_is_born_at_zero_and_home_is_asked() {
 }
 
 #[test]
-fn the_place_of_the_region_is_filled_in_without_fallbacks_too() {
+fn the_region_in_the_endpoint_url_is_filled_in_without_fallbacks_too() {
     let sts = FakeSts::start();
     let daemon = with(&sts).endpoint(&sts.regional_endpoint_url()).role("orders").start();
     daemon.vended("orders");
     assert!(sts.requests()[0].path.starts_with(&format!("/{HOME}")));
 }
 
-/// However home dies: five errors, then the other region, and back when the first probe finds home.
+/// For each kind of outage: five errors, then the other Region, and the return after the first successful probe.
 #[test]
-fn when_home_dies_the_other_region_issues_and_when_it_is_back_so_are_we() {
+fn the_host_fails_over_when_home_is_down_and_returns_when_it_is_up() {
     std::thread::scope(|scope| {
         for fault in [Fault::Reset, Fault::Hang, Fault::status(500)] {
             scope.spawn(move || home_dies_and_comes_back(fault));
@@ -108,22 +108,22 @@ fn home_dies_and_comes_back(fault: Fault) {
     assert!(left.contains(HOME) && left.contains(AWAY), "{left}");
     let left_at = of(&seen, HOME).last().expect("a request").at;
     sts.region(HOME).clear();
-    // One attempt goes home after 5 s, a fifth more or less, and not before.
+    // One attempt goes to the home Region after 5 s, give or take a fifth.
     let seen = sts.wait_for(|log| of(log, HOME).count() >= 6, PATIENCE);
     let away = of(&seen, HOME).last().expect("a request").at - left_at;
     assert!(away >= Duration::from_millis(3900), "{fault:?}: back after {away:?}");
-    daemon.logged("back home");
+    daemon.logged("home Region again");
     assert_active(&daemon, HOME);
     let before = (asked_in(&sts, HOME), asked_in(&sts, AWAY));
     sts.wait_for(|log| of(log, HOME).count() >= before.0 + 3, PATIENCE);
     assert_eq!(asked_in(&sts, AWAY), before.1, "everybody is back");
     assert_eq!(lines(&daemon, "STS does not answer in"), 1);
-    assert_eq!(lines(&daemon, "back home"), 1);
+    assert_eq!(lines(&daemon, "home Region again"), 1);
     witness.testify(&sts);
 }
 
 #[test]
-fn a_probe_that_finds_home_silent_is_one_attempt_and_we_stay_away() {
+fn a_failed_probe_of_home_is_one_attempt_and_changes_nothing() {
     let sts = FakeSts::start();
     sts.region(HOME).always(Fault::Reset);
     let daemon = setup(&sts).sessions_of(4).role("orders").start();
@@ -140,7 +140,7 @@ fn a_probe_that_finds_home_silent_is_one_attempt_and_we_stay_away() {
 }
 
 #[test]
-fn no_answer_that_is_one_ever_fails_over() {
+fn no_answer_of_sts_causes_a_failover() {
     let answers = [
         ("denied", Fault::access_denied()),
         ("throttled", Fault::throttled()),
@@ -161,7 +161,7 @@ fn no_answer_that_is_one_ever_fails_over() {
         for attempts in 2..=8 {
             daemon.admin_with("POST", &format!("/roles/{class}/refresh"));
             if *class == "throttled" && attempts > 3 {
-                // The host pauses for longer each time.
+                // Each pause of the host is longer than the one before.
                 break;
             }
             daemon.role_when(class, "fails again", |role| {
@@ -176,14 +176,14 @@ fn no_answer_that_is_one_ever_fails_over() {
 }
 
 #[test]
-fn an_answer_to_one_role_says_that_the_region_answers_all() {
+fn an_answer_to_one_role_resets_the_count_for_all() {
     let sts = FakeSts::start();
     sts.role(&arn("broken")).always(Fault::Reset);
     sts.role(&arn("denied")).always(Fault::access_denied());
     let daemon = setup(&sts).role("broken").role("denied").start();
     daemon.failed("denied", "denied");
     for errors in 1..=12 {
-        // A denial between any two errors.
+        // There is a denial between any two errors.
         let before = sts.count(&arn("denied"));
         daemon.admin_with("POST", "/roles/denied/refresh");
         sts.wait_for(
@@ -203,7 +203,7 @@ fn an_answer_to_one_role_says_that_the_region_answers_all() {
 }
 
 #[test]
-fn with_all_regions_down_each_is_tried_in_turn_and_the_contract_is_kept() {
+fn with_all_regions_down_each_is_called_in_turn() {
     let sts = FakeSts::start();
     let names = ["a", "b", "c", "d", "e", "f"];
     let setup = with_fallbacks(&sts, "\"eu-west-1\", \"eu-north-1\"").sessions_of(6);
@@ -217,15 +217,15 @@ fn with_all_regions_down_each_is_tried_in_turn_and_the_contract_is_kept() {
     sts.any().always(Fault::Reset);
     let all = [HOME, AWAY, "eu-north-1"];
     sts.wait_for(|log| all.iter().all(|region| of(log, region).count() >= 5), PATIENCE);
-    daemon.logged("STS answers in no region");
+    daemon.logged("STS answers in no Region");
     for name in names {
-        daemon.wait_until("what was in hand has ended", |daemon| {
+        daemon.wait_until("its credentials have expired", |daemon| {
             let status = daemon.get(name).status;
             (status == 503).then_some(()).ok_or(status.to_string())
         });
     }
     assert!(lines(&daemon, "STS does not answer in") <= 2);
-    assert_eq!(lines(&daemon, "STS answers in no region"), 1);
+    assert_eq!(lines(&daemon, "STS answers in no Region"), 1);
     sts.any().clear();
     daemon.signal(nix::sys::signal::Signal::SIGUSR1);
     for name in names {
@@ -235,7 +235,7 @@ fn with_all_regions_down_each_is_tried_in_turn_and_the_contract_is_kept() {
 }
 
 #[test]
-fn a_region_that_stands_in_measures_the_skew_too() {
+fn a_fallback_region_measures_the_skew_too() {
     let sts = FakeSts::start();
     sts.region(HOME).always(Fault::Reset);
     sts.shift_clock(100);
@@ -249,7 +249,7 @@ fn a_region_that_stands_in_measures_the_skew_too() {
 }
 
 #[test]
-fn a_reload_of_the_regions_begins_at_home() {
+fn a_reload_that_changes_the_regions_begins_at_home() {
     let sts = FakeSts::start();
     sts.region(HOME).always(Fault::Reset);
     let mut daemon = setup(&sts).role("orders").start();

@@ -1,4 +1,4 @@
-//! Where base identities come from, each kind over real sockets: what STS received, and by whom it was signed.
+//! Every kind of source over real sockets: the requests that STS received, and the key that signed them.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -24,12 +24,12 @@ const SECRET: &str = "sSource5ecretOf+the/wire0tier1234567890a";
 const OTHER_KEY: &str = "AKIASOURCEKEY3333333";
 const OTHER_SECRET: &str = "tSource5ecretOf+the/wire0tier1234567890b";
 
-/// An identity that must not be used: every test here names its own.
+/// A daemon whose default base identity must not sign: every test here configures its own source.
 fn setup(sts: &FakeSts) -> Setup {
     with(sts).sts("attempt_timeout = \"2s\"\nconnect_timeout = \"1s\"")
 }
 
-/// The one request for this role.
+/// The only request for this role.
 fn sent(sts: &FakeSts, role: &str) -> Received {
     let of_role: Vec<Received> = sts
         .requests()
@@ -41,7 +41,7 @@ fn sent(sts: &FakeSts, role: &str) -> Received {
 }
 
 fn write(path: &Path, text: &str) {
-    // As whoever rotates a key should: aside, and renamed.
+    // Replace the file atomically, as a rotation should.
     let aside = path.with_extension("new");
     std::fs::write(&aside, text).expect("to write");
     std::fs::rename(&aside, path).expect("to rename");
@@ -62,7 +62,7 @@ fn source_up(daemon: &Daemon, source: &str) -> Option<f64> {
 // === each kind ===
 
 #[test]
-fn the_environment() {
+fn keys_in_the_environment_sign() {
     let sts = FakeSts::start();
     let daemon = setup(&sts)
         .source("env", "environment = true")
@@ -77,7 +77,7 @@ fn the_environment() {
 }
 
 #[test]
-fn a_profile_in_files_of_its_own() {
+fn a_profile_in_configured_files_signs() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .source(
@@ -93,7 +93,7 @@ fn a_profile_in_files_of_its_own() {
 }
 
 #[test]
-fn a_profile_that_assumes_a_role_first() {
+fn a_profile_with_a_source_profile_assumes_a_role_first() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .env("AWS_ENDPOINT_URL_STS", &sts.endpoint_url())
@@ -111,7 +111,7 @@ fn a_profile_that_assumes_a_role_first() {
     let orders = sent(&sts, "orders");
     let (secret, token) = (&hop.secret_access_key, Some(hop.session_token.as_str()));
     assert_signed(&orders, &hop.access_key_id, secret, token);
-    // Only the run showed that it is a chain: an hour is all that AWS grants.
+    // The configuration does not show that this is a chain: AWS grants at most an hour.
     assert_eq!(orders.duration_seconds, Some(3600));
     let line = daemon.logged("itself an assumed role");
     assert!(line.contains("7200"), "{line}");
@@ -120,7 +120,7 @@ fn a_profile_that_assumes_a_role_first() {
 }
 
 #[test]
-fn a_profile_that_runs_a_command_and_one_behind_another_that_may_not() {
+fn a_profile_runs_its_command_but_a_source_profile_may_not() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .env("AWS_ENDPOINT_URL_STS", &sts.endpoint_url())
@@ -145,7 +145,7 @@ fn a_profile_that_runs_a_command_and_one_behind_another_that_may_not() {
     daemon.vended("orders");
     let role = daemon.failed("ledger", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("the profile direct, behind"), "{message}");
+    assert!(message.contains("the profile direct has a `credential_process`"), "{message}");
     assert_eq!(sts.count(&arn("behind")), 0);
     assert_signed(&sent(&sts, "orders"), KEY, SECRET, None);
     let seen = std::fs::read_to_string(seen).expect("what it saw");
@@ -154,9 +154,9 @@ fn a_profile_that_runs_a_command_and_one_behind_another_that_may_not() {
 }
 
 #[test]
-fn a_container_endpoint_is_never_asked() {
+fn a_container_endpoint_is_never_read() {
     let sts = FakeSts::start();
-    // Whoever listens here would be ourselves.
+    // This listener stands for the endpoint of the daemon itself.
     let trap = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     trap.set_nonblocking(true).expect("to set");
     let uri = format!("http://{}/v1/credentials/orders", trap.local_addr().expect("an address"));
@@ -172,7 +172,7 @@ fn a_container_endpoint_is_never_asked() {
     let daemon = setup.start();
     let role = daemon.failed("orders", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("never asks a container endpoint"), "{message}");
+    assert!(message.contains("never reads a container endpoint"), "{message}");
     daemon.failed("plain", "source");
     assert!(daemon.log().contains("removed AWS_CONTAINER_CREDENTIALS_FULL_URI"));
     assert!(trap.accept().is_err(), "somebody came");
@@ -187,7 +187,7 @@ fn jwt(subject: &str) -> String {
 }
 
 #[test]
-fn a_web_identity_token_is_traded_trimmed_and_read_anew() {
+fn a_web_identity_token_is_trimmed_exchanged_and_read_again() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .sts("unsafe_short_sessions = true")
@@ -215,7 +215,7 @@ fn a_web_identity_token_is_traded_trimmed_and_read_anew() {
     assert_eq!(daemon.metric("roletap_sts_requests_total", &labels), Some(1.0));
     let labels = [("source", "cluster")];
     assert!(daemon.metric("roletap_source_expiry_timestamp_seconds", &labels).is_some());
-    // Whoever rotates the token is noticed.
+    // A rotated token is read again.
     write(&path, &jwt("two"));
     assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
     sts.wait_for(
@@ -225,7 +225,7 @@ fn a_web_identity_token_is_traded_trimmed_and_read_anew() {
 }
 
 #[test]
-fn what_sts_repeats_of_a_request_is_not_repeated_by_us() {
+fn secrets_that_sts_quotes_are_redacted() {
     let sts = FakeSts::start();
     let token = jwt("echoed");
     let echo = |text: &str| Fault::error(400, "ValidationError", &format!("Value '{text}' failed"));
@@ -247,7 +247,7 @@ fn what_sts_repeats_of_a_request_is_not_repeated_by_us() {
 }
 
 #[test]
-fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
+fn a_refused_token_is_described_by_its_claims() {
     let sts = FakeSts::start();
     let fault = Fault::error(400, "InvalidIdentityToken", "Incorrect token audience");
     sts.operation("AssumeRoleWithWebIdentity").always(fault);
@@ -276,7 +276,7 @@ fn what_is_wrong_with_a_token_is_told_by_what_it_says_of_itself() {
 }
 
 #[test]
-fn a_command_of_its_own() {
+fn a_credential_process_signs() {
     let sts = FakeSts::start();
     let output =
         printed(KEY, SECRET, ",\"SessionToken\":\"tok\",\"Expiration\":\"2999-01-01T00:00:00Z\"");
@@ -293,7 +293,7 @@ fn a_command_of_its_own() {
     assert!(!daemon.log().contains("complaint"));
 }
 
-/// A command that hangs: it costs its own roles their first credentials and no other role anything.
+/// A command that hangs affects the roles of its own source only.
 #[test]
 fn a_command_that_hangs_is_killed_with_its_children_and_delays_no_other_source() {
     let sts = FakeSts::start();
@@ -309,7 +309,7 @@ fn a_command_that_hangs_is_killed_with_its_children_and_delays_no_other_source()
         setup = setup.role_with(&format!("slow-{number}"), "source = \"slow\"");
     }
     let daemon = setup.role("quick").role("quicker").start();
-    // More roles wait for the slow source than there are places in the queue.
+    // More roles wait for the slow source than may call STS at once.
     daemon.vended("quick");
     daemon.vended("quicker");
     assert_eq!(daemon.role("slow-0")["phase"], "pending");
@@ -321,7 +321,7 @@ fn a_command_that_hangs_is_killed_with_its_children_and_delays_no_other_source()
         let gone = || {
             let status = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
             match status {
-                // A new load may have started others; this one is gone, or dead and not yet buried.
+                // A new load may have started other processes. This one is gone, or dead and not yet reaped.
                 Ok(stat) if !stat.contains(") Z ") => Err(stat),
                 Ok(_) | Err(_) => Ok(()),
             }
@@ -331,7 +331,7 @@ fn a_command_that_hangs_is_killed_with_its_children_and_delays_no_other_source()
 }
 
 #[test]
-fn keys_in_files_and_their_rotation() {
+fn keys_in_files_sign_and_are_rotated() {
     let sts = FakeSts::start().with_base_key(KEY);
     let setup = setup(&sts)
         .source(
@@ -349,7 +349,7 @@ fn keys_in_files_and_their_rotation() {
     daemon.vended("orders");
     daemon.vended("other");
     assert_signed(&sent(&sts, "orders"), KEY, SECRET, Some("token-one"));
-    // The key is replaced, and the old one dies: no signal, no restart.
+    // The key is replaced and the old one becomes invalid, without a signal or a restart.
     sts.add_base_key(OTHER_KEY);
     write(&home.join("secret"), OTHER_SECRET);
     write(&home.join("id"), OTHER_KEY);
@@ -362,7 +362,7 @@ fn keys_in_files_and_their_rotation() {
 }
 
 #[test]
-fn a_broken_source_touches_no_role_of_another_and_is_mended_without_a_signal() {
+fn a_broken_source_affects_only_its_roles_and_recovers_by_itself() {
     let sts = FakeSts::start();
     let setup = setup(&sts)
         .source("files", "access_key_id_file = \"id\"\nsecret_access_key_file = \"secret\"")
@@ -388,9 +388,9 @@ fn a_broken_source_touches_no_role_of_another_and_is_mended_without_a_signal() {
     assert_eq!(errors, [true, false]);
     write(&home.join("secret"), SECRET);
     write(&home.join("id"), KEY);
-    // Nothing is asked of it: its own naps see the files, and call the roles.
+    // No request triggers this: the task of the source sees the files, and its roles retry.
     daemon.role_when("orders", "has been issued", |role| role["phase"] == "fresh");
-    daemon.logged("base credentials are there again");
+    daemon.logged("base credentials are available again");
     assert_eq!(source_up(&daemon, "files"), Some(1.0));
 }
 
@@ -419,7 +419,7 @@ fn a_refused_key_is_loaded_again_at_once_and_not_for_every_role() {
 
 // === instance metadata ===
 
-/// What answers at 169.254.169.254, on loopback.
+/// A fake of the instance metadata service, on loopback.
 struct Metadata {
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
@@ -486,7 +486,7 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, serial: &AtomicUsize
 }
 
 #[test]
-fn instance_metadata() {
+fn instance_metadata_signs() {
     let (sts, metadata) = (FakeSts::start(), Metadata::start());
     let daemon = setup(&sts)
         .without_env("AWS_EC2_METADATA_DISABLED")
@@ -497,7 +497,7 @@ fn instance_metadata() {
     let token = Some("instance-token");
     assert_signed(&sent(&sts, "orders"), "AKIAINSTANCE00000000", SECRET, token);
     assert!(metadata.seen()[0].starts_with("PUT /latest/api/token"), "version 2 only");
-    // A reload loads anew, and a role that asks for the same keeps what it has.
+    // A reload loads the source again, and an unchanged role keeps its credentials.
     metadata.serial.store(1, Ordering::Relaxed);
     daemon.reload();
     assert_eq!(sts.requests().len(), 1);
@@ -511,7 +511,7 @@ fn instance_metadata() {
 }
 
 #[test]
-fn the_chain_goes_on_from_what_is_not_there_and_stops_at_what_is_broken() {
+fn the_chain_skips_absent_providers_and_stops_at_a_broken_one() {
     let (sts, metadata) = (FakeSts::start(), Metadata::start());
     let daemon = setup(&sts)
         .without_base()
@@ -524,7 +524,7 @@ fn the_chain_goes_on_from_what_is_not_there_and_stops_at_what_is_broken() {
     assert_signed(&sent(&sts, "orders"), "AKIAINSTANCE00000000", SECRET, Some("instance-token"));
     drop(daemon);
 
-    // A token that cannot be read: going on would be to sign as somebody else.
+    // A token that cannot be read stops the chain: the next provider would be another identity.
     let sts = FakeSts::start();
     let daemon = setup(&sts)
         .without_base()
@@ -561,7 +561,7 @@ fn a_profile_that_needs_sso_names_the_feature() {
 // === reload ===
 
 #[test]
-fn another_source_starts_its_roles_anew_and_another_name_does_not() {
+fn a_changed_source_issues_its_roles_again_but_a_renamed_one_does_not() {
     let sts = FakeSts::start();
     let files =
         |id: &str| format!("access_key_id_file = \"{id}\"\nsecret_access_key_file = \"secret\"");
@@ -584,7 +584,7 @@ fn another_source_starts_its_roles_anew_and_another_name_does_not() {
         source_up(daemon, "renamed").filter(|up| *up == 1.0).ok_or("not yet".to_owned())
     });
     assert_eq!(sts.requests().len(), 2);
-    // Another file may be another identity: what was issued to the first is not vended any more.
+    // Another file may be another identity, so the old credentials are no longer vended.
     sts.role(&arn("orders")).always(Fault::Hang);
     daemon.text.sources = format!("[source.renamed]\n{}\n", files("two"));
     daemon.reload();
@@ -599,7 +599,7 @@ fn another_source_starts_its_roles_anew_and_another_name_does_not() {
 // === chains ===
 
 #[test]
-fn a_role_is_assumed_by_another_whatever_their_order() {
+fn a_role_is_assumed_by_another_in_any_order() {
     let sts = FakeSts::start();
     let daemon = setup(&sts)
         .role_with("a-child", "source = \"role.b-parent\"\nsource_identity = \"me\"")
@@ -626,18 +626,18 @@ fn a_role_is_assumed_by_another_whatever_their_order() {
 }
 
 #[test]
-fn a_child_waits_for_its_parent_in_words_and_follows_it_at_once() {
+fn a_child_tells_that_it_waits_for_its_parent_and_follows_at_once() {
     let sts = FakeSts::start();
     sts.role(&arn("parent")).always(Fault::access_denied());
     let daemon = setup(&sts).role("parent").role_with("child", "source = \"role.parent\"").start();
     let role = daemon.failed("child", "source");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.starts_with("the role parent has nothing in hand: "), "{message}");
+    assert!(message.starts_with("the role parent has no unexpired credentials: "), "{message}");
     assert!(message.contains("AccessDenied"), "{message}");
     let advice = text(&role["last_error"]["advice"]);
-    assert!(advice.contains("mend that one first"), "{advice}");
+    assert!(advice.contains("fix `role.parent` first"), "{advice}");
     assert_eq!(sts.count(&arn("child")), 0);
-    // A child that has failed often waits up to a minute; its parent does not let it.
+    // A child that has failed often waits up to a minute, but its parent wakes it.
     sts.role(&arn("parent")).clear();
     assert_eq!(daemon.run(&["refresh", "parent"]).code, Some(0));
     daemon.vended("parent");
@@ -645,7 +645,7 @@ fn a_child_waits_for_its_parent_in_words_and_follows_it_at_once() {
 }
 
 #[test]
-fn a_parent_that_changes_takes_its_children_with_it() {
+fn a_changed_parent_issues_its_children_again() {
     let sts = FakeSts::start();
     let mut daemon =
         setup(&sts).role("parent").role_with("child", "source = \"role.parent\"").start();
@@ -653,20 +653,20 @@ fn a_parent_that_changes_takes_its_children_with_it() {
     daemon.text.set_role("parent", "duration_seconds = 7200");
     daemon.reload();
     assert_eq!((daemon.key("parent"), daemon.key("child")), (parent.clone(), child.clone()));
-    // What is inherited from the parent's session is not what it was.
+    // The child inherits the tags of the parent's session, and these have changed.
     daemon.text.set_role("parent", "tags = { Team = \"x\" }\ntransitive_tag_keys = [\"Team\"]");
     daemon.reload();
     assert_ne!(daemon.key("parent"), parent);
     assert_ne!(daemon.key("child"), child);
 }
 
-// === feeding on ourselves ===
+// === a source that leads back to roletap ===
 
 #[test]
-fn a_source_that_gives_back_what_we_vend_is_refused() {
+fn a_source_that_returns_vended_credentials_is_refused() {
     let sts = FakeSts::start();
     let setup = setup(&sts);
-    // As with a DNAT of a metadata address: the way back to us is not to be seen from here.
+    // The configuration does not show that the source leads back to roletap, as with a redirected metadata address.
     let command = format!(
         "credential_process = '''exec {} credential-process orders'''",
         env!("CARGO_BIN_EXE_roletap")
@@ -683,14 +683,14 @@ fn a_source_that_gives_back_what_we_vend_is_refused() {
     let role = daemon.failed("ledger", "misconfigured");
     let message = text(&role["last_error"]["message"]);
     assert!(
-        message.contains("gives back what roletap itself vends for the role orders"),
+        message.contains("returns the credentials that roletap vends for the role orders"),
         "{message}"
     );
     assert_eq!(sts.count(&arn("ledger")), 0);
 }
 
 #[test]
-fn what_we_issued_before_the_last_refresh_is_known_too() {
+fn a_source_that_returns_earlier_vended_credentials_is_refused() {
     let sts = FakeSts::start();
     let setup = setup(&sts);
     let kept = setup.home().join("kept");
@@ -709,15 +709,15 @@ fn what_we_issued_before_the_last_refresh_is_known_too() {
     daemon.reload();
     let role = daemon.failed("ledger", "misconfigured");
     let message = text(&role["last_error"]["message"]);
-    assert!(message.contains("gives back what roletap"), "{message}");
+    assert!(message.contains("returns the credentials that roletap vends"), "{message}");
     assert_eq!(sts.count(&arn("ledger")), 0);
 }
 
 #[test]
-fn what_has_ended_already_is_no_identity() {
+fn expired_base_credentials_are_refused() {
     let sts = FakeSts::start();
-    let ended = ",\"SessionToken\":\"a-session-token\",\"Expiration\":\"2020-01-01T00:00:00Z\"";
-    let command = format!("credential_process = '''echo '{}' '''", printed(KEY, SECRET, ended));
+    let expired = ",\"SessionToken\":\"a-session-token\",\"Expiration\":\"2020-01-01T00:00:00Z\"";
+    let command = format!("credential_process = '''echo '{}' '''", printed(KEY, SECRET, expired));
     let mut daemon =
         setup(&sts).source("stale", &command).role_with("orders", "source = \"stale\"").prepare();
     daemon.spawn();
@@ -730,12 +730,12 @@ fn what_has_ended_already_is_no_identity() {
 }
 
 #[test]
-fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
+fn a_base_that_is_the_role_itself_is_refused_unless_allowed() {
     let sts = FakeSts::start();
     let other = with(&sts).role("orders").start();
     let key = other.vended("orders");
     let part = |name: &str| text(&key[name]);
-    // Two daemons that point at each other: this one signs with what the other vends.
+    // Two daemons: this one signs with the credentials that the other vends.
     let daemon = setup(&sts)
         .without_base()
         .env("AWS_ACCESS_KEY_ID", &part("AccessKeyId"))
@@ -755,7 +755,7 @@ fn a_base_that_is_the_role_itself_is_refused_unless_it_is_meant() {
 // === a token in place of a signature ===
 
 #[test]
-fn a_role_for_a_token() {
+fn a_role_is_assumed_with_a_web_identity_token() {
     let sts = FakeSts::start();
     let setup = setup(&sts).without_base().role_with(
         "orders",
@@ -779,7 +779,7 @@ fn a_role_for_a_token() {
     let issued = &sts.issued()[0];
     let token = Some(issued.session_token.as_str());
     assert_signed(&sent(&sts, "child"), &issued.access_key_id, &issued.secret_access_key, token);
-    // There is no source to speak of, and the token of each attempt is the newest.
+    // There is no source, and each attempt reads the newest token.
     assert_eq!(source_up(&daemon, "default"), None);
     write(&path, &jwt("two"));
     assert_eq!(daemon.run(&["refresh", "orders"]).code, Some(0));
@@ -799,7 +799,7 @@ fn a_role_for_a_token() {
 }
 
 #[test]
-fn what_is_refused_of_a_token_has_its_class_and_its_words() {
+fn every_refusal_of_a_token_has_its_class_and_message() {
     let sts = FakeSts::start();
     let rows = [
         ("invalid", 400, "InvalidIdentityToken", "misconfigured"),
@@ -844,12 +844,12 @@ fn what_is_refused_of_a_token_has_its_class_and_its_words() {
     let message = text(&daemon.failed("absent", "source")["last_error"]["message"]);
     assert!(message.contains("nothing-here does not exist"), "{message}");
     let message = text(&daemon.failed("oauth", "misconfigured")["last_error"]["message"]);
-    assert!(message.contains("leave `provider_id` out"), "{message}");
+    assert!(message.contains("Remove `provider_id`"), "{message}");
     assert_eq!(sts.count(&arn("oauth")), 0);
 }
 
 #[test]
-fn an_opaque_token_goes_with_its_provider() {
+fn an_opaque_token_is_sent_with_its_provider() {
     let sts = FakeSts::start();
     let setup = setup(&sts).role_with(
         "orders",
@@ -864,7 +864,7 @@ fn an_opaque_token_goes_with_its_provider() {
 }
 
 #[test]
-fn a_padded_session_token_is_asked_for() {
+fn the_minimum_session_token_size_is_sent() {
     let sts = FakeSts::start();
     let daemon =
         setup(&sts).role_with("orders", "minimum_session_token_size = 4096").role("plain").start();
@@ -876,7 +876,7 @@ fn a_padded_session_token_is_asked_for() {
 
 // === proxies ===
 
-/// An HTTP proxy on loopback: where it was asked to connect to, and everything it connects to is `behind`.
+/// An HTTP proxy on loopback. It records the requested hosts and connects each to `behind`.
 struct Proxy {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -934,9 +934,9 @@ fn tunnel(mut client: TcpStream, behind: SocketAddr, seen: &Mutex<Vec<String>>) 
     let _ = std::io::copy(&mut down, &mut client);
 }
 
-/// STS is reached through a proxy, behind a certificate of a private authority, by a name that resolves nowhere.
+/// STS is behind a proxy, with a certificate of a private CA and a name that does not resolve on this host.
 #[test]
-fn sts_is_asked_through_a_proxy_and_a_private_authority_is_trusted() {
+fn sts_is_called_through_a_proxy_with_a_private_ca() {
     let sts = FakeSts::start();
     let authority = Authority::new();
     let front = TlsFront::start(&authority, Flaw::OtherName, sts.address());
@@ -955,14 +955,14 @@ fn sts_is_asked_through_a_proxy_and_a_private_authority_is_trusted() {
         "{:?}",
         proxy.asked()
     );
-    // Our own commands ask the daemon itself.
+    // roletap's own commands connect to the daemon without the proxy.
     assert_eq!(daemon.run(&["status"]).code, Some(0));
     assert_eq!(daemon.run(&["credential-process", "orders"]).code, Some(0));
     assert!(proxy.asked().iter().all(|line| line.contains("elsewhere.example.com")));
 }
 
 #[test]
-fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
+fn no_proxy_and_this_host_bypass_the_proxy() {
     let (sts, metadata) = (FakeSts::start(), Metadata::start());
     let authority = Authority::new();
     let front = TlsFront::start(&authority, Flaw::None, sts.address());
@@ -985,7 +985,7 @@ fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
     assert_eq!(proxy.asked(), Vec::<String>::new());
     drop(daemon);
 
-    // The operator's own list holds beside ours.
+    // The operator's NO_PROXY list stays in force beside roletap's.
     let daemon = self::setup(&sts)
         .endpoint("https://sts.intra.example")
         .env("HTTPS_PROXY", &proxy.url())
@@ -998,7 +998,7 @@ fn what_no_proxy_names_and_what_is_on_this_host_goes_to_no_proxy() {
 }
 
 #[test]
-fn a_source_that_hangs_holds_up_one_thread_and_keeps_nobody_from_going_home() {
+fn a_source_that_hangs_blocks_one_thread_and_no_shutdown() {
     let sts = FakeSts::start();
     let hanging = Hanging::new();
     let keys = format!(
@@ -1036,7 +1036,7 @@ fn a_source_that_hangs_holds_up_one_thread_and_keeps_nobody_from_going_home() {
             all.then_some(()).ok_or_else(|| format!("{last:?} {now:?}"))
         });
     }
-    // What else reads aside, such as a resolver, may come and go.
+    // Other threads, such as a resolver, may come and go.
     let now = threads(&daemon);
     assert!(now <= before + 2, "{before} threads, then {now}");
     assert_eq!(daemon.stop(), Some(0));

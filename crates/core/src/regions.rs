@@ -1,68 +1,70 @@
-//! The failover of STS between regions: calls go home, until home stops answering. Pure.
+//! The failover between STS Regions: calls go to the home Region until it stops answering. Pure.
 //!
-//! Only network errors move the host: after five in a row, over all roles,
-//! calls go to the next region. Any other outcome, a denial too, says that the region answers.
-//! While a fallback is active, one call per probe interval goes home, and the first answer from
-//! there brings all roles back.
+//! Only network errors cause a failover: after five in a row, over all roles, calls go to the next
+//! Region. Any other outcome, such as a denial, shows that the Region answers. While a fallback
+//! Region is active, one call per probe interval goes to the home Region. Its first answer brings
+//! all roles back.
 //!
-//! Invariants: an answer never moves the host, except home; outcomes of a region that is no longer
-//! active change nothing, except an answer of home; a list of one region never moves.
+//! Invariants:
+//!
+//! - Only an answer of the home Region makes it active again. No other answer changes the Region.
+//! - The outcome of a call to an inactive Region changes nothing, except an answer of home.
+//! - A list of one Region never changes.
 
 use std::time::{Duration, Instant};
 
 use crate::lifecycle::Jitter;
 
-/// The place of the home region in the list; the fallbacks follow.
+/// The place of the home Region in the list. The fallback Regions follow.
 pub const HOME: usize = 0;
-/// Network errors in a row until the next region is asked.
+/// The number of network errors in a row that causes a failover.
 const ERRORS_UNTIL_FAILOVER: u32 = 5;
 const FIRST_PROBE: Duration = Duration::from_secs(5);
 const LONGEST_PROBE: Duration = Duration::from_secs(300);
 
-/// The outcome of one call, as far as it is about the region.
+/// The result of one call: the Region answered, or it did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reachability {
-    /// The region answered, in whatever way.
+    /// The Region answered, with credentials or with an error.
     Responded,
-    /// The call ended with a network error.
+    /// The call failed with a network error.
     Unreachable,
 }
 
-/// A change that is worth a log line. Regions are places in the list.
+/// A change that is logged. Regions are given as places in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailoverEvent {
-    /// Region `from` does not answer; from now on calls go to `to`.
+    /// Region `from` does not answer, so calls now go to `to`.
     Moved {
-        /// The region that was active.
+        /// The Region that was active before.
         from: usize,
-        /// The region that is active now.
+        /// The Region that is active now.
         to: usize,
     },
-    /// No region answers. They are called in turn, without another event until one answers.
+    /// No Region answers. They are called in turn, and the next event is an answer.
     AllUnreachable,
-    /// This fallback answers, after no region did.
+    /// This fallback Region answers, after none answered.
     FoundFallback(usize),
-    /// Home answers again, and all calls return to it.
+    /// The home Region answers again, and all calls return to it.
     ReturnedHome,
 }
 
-/// The active region, and the plan of probes.
+/// The active Region, and the time of the next probe of the home Region.
 #[derive(Debug)]
 pub struct Regions {
     count: usize,
     active: usize,
-    /// Network errors in a row in the active region.
+    /// Network errors in a row in the active Region.
     errors: u32,
-    /// Moves since the last answer.
+    /// Failovers since the last answer.
     moves: usize,
-    /// The wait between the next probe of home and the one after it; it only grows until home
-    /// answers.
+    /// The time between the next probe and the one after it. It grows until home answers.
     interval: Duration,
     probe_at: Option<Instant>,
 }
 
 impl Regions {
-    /// Begins at home, with this number of fallbacks.
+    /// Begins in the home Region, with this number of fallback Regions.
     pub fn new(fallbacks: usize) -> Self {
         Self {
             count: fallbacks + 1,
@@ -74,12 +76,12 @@ impl Regions {
         }
     }
 
-    /// The region that calls go to, probes aside.
+    /// Returns the place of the Region that is called, except by probes.
     pub fn active(&self) -> usize {
         self.active
     }
 
-    /// Chooses the region of the next call: one that is due as a probe goes home.
+    /// Chooses the Region of the next call. A call that is due as a probe goes to home.
     pub fn choose(&mut self, now: Instant, jitter: Jitter) -> usize {
         if self.active == HOME || self.probe_at.is_some_and(|at| now < at) {
             return self.active;
@@ -88,7 +90,7 @@ impl Regions {
         HOME
     }
 
-    /// Records the outcome of a call to `region`.
+    /// Records the outcome of a call to `region`. Returns a change that has to be logged.
     pub fn record(
         &mut self,
         region: usize,
@@ -114,7 +116,7 @@ impl Regions {
                 }
                 self.move_on(now, jitter)
             }
-            // A probe that failed, or a call from before a move.
+            // A probe that failed, or a call that began before a failover.
             Reachability::Responded | Reachability::Unreachable => None,
         }
     }
@@ -138,7 +140,7 @@ impl Regions {
         self.moves >= self.count
     }
 
-    /// A fifth either way keeps the hosts of a fleet from coming home in step.
+    /// Spreads the probe by a fifth in both directions, so that hosts do not return together.
     fn plan_probe(&mut self, now: Instant, jitter: Jitter) {
         let spread = self.interval / 5;
         self.probe_at = Some(now + self.interval - spread + jitter.of(spread * 2));

@@ -1,7 +1,7 @@
 //! Advice about a failure: its meaning, the people to ask, and the change to ask for. Pure.
 //!
-//! It is derived by one [`table`] from a role and an [`IssueError`], whenever it is shown. Where AWS
-//! does not name the cause, the advice lists the possible causes and does not choose one.
+//! It is derived by one [`table`] from a role and an [`IssueError`], whenever it is shown. Where
+//! AWS does not name the cause, the advice lists the possible causes and does not choose one.
 
 use std::fmt;
 
@@ -144,7 +144,7 @@ impl Facts<'_> {
                 }
                 Some(_) | None => String::new(),
             },
-            // A mistake in the table; a test looks for braces.
+            // A mistake in the table, which a test finds by its braces.
             _ => format!("{{{name}}}"),
         }
     }
@@ -254,7 +254,10 @@ mod tests {
              arn:aws:iam::111122223333:role/trust-policy",
         ] {
             let advice = denied(message);
-            assert!(advice.meaning.starts_with("most likely one of three causes. "), "{advice}");
+            assert!(
+                advice.meaning.starts_with("most likely one of these three is the cause. "),
+                "{advice}"
+            );
         }
     }
 }

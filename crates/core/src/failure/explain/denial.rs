@@ -89,7 +89,8 @@ impl<'a> Denial<'a> {
         Some(Self { caller, action, resource, reason: Reason::parse(rest.trim()) })
     }
 
-    /// Returns the principal that a policy has to name for this caller. For a session it is the role.
+    /// Returns the principal that a policy has to name for this caller. For a session it is the
+    /// role.
     pub fn principal(&self) -> String {
         let parts: Vec<&str> = self.caller.splitn(6, ':').collect();
         match parts.as_slice() {

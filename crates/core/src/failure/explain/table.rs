@@ -74,13 +74,12 @@ const OPERATOR: &str = "the operator of this host";
 const OWNER: &str = "the owner of account {account}";
 const KEEPER: &str = "the owner of roletap's base credentials (source `{source}`)";
 const BASE_ADMINISTRATORS: &str = "the administrators of {base_account}";
-const BASE_ORGANIZATION: &str = "the administrators of the AWS organization of {base_account}";
-const ROLE_ORGANIZATION: &str = "the administrators of the AWS organization of account {account}";
+const BASE_ORGANIZATION: &str = "the AWS Organizations administrators of {base_account}";
+const ROLE_ORGANIZATION: &str = "the AWS Organizations administrators of account {account}";
 const NETWORK_TEAM: &str = "the network team of this host";
 const NETWORK_TEAM_IN_TIME: &str = "the network team of this host, if the error continues";
 const PROXY_TEAM: &str = "the administrators of the proxy of this host";
-const TOKEN_ISSUER: &str =
-    "the owner of the identity provider that issues the web identity tokens of this host";
+const TOKEN_ISSUER: &str = "the owner of the identity provider of this host's tokens";
 
 /// A source identity stays what it is through a chain of roles. STS has two codes for that.
 const SOURCE_IDENTITY_IS_SET: &str = "the session of roletap's base identity (source `{source}`) already has a source identity. A chained role cannot change it";
@@ -196,6 +195,6 @@ const THROTTLED: &[Row] = &[
         Else,
         "the hosts that sign with {base_account} send more requests than STS allows. STS allows 600 requests per second and Region, counted for the account that signs. All roles of this host wait",
         "the operators of all hosts that sign with {base_account}, if the error continues",
-        "use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate",
+        "send fewer requests. Use longer sessions, fewer hosts per account or more Regions. `roletap check --hosts N` shows the request rate",
     ),
 ];

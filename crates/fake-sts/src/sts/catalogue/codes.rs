@@ -133,7 +133,7 @@ fn source(rows: &mut Vec<CatalogueRow>) {
         403,
         "SignatureDoesNotMatch",
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access \
-         Scope and signing method. Consult the service documentation for details.",
+         Key and signing method. Consult the service documentation for details.",
     );
     // A setting rather than a secret, but only the text says so.
     source(

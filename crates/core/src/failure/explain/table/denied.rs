@@ -59,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[
         Implicit(Session),
         "the session policy of {base} does not allow {action}",
         SESSION_CREATOR,
-        "allow {action} on {role_arn} in the session policy, or use no session policy{or_drop}",
+        "allow {action} on {role_arn} in the session policy. Or use no session policy{or_drop}",
     ),
     told(
         Explicit(Session),
@@ -75,9 +75,9 @@ pub(super) const ROWS: &[Row] = &[
     ),
     told(
         Explicit(ServiceControl),
-        "a service control policy (SCP) of the organization of {base_account}{policy} prevents {action}. AWS says \"explicit deny\" even if the SCP only has no statement that allows it",
+        "a service control policy (SCP) of the organization of {base_account}{policy} prevents {action}. AWS also says \"explicit deny\" if no statement of the SCP allows the action",
         BASE_ORGANIZATION,
-        "allow {action} for this account, or narrow the SCP statement that denies it{or_drop}",
+        "allow {action} on {role_arn} for this account. Or narrow the SCP statement that denies it{or_drop}",
     ),
     told(
         Implicit(ResourceControl),
@@ -151,7 +151,7 @@ pub(super) const ROWS: &[Row] = &[
     likely(
         Else,
         "AWS does not say which, because it hides the reason from other accounts",
-        "one of three causes. (1) The trust policy of {role_arn} does not allow {principal}. {external_id}. (2) No policy of {base} allows sts:AssumeRole on this role. (3) The role does not exist in this partition: its name and its path are case-sensitive",
+        "one of these three is the cause. (1) The trust policy of {role_arn} does not allow {principal}. {external_id}. (2) No policy of {base} allows sts:AssumeRole on this role. (3) The role does not exist in this partition: its name and its path are case-sensitive",
         OWNER,
         "compare the trust policy with roletap's configuration (`roletap doctor --probe` narrows the cause down). A change in IAM takes effect after one or two minutes",
     ),

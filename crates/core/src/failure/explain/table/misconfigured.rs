@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
         Says(&["ValidationError"], "MaxSessionDuration"),
         "the role {role_arn} does not allow sessions of {duration} s",
         "the operator of this host, or the owner of account {account}",
-        "lower `duration_seconds` in roletap's configuration, or raise the maximum session duration of the role in IAM",
+        "lower `duration_seconds` in roletap's configuration. Or raise the maximum session duration of the role in IAM",
     ),
     told(
         Says(&["ValidationError"], "role chaining"),
@@ -112,7 +112,7 @@ pub(super) const ROWS: &[Row] = &[
         "The message has the details",
         "AWS does not accept the web identity token",
         TOKEN_ISSUER,
-        "compare the issuer, audience and keys of the token with the provider in account {account}",
+        "compare the token's issuer, audience and keys with the provider in account {account}",
     ),
     told(
         Code(&["IDPRejectedClaim"]),

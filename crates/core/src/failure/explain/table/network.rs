@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         Cause(TransportError::UntrustedCertificate),
         "this host does not trust the issuer of the certificate. The issuer is a private CA, or a proxy intercepts TLS",
         NETWORK_TEAM,
-        "name the CA of the endpoint, or the proxy that intercepts TLS. If this is intended, set SSL_CERT_FILE in the daemon's environment to a bundle with this CA. roletap does not read AWS_CA_BUNDLE",
+        "tell the operator which CA signs for the endpoint, or which proxy intercepts TLS. If this is intended, set SSL_CERT_FILE in the daemon's environment to a bundle with this CA. roletap does not read AWS_CA_BUNDLE",
     ),
     told(
         Cause(TransportError::CertificateNotCurrent),
@@ -109,7 +109,7 @@ pub(super) const ROWS: &[Row] = &[
         Code(&["IDPCommunicationError"]),
         "AWS could not fetch the keys of the identity provider",
         TOKEN_ISSUER,
-        "make the keys of the identity provider available to AWS over the internet",
+        "make the keys of this provider available to AWS over the internet",
     ),
     told(
         Status(407..=407),
