@@ -1,11 +1,8 @@
 //! Roles, credentials and errors for tests, of this crate and of the daemon.
-#![cfg_attr(
-    not(test),
-    expect(
-        clippy::unwrap_used,
-        clippy::panic,
-        reason = "a fixture that cannot be made is a failed test"
-    )
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a fixture that cannot be made is a failed test"
 )]
 
 use std::sync::Arc;
