@@ -94,7 +94,7 @@ impl Audit {
             return;
         };
         let user_agent = event.head.headers.get(header::USER_AGENT);
-        let line = Line {
+        let line = AuditLine {
             time: rfc3339(event.now),
             role: event.role.map(RoleName::as_str),
             audit: "vend",
@@ -120,7 +120,7 @@ impl Audit {
 
 /// The fields of one line, in the order of their names.
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     access_key_id: Option<&'a str>,
     /// Tells audit lines from others.
     audit: &'static str,
@@ -136,7 +136,7 @@ struct Line<'a> {
     user_agent: Option<String>,
 }
 
-impl Line<'_> {
+impl AuditLine<'_> {
     fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
     }

@@ -177,9 +177,9 @@ pub enum EnvFront {
 /// The exit statuses of the process, as in sysexits(3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// It went well.
+    /// The command succeeded.
     Success,
-    /// It failed while running.
+    /// The command failed while it ran.
     Failed,
     /// The arguments make no sense.
     Usage,

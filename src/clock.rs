@@ -62,7 +62,7 @@ impl Skew {
         self.granted.store(granted_millis, Ordering::Relaxed);
     }
 
-    /// Whether it is more than `limit`, either way.
+    /// Returns true if the skew is more than `limit`, either way.
     pub fn is_over(&self, limit: Duration) -> bool {
         self.seconds().is_some_and(|seconds| seconds.abs() > limit.as_secs_f64())
     }

@@ -26,8 +26,8 @@ const CLOSED: [&str; 3] = ["/home", "/root", "/run/user"];
 pub struct Job {
     /// The path of the credentials file.
     pub path: PathBuf,
-    /// The operation.
-    pub what: What,
+    /// The operation to carry out on the file.
+    pub what: FileOperation,
     /// This is the first operation of this process on the file: leftovers of killed processes are removed.
     pub first: bool,
     /// The time at which the operation began.
@@ -36,7 +36,7 @@ pub struct Job {
 
 /// An operation on a credentials file.
 #[derive(Debug)]
-pub enum What {
+pub enum FileOperation {
     /// Read the first line.
     Look,
     /// Write these credentials of this role.
@@ -45,7 +45,7 @@ pub enum What {
     Remove,
 }
 
-enum Found {
+enum ExistingFile {
     Nothing,
     Ours(FileHeader),
     Theirs(&'static str),
@@ -62,17 +62,17 @@ pub fn carry_out(job: &Job) -> Result<OnDisk, String> {
         format!("cannot {doing} {}: {error}{advice}", path.display())
     };
     match &job.what {
-        What::Look => match found(path).map_err(|error| refused("read", error))? {
-            Found::Ours(header) => Ok(OnDisk::Ours(header)),
+        FileOperation::Look => match found(path).map_err(|error| refused("read", error))? {
+            ExistingFile::Ours(header) => Ok(OnDisk::Ours(header)),
             // What is not ours is told when it is to be replaced.
-            Found::Nothing | Found::Theirs(_) => Ok(OnDisk::Absent),
+            ExistingFile::Nothing | ExistingFile::Theirs(_) => Ok(OnDisk::Absent),
         },
-        What::Write(role, credentials) => match &role.credentials_file {
+        FileOperation::Write(role, credentials) => match &role.credentials_file {
             Some(file) => write(job, file, role, credentials),
             None => Ok(OnDisk::Unknown),
         },
-        What::Remove => {
-            if let Found::Ours(_) = found(path).map_err(|error| refused("read", error))? {
+        FileOperation::Remove => {
+            if let ExistingFile::Ours(_) = found(path).map_err(|error| refused("read", error))? {
                 gone(fs::remove_file(path)).map_err(|error| refused("remove", error))?;
             }
             Ok(OnDisk::Absent)
@@ -90,7 +90,7 @@ fn write(
     let doing = || format!("cannot write {}", path.display());
     let refused = |error: io::Error| format!("{}: {error}{}", doing(), advice(&error, path, group));
     let before = found(path).map_err(refused)?;
-    if let Found::Theirs(what) = before {
+    if let ExistingFile::Theirs(what) = before {
         return Err(format!("{}: {what}; move it away, or name another file", doing()));
     }
     let gid = group
@@ -102,7 +102,7 @@ fn write(
         .and_then(|gid| atomic_file::write(path, text.as_bytes(), MODE, gid).map_err(refused))
         .map(|()| OnDisk::Ours(FileHeader::of(role, credentials)));
     // What cannot be replaced goes at its end all the same.
-    if let (Err(_), Found::Ours(header)) = (&written, &before)
+    if let (Err(_), ExistingFile::Ours(header)) = (&written, &before)
         && header.has_expired(job.at)
     {
         let _ = fs::remove_file(path);
@@ -110,18 +110,18 @@ fn write(
     written
 }
 
-fn found(path: &Path) -> io::Result<Found> {
+fn found(path: &Path) -> io::Result<ExistingFile> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
-        return Ok(Found::Theirs("it is a symbolic link"));
+        return Ok(ExistingFile::Theirs("it is a symbolic link"));
     }
     let file = match atomic_file::open_regular_owned(path) {
         Ok(Some((file, _))) => file,
-        Ok(None) => return Ok(Found::Nothing),
+        Ok(None) => return Ok(ExistingFile::Nothing),
         Err(error) if atomic_file::is_not_ours(&error) => {
-            return Ok(Found::Theirs("it is not a regular file of roletap's user or root"));
+            return Ok(ExistingFile::Theirs("it is not a regular file of roletap's user or root"));
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Ok(Found::Theirs("roletap's user may not read it"));
+            return Ok(ExistingFile::Theirs("roletap's user may not read it"));
         }
         Err(error) => return Err(error),
     };
@@ -129,13 +129,13 @@ fn found(path: &Path) -> io::Result<Found> {
     let mut start = Zeroizing::new(Vec::with_capacity(LONGEST_LINE as usize));
     file.take(LONGEST_LINE).read_to_end(&mut start)?;
     if start.is_empty() {
-        return Ok(Found::Nothing);
+        return Ok(ExistingFile::Nothing);
     }
     let line = start.split(|byte| *byte == b'\n').next();
     let line = line.and_then(|line| std::str::from_utf8(line).ok());
     Ok(match line.and_then(FileHeader::parse) {
-        Some(header) => Found::Ours(header),
-        None => Found::Theirs("it holds what roletap has not written"),
+        Some(header) => ExistingFile::Ours(header),
+        None => ExistingFile::Theirs("it holds what roletap has not written"),
     })
 }
 

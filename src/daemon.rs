@@ -61,9 +61,9 @@ pub struct Prepared {
     pub endpoints: PreparedEndpoints,
     /// Sockets of the admin endpoint.
     pub admin: Listeners,
-    /// The valid tokens.
+    /// The tokens that the endpoints accept at start.
     pub tokens: Tokens,
-    /// The audit log.
+    /// The audit log that the daemon writes to.
     pub audit: Audit,
     /// The clock of this host.
     pub clock: SharedTimeSource,
@@ -73,14 +73,14 @@ pub struct Prepared {
     pub store: Option<FdStore>,
 }
 
-/// A running daemon.
+/// A daemon that serves and refreshes.
 #[derive(Debug)]
 pub struct Daemon {
     loaded: Loaded,
     path: PathBuf,
     tokens: Tokens,
     audit: Audit,
-    shared: Shared,
+    shared: Services,
     inherited: Vec<InheritedListener>,
     fleet: Fleet<StsIssuer>,
     endpoints: VendEndpoints,
@@ -93,7 +93,7 @@ pub struct Daemon {
 
 /// Shared by the fleet and the endpoints for the life of the process.
 #[derive(Debug)]
-struct Shared {
+struct Services {
     /// The clock of this host.
     local: SharedTimeSource,
     /// The clock of STS, by the measured skew.
@@ -112,7 +112,7 @@ impl Daemon {
     pub fn start(prepared: Prepared) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let Prepared { loaded, endpoints, tokens, audit, .. } = prepared;
         let config = &loaded.config;
-        let (shared, ctx) = Shared::new(&config.sts, prepared.clock)?;
+        let (shared, ctx) = Services::new(&config.sts, prepared.clock)?;
         shared.sources.apply(used_sources(config));
         let mut fleet = Fleet::new(ctx, shared.slots.clone());
         if let Some(kept) = prepared.kept {
@@ -218,7 +218,7 @@ impl Daemon {
     }
 }
 
-impl Shared {
+impl Services {
     fn new(
         sts: &Sts,
         local: SharedTimeSource,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::signer::Issued;
+use self::signer::IssuedKeyIds;
 pub use self::signer::Signer;
 use crate::slots::{Slot, Slots};
 use crate::source::{LOAD_TIMEOUT, SourceError, Sources, read_token};
@@ -42,14 +42,14 @@ pub struct StsIssuer {
     slots: Arc<Slots>,
     /// Roles whose duration was limited to an hour. Each is logged once.
     clamped: Mutex<BTreeSet<RoleName>>,
-    issued: Issued,
+    issued: IssuedKeyIds,
 }
 
 impl StsIssuer {
     /// Creates an issuer that signs with the credentials of `sources`, or of parent roles in
     /// `slots`.
     pub fn new(sts: Arc<Client>, sources: Arc<Sources>, slots: Arc<Slots>) -> Self {
-        Self { sts, sources, slots, clamped: Mutex::default(), issued: Issued::default() }
+        Self { sts, sources, slots, clamped: Mutex::default(), issued: IssuedKeyIds::default() }
     }
 
     /// Makes one attempt to issue credentials, signed by `signer`.

@@ -30,7 +30,7 @@ pub enum HopLimit {
 /// The policy for an address that systemd does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BindPolicy {
-    /// roletap binds it.
+    /// roletap binds the address itself.
     BindIfMissing,
     /// roletap must not bind it: it may be meant for another network namespace.
     InheritedOnly,

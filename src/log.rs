@@ -49,7 +49,7 @@ pub fn start(log: &Log) -> io::Result<WorkerGuard> {
         LogFormat::Json => {
             fmt::layer().json().flatten_event(true).with_writer(writer).with_ansi(false).boxed()
         }
-        LogFormat::Journald => Fields(writer).boxed(),
+        LogFormat::Journald => JournalLayer(writer).boxed(),
     };
     // Fails only if logging was started before, and then it goes on as it was.
     let _ = tracing::subscriber::set_global_default(
@@ -59,11 +59,11 @@ pub fn start(log: &Log) -> io::Result<WorkerGuard> {
 }
 
 /// Lines as journald takes them.
-struct Fields(NonBlocking);
+struct JournalLayer(NonBlocking);
 
-impl<S: Subscriber> Layer<S> for Fields {
+impl<S: Subscriber> Layer<S> for JournalLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
+        let mut line = LogLine::default();
         event.record(&mut line);
         let priority = match *event.metadata().level() {
             Level::ERROR => Priority::Error,
@@ -86,12 +86,12 @@ impl<S: Subscriber> Layer<S> for Fields {
 
 /// One line's message and fields.
 #[derive(Default)]
-struct Line {
+struct LogLine {
     message: String,
     fields: Vec<(&'static str, String)>,
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.add(field, value.to_owned());
     }
@@ -101,7 +101,7 @@ impl Visit for Line {
     }
 }
 
-impl Line {
+impl LogLine {
     fn add(&mut self, field: &Field, value: String) {
         if field.name() == "message" {
             self.message = value;

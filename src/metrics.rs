@@ -37,14 +37,14 @@ pub struct Metrics {
     refresher_restarts: IntCounter,
     connections: IntGaugeVec,
     connections_limit: IntGaugeVec,
-    regions: Mutex<Regions>,
+    regions: Mutex<RegionLabels>,
     /// Requests that belong to no role.
     unknown: RoleCounters,
 }
 
 /// The configured regions of STS and the active one.
 #[derive(Debug, Default)]
-struct Regions {
+struct RegionLabels {
     all: Vec<String>,
     asked: String,
 }
@@ -197,7 +197,7 @@ impl Metrics {
             }
         }
         let asked = all.first().cloned().unwrap_or_default();
-        *self.regions() = Regions { all, asked };
+        *self.regions() = RegionLabels { all, asked };
     }
 
     /// STS is asked in this region now.
@@ -218,7 +218,7 @@ impl Metrics {
         self.regions().all.first().cloned().unwrap_or_default()
     }
 
-    fn regions(&self) -> std::sync::MutexGuard<'_, Regions> {
+    fn regions(&self) -> std::sync::MutexGuard<'_, RegionLabels> {
         self.regions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -393,7 +393,7 @@ mod tests {
     use crate::simulated::{at, config, credentials};
     use crate::slots::Slot;
     use roletap_core::lifecycle::{Jitter, RoleState};
-    use roletap_core::role::Terms;
+    use roletap_core::role::RefreshPolicy;
 
     /// A table with one role that has credentials.
     fn table() -> Table {
@@ -401,7 +401,8 @@ mod tests {
         let roles = config(&["orders"], 3600, file).roles;
         let role = roles.into_values().next().unwrap();
         let held = credentials(&role, at(0), Duration::from_secs(3600), 1);
-        let state = RoleState::Pending.after(Ok(held), Terms::default(), at(0), Jitter::new(0.5));
+        let state =
+            RoleState::Pending.after(Ok(held), RefreshPolicy::default(), at(0), Jitter::new(0.5));
         let (slot, _) = Slot::new(role.clone(), state, Arc::default(), false);
         let mut table = Table::default();
         table.slots.insert(role.name.clone(), slot);

@@ -58,7 +58,7 @@ pub struct InheritedSocket {
     interface: u32,
 }
 
-/// The netlink socket.
+/// The netlink socket that asks the kernel, once it was opened.
 #[derive(Debug, Default)]
 enum Socket {
     /// No role asks for callers so far.

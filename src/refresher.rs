@@ -35,7 +35,7 @@ pub struct RefreshContext<I> {
     pub attempt_deadline: Duration,
     /// The queue to STS, with the budget of the host.
     pub queue: Queue,
-    /// The clock of STS.
+    /// The clock of STS, by the measured skew.
     pub clock: SharedTimeSource,
     /// The metrics that count attempts.
     pub metrics: Arc<Metrics>,

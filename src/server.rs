@@ -134,9 +134,9 @@ fn is_final(answer: Result<Caller, PeerError>) -> bool {
     }
 }
 
-/// The limits of one endpoint.
+/// The limits on the connections of one endpoint.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct AcceptLimits {
     /// The most connections at once.
     pub max_connections: usize,
     /// The gauge of open connections.
@@ -159,7 +159,7 @@ pub struct Drained {
 pub async fn serve(
     listeners: Listeners<TcpListener>,
     endpoint: impl Endpoint,
-    limits: Limits,
+    limits: AcceptLimits,
     shutdown: CancellationToken,
     grace: Duration,
 ) -> Drained {
@@ -197,7 +197,7 @@ pub async fn serve(
 pub fn serve_on_own_thread(
     listeners: Listeners,
     endpoint: impl Endpoint,
-    limits: Limits,
+    limits: AcceptLimits,
     shutdown: CancellationToken,
     grace: Duration,
 ) -> io::Result<JoinHandle<Drained>> {

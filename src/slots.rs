@@ -105,7 +105,7 @@ pub struct RoleCounters {
 /// A counter of answers, with what the last audit line about them said.
 #[derive(Debug, Default)]
 pub struct AuditedCounter {
-    /// Answers in all.
+    /// The number of answers since the start of the process.
     pub count: AtomicU64,
     /// Answers in all at the time of the last audit line.
     pub audited: AtomicU64,

@@ -53,11 +53,11 @@ pub type OnRecovery = Arc<dyn Fn(&SourceName) + Send + Sync>;
 /// The sources that sign for at least one role.
 pub struct Sources {
     tasks: ArcSwap<BTreeMap<SourceName, Arc<SourceTask>>>,
-    context: Arc<Context>,
+    context: Arc<LoadContext>,
 }
 
 /// The parts that are shared by all sources.
-struct Context {
+struct LoadContext {
     sts: ArcSwap<Client>,
     clock: SharedTimeSource,
     on_recovery: OnRecovery,
@@ -66,9 +66,9 @@ struct Context {
 /// One source, with the task that keeps its credentials fresh.
 struct SourceTask {
     source: Arc<Source>,
-    context: Arc<Context>,
+    context: Arc<LoadContext>,
     /// Locked during a load, so that there is one load at a time.
-    state: Mutex<State>,
+    state: Mutex<SourceState>,
     /// The credentials of the last successful load. Written under the lock, read without it.
     held: ArcSwapOption<InHand>,
     /// Written under the lock, read without it.
@@ -84,8 +84,8 @@ struct SourceTask {
 }
 
 #[derive(Default)]
-struct State {
-    failed: Option<Failed>,
+struct SourceState {
+    failed: Option<FailedLoad>,
     /// The number of loads that succeeded.
     loads: u64,
     /// The number of loads in a row that returned the key that STS refused. Until `trust_until` no
@@ -96,7 +96,7 @@ struct State {
     stamps: Stamps,
 }
 
-struct Failed {
+struct FailedLoad {
     error: SourceError,
     count: u32,
     again_at: Instant,
@@ -141,7 +141,7 @@ impl Sources {
     /// Creates an empty set. Its sources exchange tokens by `sts` and read the local time from
     /// `clock`.
     pub fn new(clock: SharedTimeSource, sts: Arc<Client>, on_recovery: OnRecovery) -> Self {
-        let context = Context { sts: ArcSwap::new(sts), clock, on_recovery };
+        let context = LoadContext { sts: ArcSwap::new(sts), clock, on_recovery };
         Self { tasks: ArcSwap::default(), context: Arc::new(context) }
     }
 
@@ -201,7 +201,7 @@ impl Sources {
 }
 
 impl SourceTask {
-    fn start(source: Arc<Source>, context: Arc<Context>) -> Arc<Self> {
+    fn start(source: Arc<Source>, context: Arc<LoadContext>) -> Arc<Self> {
         let started = Arc::new(Self {
             source,
             context,
@@ -292,7 +292,7 @@ impl SourceTask {
         let now = self.context.clock.now();
         let request = ReloadRequest::take(&self.reload_requested);
         let requested = request.is_pending;
-        let backs_off = |failed: &Failed| !requested && failed.again_at > Instant::now();
+        let backs_off = |failed: &FailedLoad| !requested && failed.again_at > Instant::now();
         if let Some(failed) = &state.failed
             && failed.blind
             && backs_off(failed)
@@ -327,8 +327,12 @@ impl SourceTask {
         self.conclude(&mut state, loaded)
     }
 
-    async fn load(&self, state: &mut State, loaded_at: SystemTime) -> Result<InHand, SourceError> {
-        let Context { clock, .. } = &*self.context;
+    async fn load(
+        &self,
+        state: &mut SourceState,
+        loaded_at: SystemTime,
+    ) -> Result<InHand, SourceError> {
+        let LoadContext { clock, .. } = &*self.context;
         let sts = self.context.sts.load_full();
         let credentials = bounded(load::load(&self.source.origin, clock, &sts)).await?;
         let credentials = load::unexpired(credentials, clock.now())?;
@@ -351,7 +355,7 @@ impl SourceTask {
     /// Records the outcome of a load. Returns the credentials that are usable after it.
     fn conclude(
         &self,
-        state: &mut State,
+        state: &mut SourceState,
         loaded: Result<InHand, SourceError>,
     ) -> Result<Arc<InHand>, SourceError> {
         let outcome = match loaded {
@@ -388,7 +392,7 @@ impl SourceTask {
                 if before.is_none_or(|before| before.error != error) {
                     self.log_failed(&error, self.in_hand().is_some());
                 }
-                state.failed = Some(Failed {
+                state.failed = Some(FailedLoad {
                     error: error.clone(),
                     count,
                     again_at: Instant::now() + backoff(count),

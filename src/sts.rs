@@ -32,7 +32,7 @@ use roletap_core::failure::{Class, IssueError};
 use roletap_core::role::{CallerIdentity, Role, TokenIdentity, WebIdentity};
 
 use body_limit::BodyLimit;
-use classify::{Operation, classify};
+use classify::{StsOperation, classify};
 use clock_skew::{ClockSkewInterceptor, SKEW_LIMIT};
 use endpoints::Endpoints;
 pub use web_identity_token::{Claims, Token};
@@ -117,7 +117,7 @@ impl Client {
         let external_id = request.external_id.as_ref().map(|id| id.as_str());
         self.call(
             self.endpoints.choose(),
-            Operation::AssumeRole { external_id },
+            StsOperation::AssumeRole { external_id },
             |client| {
                 client
                     .assume_role()
@@ -157,7 +157,7 @@ impl Client {
         let request = &role.request;
         self.call(
             self.endpoints.choose(),
-            Operation::AssumeRoleWithWebIdentity(token),
+            StsOperation::AssumeRoleWithWebIdentity(token),
             |client| {
                 token
                     .request(client, &request.role_arn, &request.session_name)
@@ -181,7 +181,7 @@ impl Client {
     ) -> Result<BaseCredentials, IssueError> {
         self.call(
             self.endpoints.choose(),
-            Operation::AssumeRoleWithWebIdentity(token),
+            StsOperation::AssumeRoleWithWebIdentity(token),
             |client| token.request(client, &identity.role_arn, &identity.session_name).send(),
             |answer| {
                 // The SDK fills in what an answer left out.
@@ -231,7 +231,7 @@ impl Client {
                     }
                 }
             };
-            let outcome = self.call(place, Operation::GetCallerIdentity, send, |answer| {
+            let outcome = self.call(place, StsOperation::GetCallerIdentity, send, |answer| {
                 CallerIdentity::parse(answer.arn().unwrap_or_default())
                     .map_err(|refused| (Class::Misconfigured, format!("its ARN {}", refused.what)))
             });
@@ -253,7 +253,7 @@ impl Client {
     async fn call<O, E, F, T>(
         &self,
         place: usize,
-        operation: Operation<'_>,
+        operation: StsOperation<'_>,
         send: impl FnOnce(&aws_sdk_sts::Client) -> F,
         read: impl FnOnce(O) -> Result<T, (Class, String)>,
     ) -> Result<T, IssueError>

@@ -32,12 +32,12 @@ pub struct Permit {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Notify,
     depth: AtomicUsize,
 }
 
-struct State {
+struct QueueState {
     budget: Budget,
     waiting: Vec<Waiting>,
     /// The answers of `waiting` when they were last asked, in the same order.
@@ -52,9 +52,9 @@ struct Waiting {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Makes a queue without waiting roles.
     pub fn new(limits: Limits) -> Self {
-        let state = State {
+        let state = QueueState {
             budget: Budget::new(limits, now()),
             waiting: Vec::new(),
             needs: Vec::new(),
@@ -166,13 +166,13 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // Nothing panics while it holds the lock, and a poisoned queue must not stop a host.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     /// Forgets who has gone, and asks those who wait how much they need their turn.
     fn ask(&mut self, now: Instant) {
         let known = self.asked_at.is_some_and(|at| now < at + ASK_EVERY);

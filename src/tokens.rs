@@ -74,9 +74,9 @@ pub fn prepare(
     let mut roles = BTreeMap::new();
     for (role, found) in found {
         let current = match found {
-            Found::NoneNeeded => continue,
-            Found::Brought(current) => Ok(current),
-            Found::Ours(found, group) => ours(dir, role, found, group),
+            InspectedToken::NoneNeeded => continue,
+            InspectedToken::Brought(current) => Ok(current),
+            InspectedToken::Ours(found, group) => ours(dir, role, found, group),
         };
         match current {
             Ok(current) => {
@@ -95,7 +95,7 @@ pub fn prepare(
 type Refused = (String, bool);
 
 /// The result of inspecting a role's token, before anything is written.
-enum Found<'a> {
+enum InspectedToken<'a> {
     NoneNeeded,
     Brought(Digest),
     /// Generated: the file that is there, and the group that it shall have.
@@ -114,10 +114,14 @@ struct TokenFile {
 type Groups<'a> = HashMap<&'a str, Result<Gid, Refused>>;
 
 /// Finds problems that can be seen without writing anything.
-fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<Found<'a>, Refused> {
+fn examined<'a>(
+    dir: &Path,
+    role: &'a Role,
+    groups: &mut Groups<'a>,
+) -> Result<InspectedToken<'a>, Refused> {
     match &role.token {
-        TokenSource::None => Ok(Found::NoneNeeded),
-        TokenSource::File(path) => brought(path).map(Found::Brought),
+        TokenSource::None => Ok(InspectedToken::NoneNeeded),
+        TokenSource::File(path) => brought(path).map(InspectedToken::Brought),
         TokenSource::Generated { group } => {
             let gid = match group.as_deref() {
                 None => None,
@@ -128,7 +132,7 @@ fn examined<'a>(dir: &Path, role: &'a Role, groups: &mut Groups<'a>) -> Result<F
             };
             let path = dir.join(role.name.as_str());
             match token_file_at(&path) {
-                Ok(there) => Ok(Found::Ours(there, gid)),
+                Ok(there) => Ok(InspectedToken::Ours(there, gid)),
                 Err(error) => {
                     Err(refused(&error, &format!("cannot use the token file {}", path.display())))
                 }

@@ -14,15 +14,15 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::env::Settings;
-use super::fetch::{Answer, ask_admin, authorization, fetch_nothing};
+use super::fetch::{DaemonResponse, ask_admin, authorization, fetch_nothing};
 use super::{ExitStatus, Failure, environment, load, print, role, runtime};
 use crate::aws_hosts;
 use crate::clock::Skew;
 use crate::metrics::Metrics;
 use crate::tokens::{self, Digest};
 use roletap_core::config::Config;
-use roletap_core::doctor::storage::{Operation, Place};
-use roletap_core::doctor::{Finding, Mark, Report, consumer, daemon, host, storage};
+use roletap_core::doctor::storage::{S3Location, S3Operation};
+use roletap_core::doctor::{Diagnosis, Finding, Mark, consumer, daemon, host, storage};
 use roletap_core::role::Role;
 
 /// The arguments of `roletap doctor`.
@@ -77,7 +77,7 @@ pub fn doctor(path: &Path, arguments: &DoctorArguments) -> Result<(), Failure> {
     let bundle = bundle.transpose()?;
     let runtime = runtime()?;
 
-    let mut report = Report::default();
+    let mut report = Diagnosis::default();
     let skew = Arc::new(Skew::new());
     let metrics = Metrics::new()
         .map_err(|error| Failure::new(ExitStatus::Failed, format!("cannot count: {error}")))?;
@@ -128,9 +128,9 @@ fn wanted<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Role>, Fai
     names.iter().map(|name| role(config, name)).collect()
 }
 
-fn place(text: &str, wanted: &[&Role]) -> Result<Place, Failure> {
+fn place(text: &str, wanted: &[&Role]) -> Result<S3Location, Failure> {
     let place =
-        Place::parse(text).map_err(|what| Failure::usage(format!("--s3 {text}: {what}")))?;
+        S3Location::parse(text).map_err(|what| Failure::usage(format!("--s3 {text}: {what}")))?;
     match wanted {
         [_] => Ok(place),
         _ => Err(Failure::usage("--s3 is for one role: name it")),
@@ -151,7 +151,7 @@ fn look_at_daemon(
     wanted: &[&Role],
     workload: Option<&inspect::Workload>,
     arguments: &DoctorArguments,
-    report: &mut Report,
+    report: &mut Diagnosis,
 ) -> Result<Option<Value>, Failure> {
     let overview = ask_admin(config, "GET", "/roles").and_then(|answer| answer.json());
     let mut findings = vec![match &overview {
@@ -209,7 +209,7 @@ fn look_at_daemon(
     Ok(overview.ok())
 }
 
-fn code_of(answer: &Answer) -> String {
+fn code_of(answer: &DaemonResponse) -> String {
     answer.text("code").unwrap_or_default()
 }
 
@@ -234,7 +234,7 @@ fn workload_facts<'c>(
     config: &'c Config,
     wanted: &[&'c Role],
     workload: inspect::Workload,
-) -> consumer::Consumer<'c> {
+) -> consumer::ConsumerFacts<'c> {
     let token = |role: &Role| {
         let path = tokens::path_of(config, role)?;
         let text = inspect::token_text(&path)?;
@@ -251,7 +251,7 @@ fn workload_facts<'c>(
         .variables
         .get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
         .map(|url| url.as_str().to_owned());
-    consumer::Consumer {
+    consumer::ConsumerFacts {
         role: match wanted {
             [role] => Some(role.name.as_str()),
             _ => None,
@@ -270,7 +270,7 @@ fn workload_facts<'c>(
 fn storage_findings(
     config: &Config,
     role: &Role,
-    place: &Place,
+    place: &S3Location,
     arguments: &DoctorArguments,
     runtime: &tokio::runtime::Runtime,
 ) -> Vec<Finding> {
@@ -298,10 +298,10 @@ fn storage_findings(
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
     let endpoint = arguments.s3_endpoint.clone().or(by_variable);
-    let mut client = s3::Client::new(config, endpoint.as_deref(), vended);
-    let mut operations = vec![Operation::List];
+    let mut client = s3::S3Client::new(config, endpoint.as_deref(), vended);
+    let mut operations = vec![S3Operation::List];
     if arguments.s3_write {
-        operations.extend([Operation::Put, Operation::Delete]);
+        operations.extend([S3Operation::Put, S3Operation::Delete]);
     }
     let mut findings = Vec::new();
     for operation in operations {
@@ -309,7 +309,7 @@ fn storage_findings(
         let finding = storage::finding(role, place, operation, &answer);
         let failed = finding.mark == Mark::Failed;
         findings.push(finding);
-        if failed && operation == Operation::Put {
+        if failed && operation == S3Operation::Put {
             // There is nothing to delete.
             break;
         }

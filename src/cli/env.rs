@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::fetch::{Answer, fetch};
+use super::fetch::{DaemonResponse, fetch};
 use super::{EnvFormat, EnvFront, Failure, load, print, role};
 use crate::tokens;
 use roletap_core::config::Config;
@@ -152,7 +152,7 @@ impl Settings {
     }
 
     /// Asks the daemon for the role's credentials.
-    pub fn ask(&self) -> Result<Answer, Failure> {
+    pub fn ask(&self) -> Result<DaemonResponse, Failure> {
         fetch("GET", &self.url, self.token.as_ref().map(|(token, _)| token.as_str()))
     }
 
@@ -209,7 +209,7 @@ fn render(
     out
 }
 
-/// For a POSIX shell.
+/// Quotes a value for a POSIX shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::env::{NO_PROXY, Settings, UNSET};
-use super::fetch::Answer;
+use super::fetch::DaemonResponse;
 use super::{ExitStatus, Failure, load, role};
 
 /// Between two looks at a role that is not there yet.
@@ -53,7 +53,7 @@ fn wait_for_settings(
         let failure = match Settings::of(config, role) {
             Ok(settings) if wait.is_zero() => return Ok(settings),
             Ok(settings) => match settings.ask() {
-                Ok(Answer { status: 200, .. }) => return Ok(settings),
+                Ok(DaemonResponse { status: 200, .. }) => return Ok(settings),
                 Ok(answer) => answer.failure(&format!("no credentials of role {}", role.name)),
                 Err(failure) => failure,
             },

@@ -23,14 +23,14 @@ const BODY_LIMIT: usize = 64 << 20;
 
 /// An answer of the daemon.
 #[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status.
+pub struct DaemonResponse {
+    /// The HTTP status of the answer.
     pub status: u16,
     /// The body; it may hold credentials.
     pub body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
+impl DaemonResponse {
     /// Parses the body as JSON.
     pub fn json(&self) -> Result<Value, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {
@@ -56,7 +56,7 @@ impl Answer {
 }
 
 /// Asks the admin endpoint.
-pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Failure> {
+pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<DaemonResponse, Failure> {
     let Some(address) = config.admin.listen.first() else {
         return Err(Failure::config("the admin endpoint is turned off: set `admin.listen`"));
     };
@@ -64,7 +64,7 @@ pub fn ask_admin(config: &Config, method: &str, path: &str) -> Result<Answer, Fa
 }
 
 /// Asks `url`, which names an address, with this token; never through a proxy.
-pub fn fetch(method: &str, url: &str, token: Option<&str>) -> Result<Answer, Failure> {
+pub fn fetch(method: &str, url: &str, token: Option<&str>) -> Result<DaemonResponse, Failure> {
     fetch_with(method, url, authorization(token).as_slice())
 }
 
@@ -75,15 +75,19 @@ pub fn authorization(token: Option<&str>) -> Option<(&'static str, &str)> {
 
 /// Asks whether `url` has credentials without taking them: whoever takes some is missed when they have expired
 /// (`roletap_stale_consumers`). Only a refusal has a body.
-pub fn fetch_nothing(url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+pub fn fetch_nothing(url: &str, headers: &[(&str, &str)]) -> Result<DaemonResponse, Failure> {
     match fetch_with("HEAD", url, headers)? {
-        answer @ Answer { status: 200, .. } => Ok(answer),
+        answer @ DaemonResponse { status: 200, .. } => Ok(answer),
         _ => fetch_with("GET", url, headers),
     }
 }
 
 /// The same with any headers.
-pub fn fetch_with(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+pub fn fetch_with(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+) -> Result<DaemonResponse, Failure> {
     block_on(async {
         let asked = tokio::time::timeout(TIMEOUT, ask(method, url, headers)).await;
         asked.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs()).into()))
@@ -99,9 +103,13 @@ pub fn pause(pause: Duration) {
     let _ = block_on(async { tokio::time::sleep(pause).await });
 }
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+type FetchError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Failed> {
+async fn ask(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+) -> Result<DaemonResponse, FetchError> {
     let mut request =
         Request::builder().method(method).uri(url).header(header::CONNECTION, "close");
     for (name, value) in headers {
@@ -119,7 +127,7 @@ async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Answer
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await?;
-        Ok(Answer { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
+        Ok(DaemonResponse { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
     };
     let mut exchange = std::pin::pin!(exchange);
     tokio::select! {

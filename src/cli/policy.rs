@@ -31,7 +31,7 @@ pub struct PolicyArguments {
     source: Option<String>,
     /// Kind of policy to print
     #[arg(long, value_enum, default_value_t)]
-    kind: PolicyKind,
+    kind: PrintedPolicy,
     /// In which language
     #[arg(long, value_enum, default_value_t)]
     format: PolicyFormat,
@@ -55,9 +55,9 @@ pub struct PolicyArguments {
     read_only: bool,
 }
 
-/// The kinds of policy.
+/// The kinds of policy that `roletap policy` prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum PolicyKind {
+pub enum PrintedPolicy {
     /// Trust policy: lets roletap assume the role; for the role's owner
     #[default]
     Trust,
@@ -89,8 +89,8 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
     let named = arguments.role.as_deref();
     let (roles, left_out) = match (named, arguments.kind) {
         (Some(name), _) => (vec![role(config, name)?], None),
-        (None, PolicyKind::Caller) => signed_for(config, arguments.source.as_deref())?,
-        (None, PolicyKind::Trust | PolicyKind::S3) => {
+        (None, PrintedPolicy::Caller) => signed_for(config, arguments.source.as_deref())?,
+        (None, PrintedPolicy::Trust | PrintedPolicy::S3) => {
             return Err(Failure::usage(
                 "--all is for --kind caller: each role has a trust policy and permissions of its own",
             ));
@@ -117,7 +117,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
         Ok(())
     };
     match (arguments.kind, roles.as_slice()) {
-        (PolicyKind::Caller, roles) => {
+        (PrintedPolicy::Caller, roles) => {
             let mut principal = given;
             for role in roles {
                 principal = who_is_permitted(role, principal)?;
@@ -127,7 +127,7 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
             print_notice(&left_out.unwrap_or_default());
             Ok(())
         }
-        (PolicyKind::Trust, [role]) => {
+        (PrintedPolicy::Trust, [role]) => {
             let session_names =
                 parsed(arguments.session_name.as_deref(), "--session-name", SessionNames::parse)?;
             let (principal, asked) = match given {
@@ -149,18 +149,18 @@ pub fn policy(config: &Path, arguments: &PolicyArguments) -> Result<(), Failure>
             }
             Ok(())
         }
-        (PolicyKind::S3, [role]) => {
+        (PrintedPolicy::S3, [role]) => {
             let bucket = bucket(arguments, role)?;
             write(Policy::Bucket { role, bucket: &bucket })
         }
-        (PolicyKind::Trust | PolicyKind::S3, _) => Err(Failure::usage("name one role")),
+        (PrintedPolicy::Trust | PrintedPolicy::S3, _) => Err(Failure::usage("name one role")),
     }
 }
 
 /// Refuses combinations of arguments that would print an empty policy.
 fn check_combination(arguments: &PolicyArguments) -> Result<(), Failure> {
-    use PolicyKind::{Caller, S3, Trust};
-    let belongs: [(&str, bool, &[PolicyKind], &str); 7] = [
+    use PrintedPolicy::{Caller, S3, Trust};
+    let belongs: [(&str, bool, &[PrintedPolicy], &str); 7] = [
         ("--source", arguments.source.is_some(), &[Caller], "caller"),
         ("--principal", arguments.principal.is_some(), &[Trust, Caller], "trust or caller"),
         ("--session-name", arguments.session_name.is_some(), &[Trust], "trust"),

@@ -14,7 +14,7 @@ use aws_smithy_async::time::SharedTimeSource;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::credentials_file_io::{Job, What, carry_out};
+use crate::credentials_file_io::{FileOperation, Job, carry_out};
 use crate::refresher::ChangeListener;
 use crate::slots::{FileWriteResult, RoleCounters, Slot, Slots, Table};
 use roletap_core::backoff::Backoff;
@@ -186,9 +186,9 @@ where
                     no_later_than(until.duration_since(now).unwrap_or_default());
                     continue;
                 }
-                Action::Inspect => What::Look,
-                Action::Write(credentials) => What::Write(task.role.clone(), credentials),
-                Action::Remove => What::Remove,
+                Action::Inspect => FileOperation::Look,
+                Action::Write(credentials) => FileOperation::Write(task.role.clone(), credentials),
+                Action::Remove => FileOperation::Remove,
             };
             // The others start when one of these ends, or turns out to hang.
             if running >= MAX_RUNNING || self.jobs.len() >= MAX_THREADS {
@@ -208,7 +208,7 @@ where
             };
             let work = self.work.clone();
             self.jobs.spawn(async move {
-                let (path, looked) = (job.path.clone(), matches!(job.what, What::Look));
+                let (path, looked) = (job.path.clone(), matches!(job.what, FileOperation::Look));
                 let outcome = tokio::task::spawn_blocking(move || work(&job)).await;
                 let outcome = outcome.unwrap_or_else(|_| {
                     Err(format!("cannot write {}: it ended by a bug", path.display()))
@@ -379,11 +379,11 @@ mod tests {
                 hanging = still;
             }
             let (what, known) = match &job.what {
-                What::Look => ("look", OnDisk::Absent),
-                What::Write(role, credentials) => {
+                FileOperation::Look => ("look", OnDisk::Absent),
+                FileOperation::Write(role, credentials) => {
                     (credentials.access_key_id(), OnDisk::Ours(FileHeader::of(role, credentials)))
                 }
-                What::Remove => ("remove", OnDisk::Absent),
+                FileOperation::Remove => ("remove", OnDisk::Absent),
             };
             self.done.lock().unwrap().push(format!("{} {what}", job.path.display()));
             Ok(known)

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::Services;
 use crate::audit::Audit;
 use crate::listeners::Listeners;
-use crate::server::admin::{Admin, Readiness};
+use crate::server::admin::{AdminApi, Readiness};
 use crate::server::imds::{ImdsEndpoint, SessionKey};
 use crate::server::vend::{Protocol, Vend, VendContext};
-use crate::server::{self, Drained, Limits};
+use crate::server::{self, AcceptLimits, Drained};
 use roletap_core::config::{Config, Imds};
 
 /// The most connections to one IMDS endpoint at once, where descriptors allow it. It serves one
@@ -69,7 +69,7 @@ pub(super) struct AdminEndpoint {
 impl VendEndpoints {
     pub(super) fn start(
         prepared: PreparedEndpoints,
-        shared: &Shared,
+        shared: &Services,
         config: &Config,
         audit: Audit,
     ) -> io::Result<Self> {
@@ -84,7 +84,7 @@ impl VendEndpoints {
         let start = |name, listeners, protocol, max_connections: usize| {
             let open = shared.metrics.connections(name, max_connections);
             let vend = Arc::new(Vend::new(ctx.clone(), protocol, (max_connections / 2).max(1)));
-            let limits = Limits { max_connections, open };
+            let limits = AcceptLimits { max_connections, open };
             let grace = config.server.shutdown_grace;
             server::serve_on_own_thread(listeners, vend, limits, shutdown.clone(), grace)
         };
@@ -119,11 +119,11 @@ impl VendEndpoints {
 impl AdminEndpoint {
     pub(super) fn start(
         listeners: Listeners,
-        shared: &Shared,
+        shared: &Services,
         config: &Config,
     ) -> io::Result<Self> {
         let readiness = Arc::new(Readiness::default());
-        let admin = Arc::new(Admin {
+        let admin = Arc::new(AdminApi {
             slots: shared.slots.clone(),
             clock: shared.clock.clone(),
             metrics: shared.metrics.clone(),
@@ -134,7 +134,7 @@ impl AdminEndpoint {
             serves_others: !config.admin.listen.iter().all(|address| address.ip().is_loopback()),
             readiness: readiness.clone(),
         });
-        let limits = Limits {
+        let limits = AcceptLimits {
             max_connections: ADMIN_CONNECTIONS,
             open: shared.metrics.connections("admin", ADMIN_CONNECTIONS),
         };

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::Services;
 use crate::clock::Skew;
 use crate::fd_store::FdStore;
 use crate::refresher::ChangeListener;
@@ -48,7 +48,7 @@ struct SnapshotTask {
 
 impl Snapshotter {
     /// Stores a snapshot now, and after every change.
-    pub(super) fn start(store: FdStore, shared: &Shared, tokens: Tokens) -> Self {
+    pub(super) fn start(store: FdStore, shared: &Services, tokens: Tokens) -> Self {
         let (tokens, current) = watch::channel(tokens);
         let stop = CancellationToken::new();
         let (slots, skew) = (shared.slots.clone(), shared.skew.clone());

@@ -19,9 +19,9 @@ const REMEMBERED: usize = 8;
 /// The newest access key IDs that were issued. A source that returns one of them reads roletap's
 /// own endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Issued(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
+pub(super) struct IssuedKeyIds(Mutex<BTreeMap<RoleName, VecDeque<String>>>);
 
-impl Issued {
+impl IssuedKeyIds {
     pub(super) fn remember(&self, role: &RoleName, access_key_id: &str) {
         let mut issued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = issued.entry(role.clone()).or_default();
@@ -43,18 +43,21 @@ impl Issued {
 #[derive(Debug, Clone)]
 pub struct Signer {
     credentials: BaseCredentials,
-    origin: Origin,
+    origin: SignerOrigin,
 }
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum SignerOrigin {
     Source(Arc<Source>, Arc<InHand>),
     Role,
 }
 
 impl Signer {
     pub(super) fn from_source(source: Arc<Source>, in_hand: Arc<InHand>) -> Self {
-        Self { credentials: in_hand.credentials.clone(), origin: Origin::Source(source, in_hand) }
+        Self {
+            credentials: in_hand.credentials.clone(),
+            origin: SignerOrigin::Source(source, in_hand),
+        }
     }
 
     /// Creates a signer from credentials that were issued for a role.
@@ -63,7 +66,7 @@ impl Signer {
         let credentials = credentials.for_signing(|id, secret, token| {
             BaseCredentials::new(id, secret, Some(token.to_owned()), Some(expires_at), "role")
         });
-        Self { credentials, origin: Origin::Role }
+        Self { credentials, origin: SignerOrigin::Role }
     }
 
     /// Creates a signer from the credentials that `parent` vends at `now`.
@@ -101,16 +104,16 @@ impl Signer {
 
     pub(super) fn in_hand(&self) -> Option<&InHand> {
         match &self.origin {
-            Origin::Source(_, in_hand) => Some(in_hand),
-            Origin::Role => None,
+            SignerOrigin::Source(_, in_hand) => Some(in_hand),
+            SignerOrigin::Role => None,
         }
     }
 
     /// True for a session of a role: AWS limits what is chained to it to one hour.
     pub(super) fn is_role_session(&self) -> bool {
         match &self.origin {
-            Origin::Role => true,
-            Origin::Source(source, in_hand) => {
+            SignerOrigin::Role => true,
+            SignerOrigin::Source(source, in_hand) => {
                 source.origin.role_arn().is_some()
                     || in_hand.identity.as_ref().is_some_and(|identity| identity.is_role_session())
             }
@@ -123,9 +126,9 @@ impl Signer {
         &self,
         role: &Role,
         slots: &Slots,
-        issued: &Issued,
+        issued: &IssuedKeyIds,
     ) -> Option<String> {
-        let Origin::Source(source, in_hand) = &self.origin else {
+        let SignerOrigin::Source(source, in_hand) = &self.origin else {
             return None;
         };
         let key = self.credentials.access_key_id();

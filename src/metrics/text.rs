@@ -25,7 +25,7 @@ impl<'a> Family<'a> {
         Self { out, name }
     }
 
-    /// Adds one sample.
+    /// Adds one sample with its labels to the metric.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.out.push_str(self.name);
         for (position, (label, text)) in labels.iter().enumerate() {

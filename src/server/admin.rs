@@ -29,9 +29,9 @@ use roletap_core::role::{Role, RoleName, Source, SourceName};
 /// back the others.
 pub const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The admin endpoint.
+/// The requests that the admin endpoint answers, and the state that the answers show.
 #[derive(Debug, Clone)]
-pub struct Admin {
+pub struct AdminApi {
     pub(crate) slots: Arc<Slots>,
     pub(crate) clock: SharedTimeSource,
     pub(crate) metrics: Arc<Metrics>,
@@ -139,7 +139,7 @@ struct ErrorView {
     failing_since: String,
 }
 
-impl Admin {
+impl AdminApi {
     fn answer(&self, head: &request::Parts) -> Reply {
         let (method, path) = (&head.method, head.uri.path());
         if !self.serves_others && guard::direct(head, &[]).is_none() {
@@ -313,7 +313,7 @@ fn error_view(role: &Role, failures: &Failures) -> ErrorView {
     }
 }
 
-impl Endpoint for Arc<Admin> {
+impl Endpoint for Arc<AdminApi> {
     fn respond<B>(&self, request: Request<B>, _: &Arc<Connection>) -> ReplyFuture {
         ready(self.answer(&request.into_parts().0))
     }

@@ -4,8 +4,21 @@
 //! proxy.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::request;
+
+use super::reply::Reply;
+use crate::slots::Slot;
+
+/// The right of a request, before the state of the role is looked at.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// The request is not about credentials, and this answers it.
+    Answered(Reply),
+    /// The request may have the credentials of this role.
+    Role(Arc<Slot>),
+}
 
 /// Returns the token of a request, if it has one; `None` if the request was forwarded, made by a
 /// browser, or names a foreign host.

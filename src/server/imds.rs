@@ -19,9 +19,8 @@ use std::time::SystemTime;
 use http::{HeaderValue, Method, request};
 
 pub use self::session::{LONGEST_SESSION, SessionKey};
-use super::guard::direct;
-use super::reply::{self, Refusal};
-use super::vend::Admitted;
+use super::guard::{Admitted, direct};
+use super::reply::{self, LIFETIME_HEADER, Refusal};
 use crate::slots::{ImdsSettings, Table};
 use roletap_core::config::{Imds, ImdsName};
 
@@ -32,7 +31,6 @@ const EXTENDED: &str = "latest/meta-data/iam/security-credentials-extended";
 const REGION: &str = "latest/meta-data/placement/region";
 const IDENTITY: &str = "latest/dynamic/instance-identity/document";
 const SESSION_HEADER: &str = "x-aws-ec2-metadata-token";
-pub(super) const LIFETIME_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
 /// The addresses that clients send requests to, wherever a firewall rule takes them.
 const EC2: [IpAddr; 2] = [

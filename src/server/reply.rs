@@ -13,11 +13,13 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
-use super::imds::LIFETIME_HEADER;
 use crate::slots::VendResult;
 use roletap_core::caller::Description;
 use roletap_core::credentials::Credentials;
 use roletap_core::role::{Role, RoleName};
+
+/// The header that tells the lifetime of a session token, in requests and in replies; in seconds.
+pub(super) const LIFETIME_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
 /// The reply of every endpoint.
 pub type Reply = Response<Full<Bytes>>;

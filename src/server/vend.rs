@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
-use super::guard::direct;
+use super::guard::{Admitted, direct};
 use super::imds::ImdsEndpoint;
 use super::reply::{self, Refusal, Reply};
 use super::{Connection, Endpoint, ReplyFuture, ready};
@@ -56,15 +56,6 @@ pub enum Protocol {
     Token(Vec<IpAddr>),
     /// Requests are those to instance metadata.
     Imds(ImdsEndpoint),
-}
-
-/// The right of a request, before the state of the role is looked at.
-#[derive(Debug)]
-pub(super) enum Admitted {
-    /// The request is not about credentials, and this answers it.
-    Answered(Reply),
-    /// The request may have the credentials of this role.
-    Role(Arc<Slot>),
 }
 
 /// The decision about a request.

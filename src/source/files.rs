@@ -24,10 +24,10 @@ const MAX_BYTES: u64 = 64 * 1024;
 const MAX_SHARED_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One lock per set of files, so that files that hang block one thread only.
-static TURNS: Mutex<BTreeMap<Vec<PathBuf>, Turn>> = Mutex::new(BTreeMap::new());
+static TURNS: Mutex<BTreeMap<Vec<PathBuf>, LoadTurn>> = Mutex::new(BTreeMap::new());
 
 /// The lock of one set of files, held by the thread that reads them.
-type Turn = Arc<tokio::sync::Mutex<()>>;
+type LoadTurn = Arc<tokio::sync::Mutex<()>>;
 
 /// The stamps of some files, with `None` for a missing file. They differ after a change.
 pub(super) type Stamps = Vec<Option<Stamp>>;
@@ -213,7 +213,7 @@ async fn aside<T: Send + 'static>(
     }
 }
 
-fn turn(paths: Vec<PathBuf>) -> Turn {
+fn turn(paths: Vec<PathBuf>) -> LoadTurn {
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     turns.retain(|_, turn| Arc::strong_count(turn) > 1);
     turns.entry(paths).or_default().clone()

@@ -10,7 +10,7 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::clock_skew::{REQUEST_ID, SKEW_LIMIT};
-use super::endpoints::Endpoint;
+use super::endpoints::RegionEndpoint;
 use super::web_identity_token::Token;
 use crate::clock::Skew;
 use roletap_core::failure::transport::TransportError;
@@ -21,13 +21,13 @@ use roletap_core::xml::element;
 const MESSAGE_LIMIT: usize = 400;
 
 /// An operation of STS, with the secret part of its request that no message may repeat.
-pub(super) enum Operation<'a> {
+pub(super) enum StsOperation<'a> {
     AssumeRole { external_id: Option<&'a str> },
     AssumeRoleWithWebIdentity(&'a Token),
     GetCallerIdentity,
 }
 
-impl Operation<'_> {
+impl StsOperation<'_> {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::AssumeRole { .. } => "AssumeRole",
@@ -48,8 +48,8 @@ impl Operation<'_> {
 /// Turns an error of the SDK into the facts of a failed attempt.
 pub(super) fn classify<E>(
     error: &SdkError<E, HttpResponse>,
-    endpoint: &Endpoint,
-    operation: &Operation<'_>,
+    endpoint: &RegionEndpoint,
+    operation: &StsOperation<'_>,
     attempt_timeout: Duration,
     skew: &Skew,
 ) -> IssueError
@@ -104,7 +104,7 @@ where
         },
         _ => (Class::Network, error_chain(error)),
     };
-    if let (Operation::AssumeRoleWithWebIdentity(token), Some(_)) = (operation, status) {
+    if let (StsOperation::AssumeRoleWithWebIdentity(token), Some(_)) = (operation, status) {
         message = format!("{message}; {}", token.description());
     }
     let number = |name| header(name).and_then(|text| text.parse().ok());

@@ -13,14 +13,14 @@ use roletap_core::regions::{FailoverEvent, HOME, Reachability, Regions};
 /// The STS endpoints of the home Region and of the fallback Regions, in the order of failover.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    home: Endpoint,
-    fallbacks: Vec<Endpoint>,
+    home: RegionEndpoint,
+    fallbacks: Vec<RegionEndpoint>,
     regions: Mutex<Regions>,
 }
 
 /// The STS endpoint of one Region.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(super) struct RegionEndpoint {
     pub(super) region: String,
     /// The name of the endpoint in messages.
     pub(super) name: String,
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
     client: OnceLock<aws_sdk_sts::Client>,
 }
 
-impl Endpoint {
+impl RegionEndpoint {
     fn new(sts: &Sts, config: &Builder, region: &str) -> Self {
         let url = sts.endpoint_url(region);
         let mut config = config.clone();
@@ -50,7 +50,7 @@ impl Endpoint {
 
 impl Endpoints {
     pub(super) fn new(sts: &Sts, config: &Builder) -> Self {
-        let endpoint = |region: &String| Endpoint::new(sts, config, region);
+        let endpoint = |region: &String| RegionEndpoint::new(sts, config, region);
         Self {
             home: endpoint(&sts.region),
             fallbacks: sts.fallback_regions.iter().map(endpoint).collect(),
@@ -58,7 +58,7 @@ impl Endpoints {
         }
     }
 
-    pub(super) fn home(&self) -> &Endpoint {
+    pub(super) fn home(&self) -> &RegionEndpoint {
         &self.home
     }
 
@@ -67,7 +67,7 @@ impl Endpoints {
     }
 
     /// Returns the endpoint at a place in the list. The home Region is at [`HOME`].
-    pub(super) fn get(&self, place: usize) -> &Endpoint {
+    pub(super) fn get(&self, place: usize) -> &RegionEndpoint {
         let fallback = place.checked_sub(HOME + 1).and_then(|at| self.fallbacks.get(at));
         fallback.unwrap_or(&self.home)
     }

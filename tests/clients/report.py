@@ -32,7 +32,7 @@ def failures(results):
 
 
 def print_results(results):
-    rows = [["client", "version", *STEPS, "first call", "ours"]]
+    rows = [["client", "version", *STEPS, "first call", "roletap"]]
     for result in results:
         marks = [MARKS[mark] for mark, _ in judge(result).values()]
         rows.append([result.client.name, result.version, *marks, milliseconds(result.first_call_ms), milliseconds(result.our_ms)])
@@ -56,7 +56,7 @@ def markdown(results, missing, control):
         "",
         f"Written by `tests/clients/run --all --report docs/clients.md` on {datetime.date.today()}. Unmodified clients, each from its",
         "registry and pinned, run against the daemon with nothing but the variables that `roletap env` prints. STS and S3 are",
-        f"MiniStack, which refuses expired and foreign credentials; sessions last {SHORT_SECONDS} s, so that every client lives through a real",
+        f"MiniStack, which refuses expired and foreign credentials. Sessions last {SHORT_SECONDS} s, so that every client lives through a real",
         f"expiry, and {LONG_SECONDS // 3600} h where the table says so.",
         "",
         f"{len(results)} clients, {whole} of them through the whole story. The slowest first fetch took {milliseconds(slowest)} of the daemon's time,",
@@ -88,11 +88,11 @@ def markdown(results, missing, control):
         "## How it asks",
         "",
         "Requests at the credentials endpoint. *first*: for the first write and read. *hour*: for three times that, with a",
-        "session of an hour. *refresh*: for a write and a read after the expiry; most clients ask for each call when less than",
+        "session of an hour. *refresh*: for a write and a read after the expiry. Most clients ask for each call when less than",
         "5 to 15 minutes are left, as they always are in so short a session. *pending*, *wrong*: until it gave up.",
-        "*first credentials*: from the command to the last byte of the credentials, of which *ours* is the daemon's part.",
+        "*first credentials*: from the command to the last byte of the credentials, of which *roletap* is the daemon's part.",
         "",
-        "| client | first | hour | refresh | pending | wrong | first credentials | ours | first call | after rotation | headers | User-Agent |",
+        "| client | first | hour | refresh | pending | wrong | first credentials | roletap | first call | after rotation | headers | User-Agent |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- | --- |",
     ]
     for result in results:
@@ -116,8 +116,8 @@ def markdown(results, missing, control):
         "",
         "## What its user reads after a wrong token",
         "",
-        "The client's own message, whole but for its middle where it is long. The verdict is whether it has what the daemon said",
-        "(*our message*), or at least *the status*, or only *that credentials are missing*, or *nothing* of it.",
+        "The client's own message, whole but for its middle where it is long. The verdict says how much of the daemon's answer it",
+        "has: *roletap's message*, at least *the status*, only *that credentials are missing*, or *nothing*.",
         "",
     ]
     for result in results:

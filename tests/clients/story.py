@@ -273,7 +273,7 @@ class Wave:
 def verdict(said, refusal):
     """Can the user of this client tell what to do?"""
     if refusal["message"] in said:
-        return "our message"
+        return "roletap's message"
     lowered = said.lower()
     if "401" in lowered or refusal["code"].lower() in lowered:
         return "the status"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use syn::visit::{self, Visit};
 
 use crate::laws::{DOUBLES, HALVES, LONG_FUNCTION};
-use crate::tokens::Production;
+use crate::tokens::{Production, is_for_tests};
 use crate::workspace::{File, Workspace};
 
 /// A function: where, and how many lines of production code.
@@ -114,7 +114,7 @@ impl<'ast> Visit<'ast> for Seen<'_> {
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
         let test = module.attrs.iter().any(|attribute| {
             attribute.path().is_ident("cfg")
-                && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+                && attribute.meta.require_list().is_ok_and(|list| is_for_tests(&list.tokens))
         });
         if !test {
             visit::visit_item_mod(self, module);

@@ -46,6 +46,7 @@ fn however_an_import_is_written_it_is_one() {
         "fn f() { use crate::high as up; up::g(); }",
         "#[derive(crate::high::Derive)] struct S;",
         "impl<T: crate::high::Trait> S<T> {}",
+        "struct S(pub (crate::high::Thing, u8));",
         "mod within { use super::super::super::high::Thing; }",
     ] {
         let found = if text.starts_with("mod") { within(text) } else { used(text) };
@@ -79,6 +80,7 @@ fn comments_tests_fields_and_neighbours_are_no_imports() {
         "fn f(x: X) { x.high.inner(); }",
         "use super::Other; use self::more::X; use std::high::Y;",
         "const S: &str = \"crate::high\";",
+        "pub(in crate::high) struct S(pub(in crate::high) u8);",
     ] {
         assert_eq!(used(text), Vec::<String>::new(), "{text}");
     }

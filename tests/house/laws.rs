@@ -4,26 +4,57 @@ use crate::words::Pattern::{self, CalledUpon, Crate, Method, Path, Text, Word};
 
 /// Each crate from the roof to the cellar: a room, and what it uses. Every arrow points down.
 ///
-/// A room is a module at the crate's root, or one in it that has a row of its own. The rooms of another crate are named
-/// with it: `roletap_core::role`. A row that begins with a space goes on.
+/// A room is a module at the crate's root, or one in it that has a row of its own. Of another crate only the modules at
+/// its root are rooms, and are named with it: `roletap_core::role`. A row that begins with a space goes on.
 pub(crate) const STOREYS: &[(&str, &str)] = &[
     (
         "roletap",
         "
-cli: audit aws_hosts clock config_host daemon fd_store issuer listeners log metrics peer server
-    signals source sts systemd tokens roletap_core::config roletap_core::credentials
-    roletap_core::doctor roletap_core::failure roletap_core::policy roletap_core::role
-    roletap_core::snapshot roletap_core::token_digest roletap_core::xml
-daemon: audit clock config_host credentials_file_io fd_store fleet issuer listeners metrics peer
-    refresher server signals slots source sts sts_queue systemd tokens roletap_core::backoff
-    roletap_core::budget roletap_core::config roletap_core::credentials_file
-    roletap_core::lifecycle roletap_core::reload roletap_core::role roletap_core::snapshot
-    roletap_core::token_digest
+cli::run: audit cli cli::environment cli::hardening daemon daemon::endpoints fd_store listeners
+    log server::imds signals systemd tokens roletap_core::config roletap_core::snapshot
+cli::check: cli config_host peer roletap_core::config
+cli::policy: cli cli::environment metrics source sts roletap_core::config roletap_core::policy
+    roletap_core::role
+cli::doctor: aws_hosts cli cli::env cli::environment cli::fetch clock issuer metrics source sts
+    tokens roletap_core::config roletap_core::credentials roletap_core::doctor
+    roletap_core::failure roletap_core::role roletap_core::token_digest roletap_core::xml
+cli::status: cli cli::fetch roletap_core::config
+cli::refresh: cli cli::fetch
+cli::exec: cli cli::env cli::fetch roletap_core::config roletap_core::role
+cli::credential_process: cli cli::env
+cli::completions: cli
+cli::man: cli
+cli::env: cli cli::fetch tokens roletap_core::config roletap_core::credentials
+    roletap_core::role
+cli::fetch: cli roletap_core::config roletap_core::failure
+cli::environment: cli
+cli::hardening:
+cli: config_host roletap_core::config roletap_core::role
+daemon::status: systemd
+daemon::snapshotter: clock daemon fd_store refresher slots systemd roletap_core::role
+    roletap_core::snapshot roletap_core::token_digest
+daemon::reload: config_host daemon daemon::callers metrics systemd tokens roletap_core::config
+    roletap_core::reload roletap_core::token_digest
+daemon::reaper:
+daemon::credentials_files: credentials_file_io refresher slots roletap_core::backoff
+    roletap_core::credentials_file roletap_core::role
+daemon::callers: daemon::endpoints listeners peer roletap_core::config roletap_core::role
+daemon::endpoints: audit daemon listeners server server::admin server::imds server::vend
+    roletap_core::config
+daemon: audit clock fd_store fleet issuer listeners metrics peer refresher server signals slots
+    source sts sts_queue systemd roletap_core::budget roletap_core::config
+    roletap_core::lifecycle roletap_core::role roletap_core::snapshot roletap_core::token_digest
 tokens: atomic_file roletap_core::config roletap_core::role roletap_core::token_digest
 signals:
-server: audit clock listeners metrics peer slots source sts_queue roletap_core::caller
-    roletap_core::config roletap_core::credentials roletap_core::failure roletap_core::lifecycle
-    roletap_core::role roletap_core::token_digest
+server::vend: audit metrics peer server server::guard server::imds server::reply slots
+    roletap_core::caller roletap_core::credentials roletap_core::lifecycle
+    roletap_core::token_digest
+server::imds: server::guard server::reply slots roletap_core::config
+server::admin: clock metrics peer server server::guard server::reply slots source sts_queue
+    roletap_core::credentials roletap_core::failure roletap_core::lifecycle roletap_core::role
+server::guard: server::reply slots
+server::reply: slots roletap_core::caller roletap_core::credentials roletap_core::role
+server: listeners metrics peer roletap_core::caller
 peer: roletap_core::caller roletap_core::role
 listeners:
 fleet: issuer metrics refresher slots roletap_core::config roletap_core::lifecycle
@@ -59,17 +90,29 @@ snapshot: credentials lifecycle role token_digest
 reload: config role
 regions: backoff
 policy: role
-fixtures: config credentials failure role
-doctor: credentials failure role token_digest
+doctor: credentials failure failure::explain role token_digest
 token_digest: role
 credentials_file: credentials failure lifecycle role
 consumers: caller role
-config: lifecycle role
+config::check: config config::diagnostics config::forecast config::load role
+config::load: config config::diagnostics config::files config::host config::keys config::lint
+    config::resolve config::toml role
+config::lint: config config::diagnostics config::files config::host config::keys config::resolve
+    lifecycle role
+config::resolve: config config::diagnostics config::host config::keys lifecycle role
+config::keys: config config::diagnostics config::files config::host config::toml lifecycle role
+config::toml: config::diagnostics config::files role
+config::diagnostics: config::files role
+config::forecast: config lifecycle
+config::host:
+config::files: role
+config: role
 caller: role
 budget: backoff failure lifecycle
 lifecycle: backoff credentials failure role
 credentials: role
-failure: role
+failure::explain: failure role
+failure:
 role:
 backoff:
 ",
@@ -94,7 +137,12 @@ pub(crate) const DOUBLES: &[&str] = &["fake_sts"];
 
 /// What may stand only in these files and folders, and why. A home without `.rs` is the file and its folder.
 pub(crate) const ONLY_IN: &[(Pattern, &[&str], &str)] = &[
-    (Crate("aws_sdk_sts"), &["src/sts"], "one place classifies the errors of STS"),
+    (
+        Crate("aws_sdk_sts"),
+        // The second takes the SDK's rules for endpoints from it, and calls nothing.
+        &["src/sts", "src/aws_hosts.rs"],
+        "one place classifies the errors of STS, and one knows AWS's hosts",
+    ),
     (Text("aws_config"), &["src/log.rs"], "the log leaves its lines out"),
     (Crate("aws_config"), &["src/source"], "one place decides where the base identity comes from"),
     (
@@ -112,11 +160,15 @@ pub(crate) const ONLY_IN: &[(Pattern, &[&str], &str)] = &[
     (Crate("sd_listen_fds"), &["src/systemd.rs"], "one file talks to systemd"),
     (Path("memfd_create"), &["src/fd_store.rs"], "what survives a restart lies in one place"),
     (
-        Method("handed_over"),
-        &["src/credentials.rs", "src/keep.rs"],
+        Word("export_for_restart"),
+        &["crates/core/src/credentials.rs", "crates/core/src/snapshot.rs"],
         "secrets go to the next process through one door",
     ),
-    (Word("taken_over"), &["src/credentials.rs", "src/keep.rs"], "and come in through one"),
+    (
+        Word("import_after_restart"),
+        &["crates/core/src/credentials.rs", "crates/core/src/snapshot.rs"],
+        "and come in through one",
+    ),
     (Word("NetlinkSockDiag"), &["src/peer.rs"], "one file asks the kernel who is calling"),
     (Crate("signal_hook"), &["src/signals.rs"], "one file takes signals"),
     (Crate("tracing_subscriber"), &["src/log.rs"], "one file decides where logs go"),
@@ -133,15 +185,23 @@ pub(crate) const ONLY_IN: &[(Pattern, &[&str], &str)] = &[
         "what signs for a chained role leaves through one door",
     ),
     (
-        Method("reveal"),
-        &["src/issuer/sts/web_identity.rs"],
+        Method("web_identity_token"),
+        &["src/sts/web_identity_token.rs"],
         "a web identity token is shown to STS alone",
     ),
     (Method("expose"), &["crates/core/src/credentials.rs"], "nothing else sees inside credentials"),
     (
         Path("Deserialize"),
-        // Facts go from one process to the next as they are.
-        &["src/failure.rs", "src/failure/transport.rs"],
+        // A snapshot goes from one process to the next: these types are what it is made of.
+        &[
+            "crates/core/src/snapshot.rs",
+            "crates/core/src/failure.rs",
+            "crates/core/src/failure/transport.rs",
+            "crates/core/src/lifecycle.rs",
+            "crates/core/src/role.rs",
+            "crates/core/src/role/identity.rs",
+            "crates/core/src/token_digest.rs",
+        ],
         "the configuration is parsed with spans, not deserialised",
     ),
 ];
@@ -182,68 +242,59 @@ pub(crate) const IMPURE: &[Pattern] = &[
 /// Where everything is pure.
 pub(crate) const CORE: &str = "crates/core/";
 
+/// The crates that wait or talk to the world: none is anywhere below the core. A name that ends with `-` is that of a
+/// family.
+pub(crate) const RUNTIMES: &[&str] = &[
+    "async-executor",
+    "async-io",
+    "async-std",
+    "aws-",
+    "fastrand",
+    "futures-executor",
+    "getrandom",
+    "h2",
+    "hyper",
+    "hyper-",
+    "mio",
+    "nix",
+    "reqwest",
+    "rustix",
+    "smol",
+    "socket2",
+    "tokio",
+    "tokio-",
+    "tracing",
+];
+
+/// The feature of the core by which the tests of other crates reach its fixtures. No program is built with it.
+pub(crate) const FIXTURES: &str = "fixtures";
+
 /// Lines of production code in a file.
-pub(crate) const LONGEST_FILE: usize = 480;
-/// Lines of production code in a function. It shall be 100: `render` of the roles is longer.
-pub(crate) const LONGEST_FUNCTION: usize = 114;
+pub(crate) const LONGEST_FILE: usize = 450;
+/// Lines of production code in a function.
+pub(crate) const LONGEST_FUNCTION: usize = 95;
 /// Above it a function is long.
 pub(crate) const LONG_FUNCTION: usize = 60;
-pub(crate) const LONG_FUNCTIONS_PERCENT: f64 = 3.0;
+pub(crate) const LONG_FUNCTIONS_PERCENT: f64 = 1.0;
 
 /// Beginnings of doc comments that are halves of a sentence.
 pub(crate) const HALVES: &[&str] =
     &["What", "Whatever", "Who", "Whoever", "Whom", "Whose", "Whether", "Where", "Which"];
-/// Doc comments that may begin so, in percent. It shall be 5.
-pub(crate) const HALVES_PERCENT: f64 = 19.1;
-/// Doc comments of two words or fewer, in percent. It shall be 2.
-pub(crate) const SCRAPS_PERCENT: f64 = 5.0;
+/// Doc comments that may begin so, in percent.
+pub(crate) const HALVES_PERCENT: f64 = 1.0;
+/// Doc comments of two words or fewer, in percent.
+pub(crate) const SCRAPS_PERCENT: f64 = 1.0;
 
-/// Names of types that are declared more than once, and why that is good. Without a reason it is not yet.
-pub(crate) const DECLARED_TWICE: &[(&str, &str)] = &[
-    ("Admin", ""),
-    ("Answer", ""),
-    ("Client", ""),
-    ("Consumer", ""),
-    ("Document", ""),
-    ("Endpoint", ""),
-    ("Entry", ""),
-    ("Failed", ""),
-    ("Fields", ""),
-    ("Found", ""),
-    ("Issued", ""),
-    ("Kept", ""),
-    ("Known", ""),
-    ("Limits", ""),
-    ("Line", ""),
-    ("Listeners", ""),
-    ("Lying", ""),
-    ("Operation", ""),
-    ("Place", ""),
-    ("Origin", ""),
-    ("PolicyKind", ""),
-    ("Reader", ""),
-    ("Reading", ""),
-    ("Refused", ""),
-    ("Regions", ""),
-    ("Report", ""),
-    ("Section", ""),
-    ("Shared", ""),
-    ("Source", ""),
-    ("Sources", ""),
-    ("State", ""),
-    ("Turn", ""),
-];
+/// Names of types that are declared more than once, and why that is good.
+pub(crate) const DECLARED_TWICE: &[(&str, &str)] = &[];
 
-/// String literals of `src` with the word "ended": a part of it, and why it is not about expiry. Without a reason it is
-/// about expiry, and AWS says "expired".
+/// String literals of `src` with the word "ended": a part of it, and why it is not about expiry: there AWS says
+/// "expired".
 pub(crate) const ENDED: &[(&str, &str)] = &[
     ("a process that has closed its end or ended", "a process ends"),
     ("writing credentials files ended by a bug", "a task ends"),
     ("cannot write {}: it ended by a bug", "a task ends"),
     ("storing credentials ended by a bug", "a task ends"),
-    ("the daemon's first attempt has not ended", "an attempt ends"),
     ("the queue to STS ended; starting it again", "a task ends"),
     ("Refreshers that ended", "a task ends"),
-    ("consumers whose credentials have ended", ""),
-    ("credentials which have ended", ""),
 ];

@@ -20,17 +20,16 @@ mod words;
 mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use form::{Docs, declared_twice, long, of_the_daemon, percent};
 use laws::{
-    CIRCLES, CORE, DECLARED_TWICE, ENDED, HALVES_PERCENT, IMPURE, LONG_FUNCTION,
-    LONG_FUNCTIONS_PERCENT, LONGEST_FILE, LONGEST_FUNCTION, NOWHERE, ONLY_IN, PURE_ELSEWHERE,
+    CIRCLES, CORE, DECLARED_TWICE, ENDED, FIXTURES, HALVES_PERCENT, IMPURE, LONG_FUNCTION,
+    LONG_FUNCTIONS_PERCENT, LONGEST_FILE, LONGEST_FUNCTION, NOWHERE, ONLY_IN, RUNTIMES,
     SCRAPS_PERCENT, STOREYS,
 };
 use rooms::{arrows, as_named_in, circles, of_whole_modules, storeys};
 use tokens::Tree;
-use words::{Pattern, spoken};
+use words::spoken;
 use workspace::WORKSPACE;
 
 fn none(wrong: &[String]) {
@@ -119,14 +118,20 @@ fn each_concern_lives_in_one_place() {
     let workspace = &*WORKSPACE;
     let spoken = spoken(workspace);
     let mut wrong = Vec::new();
+    let is_in = |file: &str, home: &str| {
+        file == home || file.starts_with(&format!("{home}/")) || file == format!("{home}.rs")
+    };
+    for (pattern, homes, _) in ONLY_IN {
+        let holds = |home: &str| {
+            spoken.iter().any(|(file, said)| is_in(file, home) && said.holds(*pattern))
+        };
+        let empty = homes.iter().filter(|home| !holds(home));
+        wrong.extend(empty.map(|home| format!("{pattern:?} is not in {home}: mend ONLY_IN")));
+    }
     for file in of_the_daemon(workspace) {
         let said = &spoken[file.name.as_str()];
         for (pattern, homes, why) in ONLY_IN {
-            let home = homes.iter().any(|home| {
-                file.name == *home
-                    || file.name.starts_with(&format!("{home}/"))
-                    || file.name == format!("{home}.rs")
-            });
+            let home = homes.iter().any(|home| is_in(&file.name, home));
             if !home && said.holds(*pattern) {
                 wrong.push(format!("{pattern:?} in {}: {why}", file.name));
             }
@@ -175,28 +180,47 @@ fn the_core_is_pure() {
     let workspace = &*WORKSPACE;
     let spoken = spoken(workspace);
     let mut wrong = Vec::new();
-    for file in PURE_ELSEWHERE.iter().filter(|file| !spoken.contains_key(*file)) {
-        wrong.push(format!("there is no {file}: take its row from PURE_ELSEWHERE"));
-    }
-    for (file, said) in &spoken {
-        if !file.starts_with(CORE) && !PURE_ELSEWHERE.contains(file) {
-            continue;
-        }
+    for (file, said) in spoken.iter().filter(|(file, _)| file.starts_with(CORE)) {
         let impure = IMPURE.iter().filter(|pattern| said.holds(**pattern));
         wrong.extend(impure.map(|pattern| format!("{pattern:?} in {file}")));
     }
-    // Nor may the core depend on what it may not name.
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(CORE).join("Cargo.toml");
-    let manifest = std::fs::read_to_string(manifest).unwrap_or_default();
-    let dependencies = manifest.split("\n[").find_map(|part| part.strip_prefix("dependencies]"));
-    for line in dependencies.unwrap_or_default().lines() {
-        let name = line.split([' ', '.', '=']).next().unwrap_or_default().replace('-', "_");
-        if IMPURE.iter().any(|pattern| matches!(pattern, Pattern::Crate(impure) if *impure == name))
-        {
-            wrong.push(format!("{CORE} depends on {name}"));
-        }
-    }
     none(&wrong);
+}
+
+#[test]
+fn the_core_builds_without_a_runtime() {
+    let below = dependencies("roletap-core", "{p}");
+    assert!(below.iter().any(|package| package.starts_with("toml ")), "no tree: {below:?}");
+    let is_runtime = |package: &&String| {
+        let name = package.split(' ').next().unwrap_or_default();
+        RUNTIMES
+            .iter()
+            .any(|runtime| name == *runtime || runtime.ends_with('-') && name.starts_with(runtime))
+    };
+    let wrong: Vec<String> =
+        below.iter().filter(is_runtime).map(|package| format!("below {CORE}: {package}")).collect();
+    none(&wrong);
+}
+
+#[test]
+fn no_program_holds_fixtures() {
+    let below = dependencies("roletap", "{p} {f}");
+    let core: Vec<&String> =
+        below.iter().filter(|package| package.starts_with("roletap-core ")).collect();
+    assert!(!core.is_empty(), "no tree: {below:?}");
+    assert!(!core.iter().any(|package| package.contains(FIXTURES)), "{core:?}");
+}
+
+/// All that a package is built with, as Cargo resolves it, without what only its tests use.
+fn dependencies(package: &str, format: &str) -> BTreeSet<String> {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"])
+        .args(["--package", package, "--format", format])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    String::from_utf8(tree.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -250,6 +274,8 @@ fn a_name_is_one_type() {
         .filter(|(name, _)| !DECLARED_TWICE.iter().any(|(listed, _)| listed == name))
         .map(|(name, places)| format!("(\"{name}\", \"\"), // {}", places.join(", ")))
         .collect();
+    let bare = DECLARED_TWICE.iter().filter(|(_, why)| why.is_empty());
+    wrong.extend(bare.map(|(name, _)| format!("{name} is declared twice: why is that good?")));
     let gone = DECLARED_TWICE.iter().filter(|(name, _)| !found.contains_key(*name));
     wrong.extend(
         gone.map(|(name, _)| format!("{name} is declared once: take it from DECLARED_TWICE")),
@@ -274,6 +300,8 @@ fn what_has_expired_is_called_so() {
             }
         }
     }
+    let bare = ENDED.iter().filter(|(_, why)| why.is_empty());
+    wrong.extend(bare.map(|(part, _)| format!("{part:?} is about expiry: say expired")));
     let gone = ENDED.iter().enumerate().filter(|(row, _)| !met.contains(row));
     wrong.extend(gone.map(|(_, (part, _))| format!("nothing says {part:?}: take it from ENDED")));
     none(&wrong);
@@ -337,14 +365,5 @@ fn the_house_in_figures() {
     for function in long {
         println!("    {} {}", function.lines, function.place);
     }
-    println!(
-        "type names declared more than once: {}, {} without a reason",
-        declared_twice(workspace).len(),
-        DECLARED_TWICE.iter().filter(|(_, why)| why.is_empty()).count()
-    );
-    println!(
-        "texts that say ended for expired: {}",
-        ENDED.iter().filter(|(_, why)| why.is_empty()).count()
-    );
-    println!("the core exists: {}", Path::new(env!("CARGO_MANIFEST_DIR")).join(CORE).exists());
+    println!("type names declared more than once: {}", declared_twice(workspace).len());
 }

@@ -37,6 +37,8 @@ impl Module {
             at += match tree {
                 Tree::Word(word) if word == "use" => 1 + self.import(&trees[at + 1..], &[]),
                 Tree::Word(word) if word == "mod" => self.module(&trees[at..]),
+                // Being seen by a module is not using it.
+                Tree::Word(word) if word == "pub" && is_visibility(trees.get(at + 1)) => 2,
                 // A range, or the rest of a struct: what follows may be a path.
                 Tree::Sign('.') if matches!(trees.get(at + 1), Some(Tree::Sign('.'))) => 2,
                 // A field, a method or a lifetime is no path.
@@ -127,5 +129,15 @@ impl Module {
     fn imported(&mut self, segments: &[String], name: &str) {
         self.names.push(Named { segments: segments.to_vec(), imported: true });
         self.imports.insert(name.to_owned(), segments.to_vec());
+    }
+}
+
+/// True of the `(super)` and the `(in path)` after `pub`, and not of a tuple.
+fn is_visibility(after: Option<&Tree>) -> bool {
+    let Some(Tree::Group(Delimiter::Parenthesis, inner)) = after else { return false };
+    match &inner[..] {
+        [Tree::Word(word)] => matches!(word.as_str(), "crate" | "self" | "super"),
+        [Tree::Word(word), ..] => word == "in",
+        _ => false,
     }
 }

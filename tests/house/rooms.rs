@@ -15,9 +15,10 @@ pub(crate) fn arrows(workspace: &Workspace) -> Arrows {
         let Some(from) = room(workspace, &split(module)) else { continue };
         let uses = arrows.entry(from.clone()).or_default();
         for named in &content.names {
-            let Some(to) = room(workspace, &workspace.resolve(module, &named.segments)) else {
-                continue;
-            };
+            let path = workspace.resolve(module, &named.segments);
+            let Some(to) = room(workspace, &path) else { continue };
+            // Another crate shows the modules at its root, and how they are divided is its own affair.
+            let to = if path.first() == Some(&split(module)[0]) { to } else { outermost(&to) };
             // A parent may name what lies in it: that is how it is made.
             if to != from && !to.starts_with(&format!("{from}::")) {
                 uses.insert(to);

@@ -2,6 +2,8 @@
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 
+use crate::laws::FIXTURES;
+
 /// A token, or several between delimiters.
 #[derive(Debug)]
 pub(crate) enum Tree {
@@ -122,8 +124,7 @@ fn doc(tokens: &[TokenTree]) -> Option<(usize, Option<String>)> {
 fn test_module(tokens: &[TokenTree]) -> Option<(usize, Option<String>)> {
     let content = attribute(tokens.first()?, tokens.get(1)?)?;
     let [cfg, TokenTree::Group(condition)] = &content[..] else { return None };
-    let condition: Vec<TokenTree> = condition.stream().into_iter().collect();
-    if !is_word(cfg, "cfg") || condition.len() != 1 || !is_word(&condition[0], "test") {
+    if !is_word(cfg, "cfg") || !is_for_tests(&condition.stream()) {
         return None;
     }
     let mut at = 2;
@@ -136,6 +137,12 @@ fn test_module(tokens: &[TokenTree]) -> Option<(usize, Option<String>)> {
     let [keyword, TokenTree::Ident(name), end] = tokens.get(at..at + 3)? else { return None };
     let outside = is_sign(end, ';').then(|| name.to_string());
     is_word(keyword, "mod").then_some((at + 3, outside))
+}
+
+/// True of the two conditions that no program is built with: `test`, and the core's fixtures for the tests of others.
+pub(crate) fn is_for_tests(condition: &TokenStream) -> bool {
+    let condition = condition.to_string().replace(' ', "");
+    condition == "test" || condition == format!("any(test,feature=\"{FIXTURES}\")")
 }
 
 /// The content of `#[…]`.

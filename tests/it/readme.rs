@@ -36,3 +36,48 @@ fn the_commands_that_it_names_exist() {
         }
     }
 }
+
+/// Each file of ARCHITECTURE.md lies at the root or in a crate, and each test is one.
+#[test]
+fn the_map_of_the_code_names_what_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut sources = Vec::new();
+    for folder in ["src", "crates", "tests/it", "tests/house"] {
+        rust_files(&root.join(folder), &mut sources);
+    }
+    let code: String = sources.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let mut wrong = Vec::new();
+    for name in map.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+        let path = name.strip_prefix("./").unwrap_or(name);
+        if path.contains([' ', '*', '[']) || path.starts_with(['/', '.']) {
+            continue;
+        }
+        let is_test = name.chars().all(is_word) && name.matches('_').count() >= 3;
+        let is_path = path.trim_end_matches('/').contains('/')
+            || [".rs", ".md", ".toml", ".sh"].iter().any(|end| path.ends_with(end));
+        let is_there = if is_test {
+            code.contains(&format!("fn {name}("))
+        } else if is_path {
+            root.join(path).exists() || sources.iter().any(|source| source.ends_with(path))
+        } else {
+            true
+        };
+        if !is_there {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "not there any more: {wrong:?}");
+}
+
+fn rust_files(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}

@@ -35,7 +35,7 @@ use self::pause::Throttled;
 /// How much one role needs its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// First of all.
+    /// The urgency, which decides before everything else.
     pub urgency: Urgency,
     /// When credentials in hand expire, which decides among equals; nothing in hand has expired already.
     pub expires_at: Option<SystemTime>,
@@ -89,7 +89,7 @@ pub enum Answer {
     Good,
     /// Throttled, and the wait that STS asked for, if it did.
     Throttled(Option<Duration>),
-    /// STS was not reached.
+    /// The call did not reach STS.
     Unreachable,
     /// Nothing: the call was given up, or never made.
     Unknown,
@@ -104,7 +104,7 @@ pub struct Budget {
     window: usize,
     /// Good answers since the window has changed.
     good: usize,
-    /// The last turn.
+    /// The time at which the last turn was given.
     given_at: Instant,
     tokens: f64,
     refilled_at: Instant,

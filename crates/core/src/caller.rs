@@ -150,7 +150,7 @@ mod tests {
         Ok(Caller { uid, group })
     }
 
-    /// Groups 7 and 8.
+    /// Returns the unit of control groups 7 and 8.
     fn unit_of(group: u64) -> Option<UnitName> {
         let name = match group {
             7 => "sink.service",

@@ -72,7 +72,7 @@ pub struct Server {
     pub shutdown_grace: Duration,
 }
 
-/// The admin endpoint.
+/// The configuration of the admin endpoint: `[admin]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// The addresses to listen on; an empty list turns the endpoint off.
@@ -123,7 +123,7 @@ pub enum HttpTokens {
 /// The format, level and audit sink of logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// The format of lines.
+    /// The format of log lines.
     pub format: LogFormat,
     /// The least level that is written.
     pub level: LogLevel,
@@ -158,7 +158,7 @@ pub enum LogLevel {
 pub enum AuditSink {
     /// Standard error, with the logs.
     Stderr,
-    /// journald, as fields.
+    /// The native protocol of journald, with fields.
     Journald,
     /// The end of this file.
     File(PathBuf),

@@ -84,7 +84,7 @@ pub enum Unusable {
     /// A field holds what no AWS credential holds.
     #[error("{0} has characters that no AWS credential has")]
     Malformed(&'static str),
-    /// Expired on arrival.
+    /// The credentials had expired when they arrived.
     #[error("the credentials had expired {} s before they arrived", .0.as_secs())]
     DeadOnArrival(Duration),
     /// Valid for longer than STS can grant.

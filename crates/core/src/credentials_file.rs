@@ -22,7 +22,7 @@ const GRANT: &str = ", grant ";
 pub enum OnDisk {
     /// It has not been inspected yet, or has to be written again.
     Unknown,
-    /// There is no file.
+    /// There is no file at the path.
     Absent,
     /// A file that this or an earlier roletap process wrote.
     Ours(FileHeader),
@@ -59,7 +59,7 @@ pub enum Action {
     Inspect,
     /// Write these credentials.
     Write(Arc<Credentials>),
-    /// Remove the file.
+    /// Remove the credentials file, if roletap wrote it.
     Remove,
 }
 
@@ -209,7 +209,6 @@ mod tests {
         OnDisk::Ours(FileHeader::parse(text.lines().next().unwrap()).unwrap())
     }
 
-    /// In a word.
     fn at_second(second: u64, role: &Role, state: &RoleState, known: &OnDisk) -> String {
         let wanted = Wanted { role, state, outdated: false };
         match step(Some(wanted), known, at(second)) {

@@ -20,11 +20,11 @@ use crate::failure::explain::Advice;
 /// How a finding counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// It fails, or will.
+    /// The inspected part fails, or will fail.
     Failed,
-    /// As it should be.
+    /// The inspected part is as it should be.
     Good,
-    /// Worth knowing.
+    /// The finding is worth knowing, and neither good nor bad.
     Note,
     /// It works, and may not always.
     Warning,
@@ -33,7 +33,7 @@ pub enum Mark {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How it counts.
+    /// The weight of the finding.
     pub mark: Mark,
     /// The stable name of the check, for programs.
     pub check: &'static str,
@@ -50,20 +50,20 @@ pub struct Unadvised {
     advice: Advice,
 }
 
-/// Findings about one subject.
+/// The findings of `roletap doctor` about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub struct DiagnosisSection {
     /// The subject, such as `this host`.
     pub title: String,
     /// In the order of looking.
     pub findings: Vec<Finding>,
 }
 
-/// All of it.
+/// All findings of `roletap doctor`, subject by subject.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Report {
+pub struct Diagnosis {
     /// In the order of looking.
-    pub sections: Vec<Section>,
+    pub sections: Vec<DiagnosisSection>,
 }
 
 /// Characters that a finding has at most.
@@ -73,12 +73,12 @@ const LONGEST: usize = 2000;
 pub const OPERATOR: &str = "the operator of this host";
 
 impl Finding {
-    /// As it should be.
+    /// Makes a finding about a part that is as it should be.
     pub fn good(check: &'static str, what: impl Into<String>) -> Self {
         Self::new(Mark::Good, check, what)
     }
 
-    /// Worth knowing.
+    /// Makes a finding that is worth knowing, and neither good nor bad.
     pub fn note(check: &'static str, what: impl Into<String>) -> Self {
         Self::new(Mark::Note, check, what)
     }
@@ -161,11 +161,11 @@ impl Mark {
     }
 }
 
-impl Report {
+impl Diagnosis {
     /// One more section, unless nothing was looked at.
     pub fn add(&mut self, title: impl Into<String>, findings: Vec<Finding>) {
         if !findings.is_empty() {
-            self.sections.push(Section { title: title.into(), findings });
+            self.sections.push(DiagnosisSection { title: title.into(), findings });
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_report_is_the_same_for_people_and_programs() {
-        let mut report = Report::default();
+        let mut report = Diagnosis::default();
         report.add("nothing", Vec::new());
         report.add(
             "the house",

@@ -21,7 +21,7 @@ use crate::backoff::Backoff;
 pub use crate::backoff::Jitter;
 use crate::credentials::Credentials;
 use crate::failure::{Class, IssueError};
-use crate::role::{OnDenied, Role, Terms};
+use crate::role::{OnDenied, RefreshPolicy, Role};
 
 /// The facts about one role. They change only when an attempt concludes.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +31,7 @@ pub enum RoleState {
     Pending,
     /// Attempts have failed and nothing is in hand.
     Failing {
-        /// The failures so far.
+        /// The failures of all attempts so far.
         failures: Failures,
     },
     /// Credentials in hand. Whether they are fresh is a question about now.
@@ -48,7 +48,7 @@ pub enum RoleState {
 /// Attempts that failed, since one last succeeded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failures {
-    /// The last one.
+    /// The error of the last attempt.
     pub error: Arc<IssueError>,
     /// How many have failed.
     pub count: u32,
@@ -112,7 +112,7 @@ impl RoleState {
     pub fn after(
         self,
         outcome: Result<Credentials, IssueError>,
-        terms: Terms,
+        terms: RefreshPolicy,
         now: SystemTime,
         jitter: Jitter,
     ) -> Self {
@@ -276,20 +276,24 @@ pub fn longest_remaining(lifetime: Duration) -> Duration {
     lifetime * 3 / 4
 }
 
-fn refresh_point(credentials: &Credentials, terms: Terms, jitter: Jitter) -> SystemTime {
+fn refresh_point(credentials: &Credentials, terms: RefreshPolicy, jitter: Jitter) -> SystemTime {
     let spread = refresh_spread(credentials.lifetime());
     latest_refresh_point(credentials, terms) - spread * 2 + jitter.of(spread * 2)
 }
 
-fn latest_refresh_point(credentials: &Credentials, terms: Terms) -> SystemTime {
+fn latest_refresh_point(credentials: &Credentials, terms: RefreshPolicy) -> SystemTime {
     let lifetime = credentials.lifetime();
     credentials.expires_at() - refresh_lead(lifetime, terms.min_remaining)
         + refresh_spread(lifetime)
 }
 
-/// Whatever made this role late or start now has probably done so to a whole fleet. Anywhere in one whole interval, up to
-/// the latest usual point: then the fleet is spread evenly again, and stays so.
-fn first_refresh_point(credentials: &Credentials, terms: Terms, jitter: Jitter) -> SystemTime {
+/// Draws the first refresh of a role that is late or starts now: anywhere in one whole interval, up to the latest usual
+/// point. A whole fleet is probably in the same case; it is spread evenly again then, and stays so.
+fn first_refresh_point(
+    credentials: &Credentials,
+    terms: RefreshPolicy,
+    jitter: Jitter,
+) -> SystemTime {
     let lifetime = credentials.lifetime();
     let interval = lifetime - refresh_lead(lifetime, terms.min_remaining);
     latest_refresh_point(credentials, terms) - interval + jitter.of(interval)
@@ -322,8 +326,9 @@ mod tests {
     use super::*;
     use crate::fixtures::{at, config, credentials, error, role};
 
-    const KEEP: Terms = Terms { on_denied: OnDenied::Keep, min_remaining: Duration::ZERO };
-    const DROP: Terms = Terms { on_denied: OnDenied::Drop, ..KEEP };
+    const KEEP: RefreshPolicy =
+        RefreshPolicy { on_denied: OnDenied::Keep, min_remaining: Duration::ZERO };
+    const DROP: RefreshPolicy = RefreshPolicy { on_denied: OnDenied::Drop, ..KEEP };
 
     fn middle() -> Jitter {
         Jitter::new(0.5)
@@ -394,8 +399,8 @@ mod tests {
         }
     }
 
-    fn remaining(seconds: u64) -> Terms {
-        Terms { min_remaining: Duration::from_secs(seconds), ..KEEP }
+    fn remaining(seconds: u64) -> RefreshPolicy {
+        RefreshPolicy { min_remaining: Duration::from_secs(seconds), ..KEEP }
     }
 
     #[test]

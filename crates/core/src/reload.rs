@@ -28,7 +28,7 @@ pub enum Change<'p, S> {
     Amend(&'p S),
     /// The request to STS differs: credentials of the old one must not be vended under the new one.
     Restart,
-    /// The role is new.
+    /// The role is new: its refresher starts.
     Start,
 }
 
@@ -93,7 +93,7 @@ pub fn plan<'p, S>(
 }
 
 impl<S> Plan<'_, S> {
-    /// Counts the changes.
+    /// Counts the changes of the plan by kind.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary { stopped: self.stop.len(), ..Summary::default() };
         for (_, change) in &self.changes {

@@ -40,7 +40,7 @@ pub struct Role {
     /// True if readiness waits for this role.
     pub required: bool,
     /// Promises about the credentials in hand.
-    pub terms: Terms,
+    pub terms: RefreshPolicy,
     /// True if the answer carries `AccountId`, which makes some SDKs use account-based DynamoDB hosts.
     pub account_id: bool,
     /// The least size of the session token in bytes, up to 4,096: tests if clients carry a large one.
@@ -107,7 +107,7 @@ pub enum TokenSource {
 
 /// Promises about the credentials in hand. They decide when STS is asked, and nothing of what is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Terms {
+pub struct RefreshPolicy {
     /// The effect of a denied refresh on them.
     pub on_denied: OnDenied,
     /// The least time until they expire, whenever they are vended in steady state. Zero demands nothing.

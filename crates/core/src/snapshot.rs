@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub serial: u64,
     /// How far the clock of STS was ahead of the clock of this host, in milliseconds.
     pub skew_millis: Option<i64>,
-    /// The valid tokens.
+    /// The digests of the tokens that the endpoints accept.
     pub tokens: Tokens,
     roles: BTreeMap<RoleName, RoleRecord>,
 }
@@ -255,7 +255,7 @@ mod tests {
     use crate::backoff::Jitter;
     use crate::failure::Class;
     use crate::fixtures::{at, config, credentials, error, role};
-    use crate::role::{OnDenied, Terms};
+    use crate::role::{OnDenied, RefreshPolicy};
     use crate::token_digest::{Digest, RoleTokens};
 
     fn encoded(
@@ -303,7 +303,7 @@ mod tests {
                 Err(error)
             };
             let on_denied = if random.u8(..) < 8 { OnDenied::Drop } else { OnDenied::Keep };
-            let terms = Terms { on_denied, ..role.terms };
+            let terms = RefreshPolicy { on_denied, ..role.terms };
             state = state.after(outcome, terms, now, Jitter::new(random.f64()));
             now += Duration::from_millis(random.u64(..4_000_000));
         }
@@ -351,7 +351,7 @@ mod tests {
             let jitter = Jitter::new(0.3);
             for class in Class::ALL {
                 let fail = |state: RoleState| {
-                    state.after(Err(error(class)), Terms::default(), now, jitter)
+                    state.after(Err(error(class)), RefreshPolicy::default(), now, jitter)
                 };
                 let (one, other) = (fail(before.clone()), fail(after.clone()));
                 let facts = |state: &RoleState| {
@@ -362,7 +362,7 @@ mod tests {
             }
             let succeed = |state: RoleState| {
                 let new = credentials(&role, now, Duration::from_secs(3600), 99);
-                state.after(Ok(new), Terms::default(), now, jitter)
+                state.after(Ok(new), RefreshPolicy::default(), now, jitter)
             };
             let (one, other) = (succeed(before.clone()), succeed(after.clone()));
             assert_eq!(one.next_attempt(now), other.next_attempt(now), "{seed}");
@@ -377,7 +377,7 @@ mod tests {
         let failing = issued_and_failing(&b);
         let fresh = RoleState::Pending.after(
             Ok(credentials(&a, at(0), Duration::from_secs(3600), 1)),
-            Terms::default(),
+            RefreshPolicy::default(),
             at(0),
             Jitter::new(0.5),
         );
@@ -388,11 +388,11 @@ mod tests {
         RoleState::Pending
             .after(
                 Ok(credentials(role, at(0), Duration::from_secs(3600), 1)),
-                Terms::default(),
+                RefreshPolicy::default(),
                 at(0),
                 Jitter::new(0.5),
             )
-            .after(Err(error(Class::Denied)), Terms::default(), at(1800), Jitter::new(0.5))
+            .after(Err(error(Class::Denied)), RefreshPolicy::default(), at(1800), Jitter::new(0.5))
     }
 
     #[test]

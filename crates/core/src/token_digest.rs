@@ -39,7 +39,7 @@ pub type ByDigest<V> = HashMap<Digest, V, BuildHasherDefault<FirstBytes>>;
 pub struct FirstBytes(u64);
 
 impl Digest {
-    /// Hashes a token.
+    /// Computes the digest of a token.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }

@@ -14,7 +14,7 @@ use crate::sts::Client;
 use roletap_core::config::Config;
 use roletap_core::credentials::Credentials;
 use roletap_core::doctor::roles::{Attempt, Granted, Variant};
-use roletap_core::doctor::{Finding, Report, roles};
+use roletap_core::doctor::{Diagnosis, Finding, roles};
 use roletap_core::failure::{Class, IssueError, explain};
 use roletap_core::role::{Role, RoleName, SessionDuration, Source};
 
@@ -26,7 +26,7 @@ pub(super) struct Asking<'c> {
 }
 
 impl Asking<'_> {
-    pub(super) async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Report) {
+    pub(super) async fn assume(self, wanted: &[&Role], probe: bool, report: &mut Diagnosis) {
         let clock = SharedTimeSource::new(SystemTimeSource::new());
         let sts = Client::new(&self.config.sts, clock.clone(), self.skew, self.metrics);
         let sources = Arc::new(Sources::new(clock.clone(), sts.clone(), Arc::new(|_| {})));

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::inspect;
 use crate::cli::Failure;
-use crate::cli::fetch::Answer;
+use crate::cli::fetch::DaemonResponse;
 use crate::tokens;
 use roletap_core::config::{Config, redacted};
-use roletap_core::doctor::Report;
+use roletap_core::doctor::Diagnosis;
 
 /// In the place of a secret.
 const HIDDEN: &str = "[hidden]";
@@ -36,9 +36,9 @@ pub(super) fn write(
     (path, mut file): (&Path, File),
     config_path: &Path,
     config: &Config,
-    report: &Report,
+    report: &Diagnosis,
     overview: Option<&Value>,
-    metrics: Option<Answer>,
+    metrics: Option<DaemonResponse>,
 ) -> Result<(), Failure> {
     let mut text = format!(
         "# roletap {} on {}, a report without secrets\n\n# findings\n\n{}\n{:#}\n\n",

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::cli::fetch::{Answer, fetch_nothing, fetch_with};
+use crate::cli::fetch::{DaemonResponse, fetch_nothing, fetch_with};
 use roletap_core::config::{Config, FrontSocket, Imds};
 use roletap_core::doctor::Finding;
 use roletap_core::doctor::fronts::{Front, Seen, finding};
@@ -69,13 +69,13 @@ fn is_here(ip: IpAddr) -> bool {
     !bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
-fn stranger(answer: &Answer) -> Seen {
+fn stranger(answer: &DaemonResponse) -> Seen {
     Seen::Stranger(match answer.text("message") {
         Some(message) => format!("HTTP {}: {message}", answer.status),
         None => format!("HTTP {}", answer.status),
     })
 }
 
-fn text(answer: &Answer) -> String {
+fn text(answer: &DaemonResponse) -> String {
     String::from_utf8_lossy(&answer.body).trim().to_owned()
 }

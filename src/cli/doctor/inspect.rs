@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::Failure;
 use roletap_core::doctor::environment::{Unit, of_file, of_process};
-use roletap_core::doctor::file::{Entry, Reader};
+use roletap_core::doctor::file::{FileStat, Reader};
 use roletap_core::doctor::host::host_of;
 
 /// EC2's instance metadata service, one hop away.
@@ -28,7 +28,7 @@ pub(super) struct Workload {
     pub(super) reader: Option<Reader>,
 }
 
-/// A running process.
+/// Inspects a running process: its name, environment, user and groups.
 pub(super) fn process(pid: u32) -> Result<Workload, Failure> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
     let environ = std::fs::read(directory.join("environ")).map_err(|error| {
@@ -147,10 +147,10 @@ pub(super) fn user(name: &str) -> Result<Reader, String> {
 }
 
 /// A file, and the directories above it from the root down.
-pub(super) fn entries(path: &Path) -> Result<(Entry, Vec<Entry>), String> {
+pub(super) fn entries(path: &Path) -> Result<(FileStat, Vec<FileStat>), String> {
     let entry = |path: &Path| {
         std::fs::metadata(path)
-            .map(|found| Entry {
+            .map(|found| FileStat {
                 path: path.to_owned(),
                 uid: found.uid(),
                 gid: found.gid(),
@@ -158,7 +158,7 @@ pub(super) fn entries(path: &Path) -> Result<(Entry, Vec<Entry>), String> {
             })
             .map_err(|error| format!("cannot look at {}: {error}", path.display()))
     };
-    let mut above: Vec<Entry> = path
+    let mut above: Vec<FileStat> = path
         .ancestors()
         .skip(1)
         .filter(|path| !path.as_os_str().is_empty())
@@ -169,7 +169,7 @@ pub(super) fn entries(path: &Path) -> Result<(Entry, Vec<Entry>), String> {
 }
 
 /// Owner and group by name, where they have one.
-pub(super) fn names(entry: &Entry) -> (String, String) {
+pub(super) fn names(entry: &FileStat) -> (String, String) {
     let user = User::from_uid(Uid::from_raw(entry.uid)).ok().flatten();
     let group = Group::from_gid(Gid::from_raw(entry.gid)).ok().flatten();
     (

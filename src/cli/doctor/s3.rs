@@ -25,7 +25,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::aws_hosts;
 use roletap_core::config::Config;
-use roletap_core::doctor::storage::{Answer, Operation, Place};
+use roletap_core::doctor::storage::{S3Location, S3Operation, S3Response};
 use roletap_core::failure::error_chain;
 use roletap_core::xml::element;
 
@@ -55,15 +55,15 @@ impl Vended {
     }
 }
 
-/// S3 at one endpoint.
-pub(super) struct Client {
+/// A client of S3 at one endpoint.
+pub(super) struct S3Client {
     connector: Connector,
     identity: Identity,
     region: String,
     endpoint: Option<String>,
 }
 
-impl Client {
+impl S3Client {
     pub(super) fn new(config: &Config, endpoint: Option<&str>, vended: Vended) -> Self {
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(config.sts.connect_timeout)
@@ -84,7 +84,7 @@ impl Client {
     }
 
     /// One request, and another one if S3 says that the bucket is in another region.
-    pub(super) async fn ask(&mut self, place: &Place, operation: Operation) -> Answer {
+    pub(super) async fn ask(&mut self, place: &S3Location, operation: S3Operation) -> S3Response {
         match self.once(place, operation).await {
             Ok((answer, Some(region))) if region != self.region && !succeeded(&answer) => {
                 self.region = region;
@@ -100,10 +100,10 @@ impl Client {
 
     async fn once(
         &self,
-        place: &Place,
-        operation: Operation,
-    ) -> Result<(Answer, Option<String>), Answer> {
-        let stopped = |message: String| Answer { message, ..Answer::default() };
+        place: &S3Location,
+        operation: S3Operation,
+    ) -> Result<(S3Response, Option<String>), S3Response> {
+        let stopped = |message: String| S3Response { message, ..S3Response::default() };
         let request = self
             .signed(place, operation)
             .map_err(|error| stopped(format!("the request could not be built: {error}")))?;
@@ -115,7 +115,7 @@ impl Client {
         let body = Limited::new(answer.take_body(), BODY_LIMIT).collect().await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
-        let answer = Answer {
+        let answer = S3Response {
             status: Some(status),
             code: element(&body, "Code").map(plain),
             message: element(&body, "Message").map_or_else(|| "no message".to_owned(), plain),
@@ -127,20 +127,22 @@ impl Client {
 
     fn signed(
         &self,
-        place: &Place,
-        operation: Operation,
+        place: &S3Location,
+        operation: S3Operation,
     ) -> Result<
         aws_smithy_runtime_api::client::orchestrator::HttpRequest,
         aws_smithy_runtime_api::box_error::BoxError,
     > {
         let (method, path, body) = match operation {
-            Operation::List => (
+            S3Operation::List => (
                 "GET",
                 format!("?list-type=2&max-keys=1&prefix={}", encoded(&place.prefix, false)),
                 &[][..],
             ),
-            Operation::Put => ("PUT", encoded(&place.probe_key(), true).to_string(), CONTENT),
-            Operation::Delete => ("DELETE", encoded(&place.probe_key(), true).to_string(), &[][..]),
+            S3Operation::Put => ("PUT", encoded(&place.probe_key(), true).to_string(), CONTENT),
+            S3Operation::Delete => {
+                ("DELETE", encoded(&place.probe_key(), true).to_string(), &[][..])
+            }
         };
         let uri = format!("{}{path}", self.base(&place.bucket)?);
         let mut settings = SigningSettings::default();
@@ -177,7 +179,7 @@ impl Client {
     }
 }
 
-fn succeeded(answer: &Answer) -> bool {
+fn succeeded(answer: &S3Response) -> bool {
     matches!(answer.status, Some(200..=299))
 }
 

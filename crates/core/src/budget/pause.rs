@@ -22,13 +22,13 @@ const EXCEPTION_EVERY: Duration = Duration::from_secs(10);
 /// The memory of throttled answers of STS.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Throttled {
-    /// The last time.
+    /// The time of the last throttled answer.
     at: Instant,
     /// The longest length of the last pause, less what good answers have taken off since: the memory.
     ceiling: Duration,
     /// The end of the pause for roles that are missed.
     pub(super) until: Instant,
-    /// And for all others.
+    /// The end of the pause for all other roles.
     pub(super) others_until: Instant,
     /// Since when they have waited for it.
     pub(super) others_since: Option<Instant>,

@@ -14,7 +14,7 @@ pub const STS_QUOTA_PER_SECOND: f64 = 600.0;
 /// The calls of some hosts that all have the same configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Forecast {
-    /// The number of hosts.
+    /// The number of hosts that have this configuration.
     pub hosts: u64,
     /// Calls of one host in an hour.
     pub calls_per_hour_per_host: f64,

@@ -17,7 +17,7 @@ use super::{Config, ConfigFile};
 use crate::role::{InvalidValue, Role, RoleName};
 
 /// A finished configuration, and where it was written.
-pub(super) struct Finished<'f> {
+pub(super) struct LintInput<'f> {
     pub(super) config: &'f Config,
     pub(super) files: &'f [ConfigFile],
     pub(super) places: &'f Places,
@@ -28,7 +28,7 @@ pub(super) struct Finished<'f> {
 struct Lint {
     id: &'static str,
     about: Subject,
-    run: for<'f> fn(&Finished<'f>) -> Vec<Finding<'f>>,
+    run: for<'f> fn(&LintInput<'f>) -> Vec<LintWarning<'f>>,
 }
 
 /// The subject of a lint. A warning about a role can be accepted in the role.
@@ -38,7 +38,7 @@ enum Subject {
     Whole,
 }
 
-struct Finding<'f> {
+struct LintWarning<'f> {
     role: Option<&'f Role>,
     problem: Problem,
 }
@@ -62,7 +62,7 @@ const LINTS: &[Lint] = &[
     whole("unused-source", chains::unused_sources),
 ];
 
-type Run = for<'f> fn(&Finished<'f>) -> Vec<Finding<'f>>;
+type Run = for<'f> fn(&LintInput<'f>) -> Vec<LintWarning<'f>>;
 
 const fn role(id: &'static str, run: Run) -> Lint {
     Lint { id, about: Subject::Role, run }
@@ -73,7 +73,7 @@ const fn whole(id: &'static str, run: Run) -> Lint {
 }
 
 /// Runs every lint, and leaves out the warnings that a role accepts.
-pub(super) fn run(all: &Finished<'_>) -> Vec<Problem> {
+pub(super) fn run(all: &LintInput<'_>) -> Vec<Problem> {
     let findings = LINTS.iter().flat_map(|lint| {
         (lint.run)(all)
             .into_iter()
@@ -98,7 +98,7 @@ pub(super) fn check_accepted(notes: &BTreeMap<RoleName, Notes>, diagnostics: &Di
     }
 }
 
-impl<'f> Finished<'f> {
+impl<'f> LintInput<'f> {
     fn roles(&self) -> impl Iterator<Item = &'f Role> + use<'f> {
         self.config.roles.values().map(AsRef::as_ref)
     }
@@ -121,9 +121,9 @@ impl<'f> Finished<'f> {
 }
 
 fn each_role<'f>(
-    all: &Finished<'f>,
-    check: impl Fn(&Finished<'f>, &'f Role) -> Option<Problem>,
-) -> Vec<Finding<'f>> {
-    let found = |role| Some(Finding { role: Some(role), problem: check(all, role)? });
+    all: &LintInput<'f>,
+    check: impl Fn(&LintInput<'f>, &'f Role) -> Option<Problem>,
+) -> Vec<LintWarning<'f>> {
+    let found = |role| Some(LintWarning { role: Some(role), problem: check(all, role)? });
     all.roles().filter_map(found).collect()
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::diagnostics::{CONF_D, Diagnostics, Places, Problem, Report};
 use super::keys::roles::Notes;
 use super::keys::{Context, credentials_file, imds, log, roles, server, sources, sts};
-use super::lint::{self, Finished};
+use super::lint::{self, LintInput};
 use super::resolve::credentials_file::Directories;
-use super::toml::{self, Document, Layer, Section};
+use super::toml::{self, FileTable, Layer, Section};
 use super::{Config, ConfigFile, Host, Parsed, resolve};
 use crate::role::RoleName;
 
@@ -57,7 +57,7 @@ impl Config {
         let Some((config, notes, directories)) = read.filter(|_| problems.is_empty()) else {
             return Err(Report::new(files, problems));
         };
-        let warnings = lint::run(&Finished {
+        let warnings = lint::run(&LintInput {
             config: &config,
             files: &files,
             places: &places,
@@ -71,7 +71,7 @@ impl Config {
 type Read = (Config, BTreeMap<RoleName, Notes>, Directories);
 
 fn read_config<'a>(
-    documents: &'a [Document<'a>],
+    documents: &'a [FileTable<'a>],
     host: &dyn Host,
     diagnostics: &'a Diagnostics<'a>,
 ) -> Option<Read> {
@@ -97,7 +97,7 @@ fn read_config<'a>(
     let sources = sources::read(documents, &context, diagnostics);
     let tables = toml::tables(documents, "role", RoleName::parse, diagnostics);
     // Where there was an attempt at a role, the problem with it has been told.
-    let attempts = |document: &Document<'_>| {
+    let attempts = |document: &FileTable<'_>| {
         let role = document.as_ref().and_then(|table| table.get_ref().get("role"));
         let roles = role.map(|role| role.get_ref().as_table());
         roles.is_some_and(|roles| roles.is_none_or(|roles| !roles.is_empty()))

@@ -5,7 +5,7 @@ mod named;
 mod section;
 mod value;
 
-pub(crate) use documents::{Document, parse};
+pub(crate) use documents::{FileTable, parse};
 pub(crate) use named::tables;
 pub(crate) use section::Section;
 pub(crate) use value::{Layer, Located};

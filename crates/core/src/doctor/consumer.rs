@@ -14,7 +14,7 @@ use crate::token_digest::Digest;
 
 /// Facts about one workload.
 #[derive(Debug, Default)]
-pub struct Consumer<'a> {
+pub struct ConsumerFacts<'a> {
     /// The workload's name, such as `process 4711`.
     pub name: String,
     /// The workload's environment.
@@ -63,7 +63,7 @@ const SHADOWS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-impl Consumer<'_> {
+impl ConsumerFacts<'_> {
     /// Everything that can be said.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -310,8 +310,8 @@ mod tests {
         [SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 5169))];
     const URL: &str = "http://127.0.0.1:5169/v1/credentials/orders";
 
-    fn consumer(set: &[(&str, &str)]) -> Consumer<'static> {
-        Consumer {
+    fn consumer(set: &[(&str, &str)]) -> ConsumerFacts<'static> {
+        ConsumerFacts {
             name: "the sink".to_owned(),
             variables: set
                 .iter()
@@ -322,7 +322,7 @@ mod tests {
                 ("orders", Some(Digest::of(b"good"))),
                 ("billing", Some(Digest::of(b"other"))),
             ],
-            ..Consumer::default()
+            ..ConsumerFacts::default()
         }
     }
 

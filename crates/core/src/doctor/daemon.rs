@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::file::{Entry, Reader, obstacle};
+use super::file::{FileStat, Reader, obstacle};
 use super::{Finding, Unadvised};
 use crate::role::Role;
 
@@ -106,7 +106,7 @@ pub fn endpoint(url: &str, status: u16, code: &str) -> Finding {
 /// The token file, and who may read it.
 pub fn token_file(
     role: &Role,
-    file: Result<(&Entry, &[Entry]), String>,
+    file: Result<(&FileStat, &[FileStat]), String>,
     names: (&str, &str),
     text: Option<&str>,
     reader: Option<&Reader>,
@@ -137,7 +137,7 @@ pub fn token_file(
     findings
 }
 
-fn may_read(reader: &Reader, file: &Entry, above: &[Entry], role: &Role) -> Finding {
+fn may_read(reader: &Reader, file: &FileStat, above: &[FileStat], role: &Role) -> Finding {
     let name = &reader.name;
     let Some(entry) = obstacle(reader, file, above) else {
         return Finding::good("token-readable", format!("{name} may read it"));

@@ -4,23 +4,23 @@ use std::path::PathBuf;
 
 /// A file or directory, as the kernel tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct FileStat {
     /// The path of the file.
     pub path: PathBuf,
     /// The user id of the owner.
     pub uid: u32,
-    /// The group id.
+    /// The group ID of the file.
     pub gid: u32,
-    /// The permission bits.
+    /// The permission bits of the file, as in `chmod`.
     pub mode: u32,
 }
 
 /// The ids by which the kernel decides what a process may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
-    /// How to call it.
+    /// The name by which findings call the process.
     pub name: String,
-    /// The user id.
+    /// The user ID of the process.
     pub uid: u32,
     /// The groups, the first and the others.
     pub gids: Vec<u32>,
@@ -31,7 +31,11 @@ const SEARCH: u32 = 1;
 
 /// Returns what keeps the reader from the file; `None` if nothing does. `above` are the directories from the root down.
 /// ACLs and capabilities other than those of root are not looked at.
-pub fn obstacle<'e>(reader: &Reader, file: &'e Entry, above: &'e [Entry]) -> Option<&'e Entry> {
+pub fn obstacle<'e>(
+    reader: &Reader,
+    file: &'e FileStat,
+    above: &'e [FileStat],
+) -> Option<&'e FileStat> {
     above
         .iter()
         .find(|directory| !reader.may(SEARCH, directory))
@@ -39,7 +43,7 @@ pub fn obstacle<'e>(reader: &Reader, file: &'e Entry, above: &'e [Entry]) -> Opt
 }
 
 impl Reader {
-    fn may(&self, what: u32, entry: &Entry) -> bool {
+    fn may(&self, what: u32, entry: &FileStat) -> bool {
         let shift = match () {
             () if self.uid == 0 => return true,
             () if self.uid == entry.uid => 6,
@@ -54,8 +58,8 @@ impl Reader {
 mod tests {
     use super::*;
 
-    fn entry(uid: u32, gid: u32, mode: u32) -> Entry {
-        Entry { path: "/x".into(), uid, gid, mode }
+    fn entry(uid: u32, gid: u32, mode: u32) -> FileStat {
+        FileStat { path: "/x".into(), uid, gid, mode }
     }
 
     fn reader(uid: u32, gids: &[u32]) -> Reader {

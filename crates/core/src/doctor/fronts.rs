@@ -34,9 +34,9 @@ pub enum Seen {
     OtherRole(String),
     /// It answers a request for the role's credentials.
     Answered {
-        /// The HTTP status.
+        /// The HTTP status of the answer.
         status: u16,
-        /// Ours, of a refusal.
+        /// The error code that roletap puts into a refusal; empty if there is none.
         code: String,
     },
 }

@@ -104,7 +104,7 @@ fn in_network(rule: &str, host: &str) -> bool {
     u32::from(network) & mask == u32::from(host) & mask
 }
 
-/// The host in a URL.
+/// Returns the host in a URL, without port and credentials.
 pub fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);

@@ -12,16 +12,16 @@ use crate::role::{Base, CallerIdentity, Role};
 pub struct Attempt {
     /// The result of the attempt.
     pub outcome: Result<Granted, IssueError>,
-    /// How long it took.
+    /// The time from the request to the answer of STS.
     pub took: Duration,
 }
 
 /// Facts about issued credentials, without anything secret.
 #[derive(Debug, Clone)]
 pub struct Granted {
-    /// The key id.
+    /// The access key ID of the issued credentials.
     pub access_key_id: String,
-    /// How long it lasts.
+    /// The time from the issue of the credentials to their expiry.
     pub lifetime: Duration,
 }
 
@@ -93,7 +93,7 @@ pub fn has_source(source: &str, access_key_id: &str) -> Finding {
     Finding::good("source", format!("source `{source}` gives the key {access_key_id}"))
 }
 
-/// The real attempt.
+/// Reports on the attempt to assume a role as it is configured.
 pub fn attempt(role: &Role, region: &str, attempt: &Attempt) -> Finding {
     let asked = format!("`{}` → {}", role.request.base, role.request.role_arn);
     let took = attempt.took.as_millis();

@@ -6,14 +6,14 @@ use crate::role::Role;
 
 /// A place in S3: `s3://bucket/prefix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct S3Location {
     /// The name of the bucket.
     pub bucket: String,
     /// The prefix; may be empty.
     pub prefix: String,
 }
 
-impl Place {
+impl S3Location {
     /// From the command line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let rest =
@@ -37,7 +37,7 @@ impl Place {
 
 /// One request, by the action that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum S3Operation {
     /// The operation `DeleteObject`.
     Delete,
     /// The operation `ListObjectsV2`.
@@ -46,8 +46,8 @@ pub enum Operation {
     Put,
 }
 
-impl Operation {
-    /// The action that it needs, and what it does where that is allowed.
+impl S3Operation {
+    /// The action that it needs, and its effect where that is allowed.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Delete => ("s3:DeleteObject", "deletes the probe object below"),
@@ -57,9 +57,9 @@ impl Operation {
     }
 }
 
-/// An answer of S3.
+/// An answer of S3 to one request of `roletap doctor`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct S3Response {
     /// The HTTP status; none if nothing answered.
     pub status: Option<u16>,
     /// The text of the element `Code`.
@@ -71,7 +71,12 @@ pub struct Answer {
 }
 
 /// Reports on the answer to one operation.
-pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer) -> Finding {
+pub fn finding(
+    role: &Role,
+    place: &S3Location,
+    operation: S3Operation,
+    answer: &S3Response,
+) -> Finding {
     let at = format!("s3://{}/{}", place.bucket, place.prefix);
     let arn = &role.request.role_arn;
     let (action, does) = operation.words();
@@ -118,7 +123,13 @@ pub fn finding(role: &Role, place: &Place, operation: Operation, answer: &Answer
 }
 
 /// Assumed, and denied by S3: which action, and by whose policy as far as S3 says.
-fn denied(failed: Unadvised, arn: &str, action: &str, place: &Place, message: &str) -> Finding {
+fn denied(
+    failed: Unadvised,
+    arn: &str,
+    action: &str,
+    place: &S3Location,
+    message: &str,
+) -> Finding {
     let denial = Denial::parse(message);
     let action = denial.map_or(action, |denial| denial.action);
     let resource = denial.and_then(|denial| denial.resource);
@@ -148,7 +159,7 @@ fn denied(failed: Unadvised, arn: &str, action: &str, place: &Place, message: &s
 }
 
 /// Policies name what lies below a prefix, so that `a` does not show `ab`.
-fn slash(place: &Place) -> &'static str {
+fn slash(place: &S3Location) -> &'static str {
     if place.prefix.is_empty() || place.prefix.ends_with('/') {
         ""
     } else {
@@ -162,14 +173,14 @@ mod tests {
 
     #[test]
     fn a_place_is_a_bucket_and_a_prefix() {
-        let place = Place::parse("s3://orders/sink/").unwrap();
+        let place = S3Location::parse("s3://orders/sink/").unwrap();
         assert_eq!((place.bucket.as_str(), place.prefix.as_str()), ("orders", "sink/"));
         assert_eq!(place.probe_key(), "sink/.roletap-doctor");
-        assert_eq!(Place::parse("s3://orders").unwrap().probe_key(), ".roletap-doctor");
-        assert_eq!(Place::parse("s3://orders/a").unwrap().probe_key(), "a/.roletap-doctor");
+        assert_eq!(S3Location::parse("s3://orders").unwrap().probe_key(), ".roletap-doctor");
+        assert_eq!(S3Location::parse("s3://orders/a").unwrap().probe_key(), "a/.roletap-doctor");
         for bad in ["orders/sink", "s3://", "s3://UPPER/x", "s3://a", "s3://a b c/x", "s3://x@y/z"]
         {
-            assert!(Place::parse(bad).is_err(), "{bad}");
+            assert!(S3Location::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -23,7 +23,7 @@ const BASE: &str = "roletap's base identity";
 pub struct Advice {
     /// The meaning; it begins with "most likely" where roletap concludes it.
     pub meaning: String,
-    /// The people to ask.
+    /// The people who can make the change.
     pub ask: String,
     /// The change to ask them for.
     pub change: String,

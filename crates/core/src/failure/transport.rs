@@ -30,7 +30,7 @@ pub enum TransportError {
     NotHttp,
     /// The answer is not TLS.
     NotTls,
-    /// Any other obstacle.
+    /// An obstacle on the network that is none of the others.
     Other,
     /// The proxy did not open a tunnel.
     ProxyRefused,

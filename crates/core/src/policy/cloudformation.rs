@@ -6,7 +6,7 @@ use super::Policy;
 use super::document::{Node, quoted};
 use crate::role::{Principal, PrincipalKind, Role};
 
-/// The whole template.
+/// Renders the whole template that holds a policy.
 pub(super) fn template(policy: &Policy<'_>) -> String {
     let document = policy.written().tree();
     let (id, kind, properties) = match policy {

@@ -3,7 +3,7 @@
 /// The version of the policy language. An older one knows no policy variables.
 const VERSION: &str = "2012-10-17";
 
-/// A policy document.
+/// A policy document of IAM, as AWS reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     pub(super) statements: Vec<Statement>,

@@ -14,7 +14,7 @@ use super::{AssumeRole, Base, Origin, TokenIdentity, WebIdentity, hidden};
 pub struct RequestIdentity([u8; 32]);
 
 impl RequestIdentity {
-    /// Digests a request.
+    /// Computes the digest of all that a request to STS says.
     pub fn new(request: &AssumeRole) -> Self {
         // By name, so that a field which is added cannot be forgotten here.
         let AssumeRole {

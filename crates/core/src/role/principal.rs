@@ -65,7 +65,7 @@ pub struct Principal {
 /// The kind of a principal, which decides about its caveat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrincipalKind {
-    /// A user of IAM.
+    /// An IAM user.
     User,
     /// A role, by its own ARN.
     Role,

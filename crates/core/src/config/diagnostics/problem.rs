@@ -107,7 +107,7 @@ impl Problem {
         self.place == Some(place)
     }
 
-    /// Error or warning.
+    /// Returns the severity: error or warning.
     pub fn severity(&self) -> Severity {
         self.severity
     }

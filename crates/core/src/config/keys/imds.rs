@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::listen::{self, Listen};
 use super::{Context, region};
 use crate::config::diagnostics::{Diagnostics, suggest};
-use crate::config::toml::{self, Document, Section};
+use crate::config::toml::{self, FileTable, Section};
 use crate::config::{FrontSocket, HttpTokens, Imds, ImdsName};
 use crate::role::{InvalidValue, RoleName, display};
 
-/// All that were read, and every address of them, so that no two clash.
+/// All `[imds.NAME]` sections that were read, and every address of them, so that no two clash.
 #[derive(Default)]
-pub(crate) struct Endpoints {
+pub(crate) struct ImdsEndpoints {
     pub(crate) all: BTreeMap<ImdsName, Imds>,
     listens: Vec<(String, Listen)>,
 }
 
-impl Endpoints {
+impl ImdsEndpoints {
     pub(crate) fn listens(&self) -> impl Iterator<Item = (&str, &Listen)> {
         self.listens.iter().map(|(key, listen)| (key.as_str(), listen))
     }
@@ -38,11 +38,11 @@ impl Endpoints {
 
 /// Reads all of them. They stand in the main file: that they stand in others is told elsewhere.
 pub(crate) fn read<'a>(
-    documents: &'a [Document<'a>],
+    documents: &'a [FileTable<'a>],
     context: &Context<'_>,
     diagnostics: &'a Diagnostics<'a>,
-) -> Endpoints {
-    let mut endpoints = Endpoints::default();
+) -> ImdsEndpoints {
+    let mut endpoints = ImdsEndpoints::default();
     let main = documents.get(..1).unwrap_or_default();
     for (name, layer) in toml::tables(main, "imds", ImdsName::parse, diagnostics) {
         let section = Section::new(diagnostics, "imds", format!("imds.{name}"), [layer]);
@@ -99,7 +99,7 @@ fn read_one(
 }
 
 impl ImdsName {
-    /// As a role's name.
+    /// Reads the name of an `[imds.NAME]`; the rules for role names apply.
     fn parse(text: &str) -> Result<Self, InvalidValue> {
         RoleName::parse(text).map(|name| Self(name.to_string()))
     }

@@ -11,8 +11,8 @@ use crate::config::diagnostics::Problem;
 use crate::config::toml::{Located, Section};
 use crate::lifecycle::longest_remaining;
 use crate::role::{
-    AssumeRole, Base, ExternalId, InvalidValue, OnDenied, Role, RoleArn, RoleName, SessionDuration,
-    SessionName, Source, SourceIdentity, Terms, TokenIdentity, TokenSource,
+    AssumeRole, Base, ExternalId, InvalidValue, OnDenied, RefreshPolicy, Role, RoleArn, RoleName,
+    SessionDuration, SessionName, Source, SourceIdentity, TokenIdentity, TokenSource,
 };
 
 const DEFAULT_DURATION: i64 = 3600;
@@ -99,7 +99,7 @@ fn read_draft(
         request: request?,
         duration: duration?,
         required,
-        terms: Terms {
+        terms: RefreshPolicy {
             on_denied: on_denied.unwrap_or_default(),
             min_remaining: min_remaining.unwrap_or_default(),
         },

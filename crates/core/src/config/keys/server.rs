@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::durations::duration;
-use super::imds::Endpoints;
+use super::imds::ImdsEndpoints;
 use super::listen::{self, Listen};
 use crate::config::toml::Section;
 use crate::config::{Admin, Server};
@@ -14,7 +14,11 @@ const ADMIN_PORT: u16 = 5170;
 const TOKEN_DIR: &str = "/run/roletap/tokens";
 
 /// Reads both, and looks at all addresses at once, since none may clash with another.
-pub(crate) fn read(server: Section<'_>, admin: Section<'_>, imds: &Endpoints) -> (Server, Admin) {
+pub(crate) fn read(
+    server: Section<'_>,
+    admin: Section<'_>,
+    imds: &ImdsEndpoints,
+) -> (Server, Admin) {
     let server_listen = listen::read(&server, SERVER_PORT);
     let admin_listen = listen::read(&admin, ADMIN_PORT);
     let own = server_listen.iter().map(|listen| ("server.listen", listen));

@@ -26,7 +26,7 @@ pub(crate) struct Variables<'v> {
 }
 
 impl Variables<'_> {
-    /// Fills in a template.
+    /// Fills the variables of a template with their values.
     pub(crate) fn expand(&self, template: &str) -> Result<String, InvalidValue> {
         let mut out = String::new();
         let mut rest = template;

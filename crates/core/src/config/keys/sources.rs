@@ -9,7 +9,7 @@ use super::Context;
 use super::session_name::Variables;
 use super::text::plain;
 use crate::config::diagnostics::{Diagnostics, Problem};
-use crate::config::toml::{self, Document, Section};
+use crate::config::toml::{self, FileTable, Section};
 use crate::role::{
     CommandLine, InvalidValue, Origin, RoleArn, SessionName, Source, SourceName, WebIdentity,
     refuse,
@@ -28,15 +28,15 @@ const KINDS: [(&str, &[&str]); 6] = [
 ];
 
 /// Every source by its name; `None` where it is there but has a problem.
-pub(crate) type Sources = BTreeMap<SourceName, Option<Arc<Source>>>;
+pub(crate) type NamedSources = BTreeMap<SourceName, Option<Arc<Source>>>;
 
 /// Reads all of them, and the one that is there without being written.
 pub(crate) fn read<'a>(
-    documents: &'a [Document<'a>],
+    documents: &'a [FileTable<'a>],
     context: &Context<'_>,
     diagnostics: &'a Diagnostics<'a>,
-) -> Sources {
-    let mut sources = Sources::new();
+) -> NamedSources {
+    let mut sources = NamedSources::new();
     for (name, layer) in toml::tables(documents, "source", SourceName::parse, diagnostics) {
         let section = Section::new(diagnostics, "source", format!("source.{name}"), [layer]);
         let origin = read_origin(section, context);

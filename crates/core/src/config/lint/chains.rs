@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finding, Finished};
+use super::{LintInput, LintWarning};
 use crate::config::diagnostics::Problem;
 use crate::lifecycle::refresh_lead;
 use crate::role::{Role, Source, SourceName};
@@ -10,7 +10,7 @@ use crate::role::{Role, Source, SourceName};
 /// A chain of more hops is most likely a mistake: each is one more session that has to be there.
 const LONG_CHAIN: usize = 3;
 
-pub(super) fn long(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn long(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     let roles = role.ancestors().count() + 1;
     (roles > LONG_CHAIN + 1).then(|| {
         let message = format!("{} is at the end of a chain of {roles} roles", role.name);
@@ -20,7 +20,7 @@ pub(super) fn long(all: &Finished<'_>, role: &Role) -> Option<Problem> {
     })
 }
 
-pub(super) fn parent_expires_early(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn parent_expires_early(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     let parent = role.request.base.parent()?;
     let lead = refresh_lead(role.duration.as_duration(), role.terms.min_remaining);
     (parent.duration.as_duration() < lead).then(|| {
@@ -36,7 +36,7 @@ pub(super) fn parent_expires_early(all: &Finished<'_>, role: &Role) -> Option<Pr
     })
 }
 
-pub(super) fn unused_sources<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
+pub(super) fn unused_sources<'f>(all: &LintInput<'f>) -> Vec<LintWarning<'f>> {
     let used: BTreeSet<&SourceName> = all
         .roles()
         .filter_map(|role| role.request.base.source())
@@ -51,7 +51,7 @@ pub(super) fn unused_sources<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
         let place = all.places.get(&format!("source.{name}"), "")?;
         let message = format!("no role uses the source {name}, so it is never loaded");
         let help = format!("set source = \"{name}\" in a role, or remove it");
-        Some(Finding { role: None, problem: Problem::new(place, message).help(help) })
+        Some(LintWarning { role: None, problem: Problem::new(place, message).help(help) })
     });
     found.collect()
 }

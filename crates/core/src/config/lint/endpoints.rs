@@ -1,9 +1,9 @@
 //! Lints about the endpoint of STS, and about instance metadata endpoints.
 
-use super::{Finding, Finished};
+use super::{LintInput, LintWarning};
 use crate::config::diagnostics::Problem;
 
-pub(super) fn without_tls<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
+pub(super) fn without_tls<'f>(all: &LintInput<'f>) -> Vec<LintWarning<'f>> {
     let sts = &all.config.sts;
     let is_plain = |url: String| {
         let uri: http::Uri = url.parse().ok()?;
@@ -17,11 +17,11 @@ pub(super) fn without_tls<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
     }
     let place = all.places.get("sts", "endpoint_url");
     let problem = Problem::new(place, "credentials will cross the network in the clear");
-    vec![Finding { role: None, problem: problem.help("use https") }]
+    vec![LintWarning { role: None, problem: problem.help("use https") }]
 }
 
 /// Unless the role says whose processes it is for.
-pub(super) fn open_to_every_process<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
+pub(super) fn open_to_every_process<'f>(all: &LintInput<'f>) -> Vec<LintWarning<'f>> {
     let endpoints = all.config.imds.values();
     let found = endpoints.filter_map(|endpoint| {
         let role = all.config.roles.get(&endpoint.role)?;
@@ -35,7 +35,7 @@ pub(super) fn open_to_every_process<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> 
                 "say in the role whose processes it is for (allow_users, allow_units), or keep the address in a network \
                  namespace of the one workload; once that is so, accept_warnings = [\"imds-open-to-every-process\"] in the role",
             );
-            Finding { role: Some(role.as_ref()), problem }
+            LintWarning { role: Some(role.as_ref()), problem }
         })
     });
     found.collect()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Finished};
+use super::{LintInput, LintWarning};
 use crate::config::diagnostics::Problem;
 use crate::config::keys::policy;
 use crate::role::{RequestIdentity, Role, SessionDuration};
@@ -10,7 +10,7 @@ use crate::role::{RequestIdentity, Role, SessionDuration};
 /// Sessions of 3000 s are refreshed with 25 minutes left, which keeps every SDK content.
 const SHORT_SESSION: u32 = 3000;
 
-pub(super) fn short_session(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn short_session(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     let seconds = role.duration.as_secs();
     // An emulator's sessions are meant to be short.
     (seconds < SHORT_SESSION && !all.config.sts.unsafe_short_sessions).then(|| {
@@ -20,7 +20,7 @@ pub(super) fn short_session(all: &Finished<'_>, role: &Role) -> Option<Problem> 
     })
 }
 
-pub(super) fn below_aws_minimum(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn below_aws_minimum(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     let sts = &all.config.sts;
     let seconds = role.duration.as_secs();
     (seconds < SessionDuration::SHORTEST && sts.endpoint_url(&sts.region).is_none()).then(|| {
@@ -30,14 +30,14 @@ pub(super) fn below_aws_minimum(all: &Finished<'_>, role: &Role) -> Option<Probl
     })
 }
 
-pub(super) fn comma_in_arn(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn comma_in_arn(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     role.request.role_arn.as_str().contains(',').then(|| {
         Problem::new(all.place(role, "role_arn"), "a comma in the role's ARN breaks s3fs")
             .help("s3fs splits the answer at commas; other clients do not mind")
     })
 }
 
-pub(super) fn policy_size(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn policy_size(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     let size = policy::size(role.request.policy.as_deref(), &role.request.policy_arns);
     (size > policy::DOCUMENTED_MAX).then(|| {
         let place = policy::KEYS.iter().find_map(|key| all.place(role, key));
@@ -50,7 +50,7 @@ pub(super) fn policy_size(all: &Finished<'_>, role: &Role) -> Option<Problem> {
 }
 
 /// Only the operator can say whose an account is.
-pub(super) fn missing_external_id(all: &Finished<'_>, role: &Role) -> Option<Problem> {
+pub(super) fn missing_external_id(all: &LintInput<'_>, role: &Role) -> Option<Problem> {
     let account = role.request.role_arn.account_id();
     (is_foreign(all, role) && role.request.external_id.is_none()).then(|| {
         let message = format!(
@@ -63,7 +63,7 @@ pub(super) fn missing_external_id(all: &Finished<'_>, role: &Role) -> Option<Pro
     })
 }
 
-pub(super) fn host_name_in_foreign_account<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
+pub(super) fn host_name_in_foreign_account<'f>(all: &LintInput<'f>) -> Vec<LintWarning<'f>> {
     let mut found = Vec::new();
     for role in all.roles().filter(|role| is_foreign(all, role)) {
         let keys = all.notes.get(&role.name).map(|notes| notes.names_host.as_slice());
@@ -77,13 +77,13 @@ pub(super) fn host_name_in_foreign_account<'f>(all: &Finished<'f>) -> Vec<Findin
                 "their CloudTrail records it: use {instance_id} instead; or, if that is meant, \
                  accept_warnings = [\"host-name-in-foreign-account\"]",
             );
-            found.push(Finding { role: Some(role), problem });
+            found.push(LintWarning { role: Some(role), problem });
         }
     }
     found
 }
 
-pub(super) fn arns_differ_in_case<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
+pub(super) fn arns_differ_in_case<'f>(all: &LintInput<'f>) -> Vec<LintWarning<'f>> {
     let mut seen: BTreeMap<String, &Role> = BTreeMap::new();
     let mut found = Vec::new();
     for role in all.roles_by_place() {
@@ -95,13 +95,13 @@ pub(super) fn arns_differ_in_case<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
             let problem = Problem::new(all.place(role, "role_arn"), message)
                 .beside(all.place(first, "role_arn"))
                 .help("an account has at most one role of that name, and AssumeRole looks at case: one of them will be denied");
-            found.push(Finding { role: Some(role), problem });
+            found.push(LintWarning { role: Some(role), problem });
         }
     }
     found
 }
 
-pub(super) fn identical<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
+pub(super) fn identical<'f>(all: &LintInput<'f>) -> Vec<LintWarning<'f>> {
     let mut seen: BTreeMap<(RequestIdentity, SessionDuration), &Role> = BTreeMap::new();
     let mut found = Vec::new();
     for role in all.roles_by_place() {
@@ -112,12 +112,12 @@ pub(super) fn identical<'f>(all: &Finished<'f>) -> Vec<Finding<'f>> {
             let problem = Problem::new(all.place(role, ""), message)
                 .beside(all.place(first, ""))
                 .help("one role may serve many consumers; or tell the sessions apart by role_session_name");
-            found.push(Finding { role: Some(role), problem });
+            found.push(LintWarning { role: Some(role), problem });
         }
     }
     found
 }
 
-fn is_foreign(all: &Finished<'_>, role: &Role) -> bool {
+fn is_foreign(all: &LintInput<'_>, role: &Role) -> bool {
     all.config.sts.is_foreign(role.request.role_arn.account_id()) == Some(true)
 }

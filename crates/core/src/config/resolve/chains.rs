@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::min_remaining;
 use crate::config::diagnostics::{Diagnostics, Place, Problem, nearest, suggest};
 use crate::config::keys::roles::Draft;
-use crate::config::keys::sources::Sources;
+use crate::config::keys::sources::NamedSources;
 use crate::config::keys::tags::is_same_key;
 use crate::role::{Base, Role, RoleName, SessionDuration, SourceName};
 
@@ -16,7 +16,7 @@ const LONGEST_CHAIN: usize = 16;
 struct ChainResolver<'r> {
     drafts: BTreeMap<RoleName, Draft>,
     resolved: BTreeMap<RoleName, Arc<Role>>,
-    sources: &'r Sources,
+    sources: &'r NamedSources,
     /// Every role that is there, sound or not.
     names: &'r BTreeSet<RoleName>,
     /// All files could be read, so a name that is not found is not there.
@@ -27,7 +27,7 @@ struct ChainResolver<'r> {
 /// Resolves all of them. A role whose base has a problem is left out; the problem is told.
 pub(crate) fn resolve(
     drafts: BTreeMap<RoleName, Draft>,
-    sources: &Sources,
+    sources: &NamedSources,
     names: &BTreeSet<RoleName>,
     is_complete: bool,
     diagnostics: &Diagnostics<'_>,

@@ -9,12 +9,12 @@ use crate::config::ConfigFile;
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 
 /// A file's table, or `None` where the file has no sound one.
-pub(crate) type Document<'a> = Option<Spanned<DeTable<'a>>>;
+pub(crate) type FileTable<'a> = Option<Spanned<DeTable<'a>>>;
 
 pub(crate) fn parse<'a>(
     files: &'a [ConfigFile],
     diagnostics: &Diagnostics<'_>,
-) -> Vec<Document<'a>> {
+) -> Vec<FileTable<'a>> {
     let mut documents = Vec::with_capacity(files.len());
     for (file, source) in files.iter().enumerate() {
         if let Some(invalid) = source.failure() {

@@ -6,14 +6,14 @@ use std::fmt;
 use ::toml::Spanned;
 use ::toml::de::DeTable;
 
-use super::documents::Document;
+use super::documents::FileTable;
 use super::value::{Layer, type_of};
 use crate::config::diagnostics::{Diagnostics, Place, Problem};
 use crate::role::InvalidValue;
 
 /// All tables of a kind, of all files, each name once.
 pub(crate) fn tables<'a, N: Clone + PartialEq + fmt::Display>(
-    documents: &'a [Document<'a>],
+    documents: &'a [FileTable<'a>],
     kind: &str,
     parse: impl Fn(&str) -> Result<N, InvalidValue>,
     diagnostics: &Diagnostics<'_>,

@@ -138,7 +138,7 @@ impl<'a> Section<'a> {
         self.typed(key, "true or false", DeValue::as_bool, help)
     }
 
-    /// An array of strings.
+    /// Returns the array of strings at `key`, if there is one.
     pub(crate) fn strings(&self, key: &'static str) -> Option<Located<Vec<Located<&'a str>>>> {
         let help = |_: &DeValue<'_>| format!("write it in brackets: {key} = [\"…\"]");
         let found = self.typed(key, "an array of strings", DeValue::as_array, help)?;

@@ -55,7 +55,7 @@ pub enum When {
     Says(&'static [&'static str], &'static str),
     /// The answer has no error code, and one of these statuses.
     Status(std::ops::RangeInclusive<u16>),
-    /// Every other failure.
+    /// Any failure: the last row of each class.
     Else,
 }
 
