@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::role::Role;
+use crate::role::{Role, hidden};
 
 /// The path of the container credentials endpoint, before the name of the role.
 pub const PATH: &str = "/v1/credentials/";
@@ -44,11 +44,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
+hidden!(Secret);
 
 /// An answer of STS, not yet examined.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ mod principal;
 mod text;
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub use callers::{CallerPolicy, OVERFLOW_UID, UnitName, User};
 pub use credentials_file::{CredentialsFile, CredentialsFileGroup, ProfileName};
 pub use identity::RequestIdentity;
 pub use principal::{CallerIdentity, Principal, PrincipalKind};
-pub(crate) use text::{check_characters, display, is_name_char};
+pub(crate) use text::{check_characters, display, hidden, is_name_char};
 use text::{check_name, check_text};
 
 /// One configured mapping: the name workloads use, and what to ask of STS.
@@ -273,11 +272,7 @@ impl ExternalId {
     }
 }
 
-impl fmt::Debug for ExternalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ExternalId(..)")
-    }
-}
+hidden!(ExternalId);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,6 @@
 //! A role without unexpired credentials is not restored: pending, it waits for its first attempt and answers then.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
 use crate::lifecycle::{Failures, RoleState};
-use crate::role::{RequestIdentity, Role, RoleName};
+use crate::role::{RequestIdentity, Role, RoleName, hidden};
 use crate::token_digest::Tokens;
 
 /// The longest encoded snapshot, in bytes; ten thousand roles need 20 MB.
@@ -231,11 +230,7 @@ fn header_of(payload: &[u8]) -> [u8; HEADER] {
     header
 }
 
-impl fmt::Debug for Rendered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Rendered(..)")
-    }
-}
+hidden!(Rendered);
 
 impl Serialize for Rendered {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,14 +3,13 @@
 //! roletap keeps only the SHA-256 of a token. Looking a token up by its digest takes the same time whatever was guessed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::role::RoleName;
+use crate::role::{RoleName, hidden};
 
 /// The valid tokens of every role.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +62,7 @@ impl Digest {
     }
 }
 
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Digest(..)")
-    }
-}
+hidden!(Digest);
 
 impl Hash for Digest {
     fn hash<H: Hasher>(&self, state: &mut H) {

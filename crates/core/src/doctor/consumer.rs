@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use super::{Finding, daemon, host};
+use super::{Finding, Unadvised, daemon, host};
 use crate::credentials::PATH;
 use crate::token_digest::Digest;
 
@@ -35,6 +35,8 @@ const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+const ELSEWHERE: &str = "its SDK asks elsewhere, or is not let to ask";
+const AS_PRINTED: &str = "set it to what `roletap env` prints";
 const TOKEN_AS_PRINTED: &str = "set what `roletap env` prints: the token in both variables' ways";
 
 /// Variables that come before the container provider in every chain, the meaning, and the variables to unset.
@@ -122,24 +124,16 @@ impl ConsumerFacts<'_> {
             findings.push(unset);
             return None;
         };
-        let wrong = |what: String, change: &str| {
-            Finding::failed("address", what)
-                .means("its SDK asks elsewhere, or is not let to ask")
-                .change(change)
-        };
-        let as_printed = "set it to what `roletap env` prints";
         let Some(rest) = url.strip_prefix("http://") else {
-            findings.push(wrong(format!("{FULL} does not begin with http://"), as_printed));
+            findings.push(elsewhere("does not begin with http://").change(AS_PRINTED));
             return None;
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let listens = self.listen.iter().any(|ours| is_at(authority, *ours));
         if !listens {
             let ours: Vec<String> = self.listen.iter().map(ToString::to_string).collect();
-            findings.push(wrong(
-                format!("{FULL} names {authority}, and roletap listens at {}", ours.join(", ")),
-                as_printed,
-            ));
+            let what = format!("names {authority}, and roletap listens at {}", ours.join(", "));
+            findings.push(elsewhere(&what).change(AS_PRINTED));
         } else if host::host_of(url).eq_ignore_ascii_case("localhost") {
             let by_name = Finding::warning("address", format!("{FULL} names localhost"))
                 .means("some clients allow only the address (fluent-bit), others resolve the name, and may get ::1")
@@ -148,26 +142,26 @@ impl ConsumerFacts<'_> {
         }
         let path = path.split('?').next().unwrap_or(path);
         let Some(role) = path.strip_prefix(PATH) else {
-            findings
-                .push(wrong(format!("the path in {FULL} is {path:?}, not {PATH}ROLE"), as_printed));
+            let what = format!("the path in {FULL} is {path:?}, not {PATH}ROLE");
+            findings.push(Finding::failed("address", what).means(ELSEWHERE).change(AS_PRINTED));
             return None;
         };
-        match self.role {
-            Some(wanted) if wanted != role => findings.push(wrong(
-                format!("{FULL} names the role `{role}`, not `{wanted}`"),
-                &format!("set it to what `roletap env {wanted}` prints"),
-            )),
-            _ if !self.tokens.iter().any(|(known, _)| *known == role) => findings.push(wrong(
-                format!("{FULL} names the role `{role}`, which is not configured"),
-                as_printed,
-            )),
-            _ if listens => findings.push(Finding::good(
-                "address",
-                format!("it asks for the role `{role}` at {authority}"),
-            )),
-            _ => {}
-        }
+        findings.extend(self.named(role).or_else(|| {
+            let what = format!("it asks for the role `{role}` at {authority}");
+            listens.then(|| Finding::good("address", what))
+        }));
         Some(role)
+    }
+
+    /// Checks the role that the URL names.
+    fn named(&self, role: &str) -> Option<Finding> {
+        if let Some(wanted) = self.role.filter(|wanted| *wanted != role) {
+            let other = elsewhere(&format!("names the role `{role}`, not `{wanted}`"));
+            return Some(other.change(format!("set it to what `roletap env {wanted}` prints")));
+        }
+        let is_known = self.tokens.iter().any(|(known, _)| *known == role);
+        let unknown = elsewhere(&format!("names the role `{role}`, which is not configured"));
+        (!is_known).then(|| unknown.change(AS_PRINTED))
     }
 
     fn token(&self, role: Option<&str>, findings: &mut Vec<Finding>) {
@@ -281,6 +275,11 @@ impl ConsumerFacts<'_> {
             Finding::note("metadata", format!("{unset}; {harmless}"))
         });
     }
+}
+
+/// Begins a finding about the endpoint's URL.
+fn elsewhere(what: &str) -> Unadvised {
+    Finding::failed("address", format!("{FULL} {what}")).means(ELSEWHERE)
 }
 
 fn is_at(authority: &str, ours: SocketAddr) -> bool {

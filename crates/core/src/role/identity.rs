@@ -1,13 +1,12 @@
 //! The request identity as a digest, by which a process knows credentials that an earlier one was issued.
 
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{AssumeRole, Base, Origin, TokenIdentity, WebIdentity};
+use super::{AssumeRole, Base, Origin, TokenIdentity, WebIdentity, hidden};
 
 /// The SHA-256 of everything that decides which credentials STS issues. Tells equal from different, and nothing else: an
 /// external id does not leave the process in it.
@@ -49,11 +48,7 @@ impl RequestIdentity {
     }
 }
 
-impl fmt::Debug for RequestIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RequestIdentity(..)")
-    }
-}
+hidden!(RequestIdentity);
 
 /// Each field with its count and each text with its length: no two requests run together into the same bytes.
 struct Fields(Sha256);

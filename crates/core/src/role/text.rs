@@ -26,7 +26,18 @@ macro_rules! display {
     )+};
 }
 
-pub(crate) use display;
+/// A `Debug` that does not show what is within.
+macro_rules! hidden {
+    ($name:ident) => {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+pub(crate) use {display, hidden};
 
 as_text!(
     ExternalId,
