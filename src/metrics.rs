@@ -175,13 +175,13 @@ impl Metrics {
         }
     }
 
-    /// RoleCounters a concluded attempt for a role.
+    /// Counts a concluded attempt for a role.
     pub fn attempt_concluded(&self, counts: &RoleCounters, class: Option<Class>, took: Duration) {
         counts.attempt(class);
         self.refresh_duration.with_label_values(&[outcome(class)]).observe(took.as_secs_f64());
     }
 
-    /// RoleCounters a request to STS.
+    /// Counts a request to STS.
     pub fn sts_request(&self, operation: &str, region: &str, class: Option<Class>) {
         self.sts_requests.with_label_values(&[operation, region, outcome(class)]).inc();
     }
@@ -228,7 +228,7 @@ impl Metrics {
         self.vend_duration.observe(took.as_secs_f64());
     }
 
-    /// RoleCounters a reload.
+    /// Counts a reload.
     pub fn reloaded(&self, result: Reload) {
         self.reloads.with_label_values(&[result.as_str()]).inc();
         self.last_reload_successful.set(i64::from(result == Reload::Applied));
@@ -239,7 +239,7 @@ impl Metrics {
         self.config_loaded.set(seconds(now));
     }
 
-    /// RoleCounters a refresher that stopped and was started again.
+    /// Counts a refresher that stopped and was started again.
     pub fn refresher_restarted(&self) {
         self.refresher_restarts.inc();
     }
@@ -328,7 +328,7 @@ pub struct Connections(IntGauge);
 pub struct OpenConnection(IntGauge);
 
 impl Connections {
-    /// RoleCounters one more connection until the returned guard is dropped.
+    /// Counts one more connection until the returned guard is dropped.
     pub fn open(&self) -> OpenConnection {
         self.0.inc();
         OpenConnection(self.0.clone())

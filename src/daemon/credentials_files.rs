@@ -30,7 +30,7 @@ const MAX_THREADS: usize = 128;
 const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// The longest sleep: credentials expire by the wall clock, and sleeping is monotonic.
 const NAP: Duration = Duration::from_secs(30);
-/// ChangeListener come in swarms: those within this time are handled together.
+/// Changes come in swarms: those within this time are handled together.
 const GATHER: Duration = Duration::from_millis(5);
 /// A write that takes longer is logged, and counts as failed once in every such time.
 const STUCK_AFTER: Duration = Duration::from_secs(30);

@@ -21,7 +21,7 @@ use roletap_core::role::{Role, RoleName};
 use roletap_core::snapshot::{NotRestored, RestoredRole, Snapshot};
 use roletap_core::token_digest::Tokens;
 
-/// ChangeListener come in swarms: this long after the first, all of them are stored at once.
+/// Changes come in swarms: this long after the first, all of them are stored at once.
 const GATHER: Duration = Duration::from_millis(10);
 /// The pause between two stores. Credentials that are issued meanwhile are lost if the process is
 /// killed.
