@@ -114,28 +114,24 @@ impl Credentials {
             Ok(_) => {}
             Err(past) => return Err(Unusable::DeadOnArrival(past.duration())),
         }
-        let head = Zeroizing::new(format!(
-            r#"{{"Code":"Success","RoleArn":"{}","AccessKeyId":"{}","SecretAccessKey":"{}","Token":"{}","Expiration":"{}""#,
-            role.request.role_arn,
-            grant.access_key_id,
-            grant.secret_access_key.expose(),
-            grant.session_token.expose(),
-            rfc3339(expires_at),
-        ));
+        let (secret, token) = (grant.secret_access_key.expose(), grant.session_token.expose());
+        let before_secret = format!(
+            r#"{{"Code":"Success","RoleArn":"{}","AccessKeyId":"{}","SecretAccessKey":""#,
+            role.request.role_arn, grant.access_key_id,
+        );
+        let before_token = r#"","Token":""#;
+        let end = format!(r#"","Expiration":"{}""#, rfc3339(expires_at));
+        let head = concat(&[&before_secret, secret, before_token, token, &end]);
+        let secret = before_secret.len()..before_secret.len() + secret.len();
+        let token_at = secret.end + before_token.len();
         let credentials = Self {
             access_key_id: grant.access_key_id.clone(),
             document: finish(head.as_bytes(), account_id(role)),
             document_head: head.len(),
-            secrets: [&grant.secret_access_key, &grant.session_token].map(|secret| {
-                let secret = secret.expose();
-                // It stands there once, between quotes, which it has none of.
-                let quoted = Zeroizing::new(format!("\"{secret}\""));
-                let at = head.find(&*quoted).map_or(0, |at| at + 1);
-                at..at + secret.len()
-            }),
+            secrets: [secret, token_at..token_at + token.len()],
             issued_at: now,
             expires_at,
-            session_token_bytes: grant.session_token.expose().len(),
+            session_token_bytes: token.len(),
             session_token_utilization: grant.session_token_utilization,
         };
         match credentials.document.len() {
@@ -260,6 +256,13 @@ fn check(field: &'static str, value: &str, allowed: impl Fn(&u8) -> bool) -> Res
         return Err(Unusable::Malformed(field));
     }
     Ok(())
+}
+
+/// Joins texts that hold secrets in a buffer of their length: what a string leaves behind when it grows is not wiped.
+fn concat(parts: &[&str]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| text.push_str(part));
+    text
 }
 
 /// The inverse of rendering: no value holds a quote, so the text between two names is the value.

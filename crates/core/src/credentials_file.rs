@@ -35,7 +35,7 @@ pub struct FileHeader {
     until: SystemTime,
     /// A digest of what the credentials may do.
     grant: String,
-    /// OnDisk of those that this process wrote.
+    /// Known of files that this process wrote.
     access_key_id: Option<String>,
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::{Credentials, account_id, rfc3339};
+use super::{Credentials, account_id, concat, rfc3339};
 use crate::role::{ProfileName, Role};
 
 impl Credentials {
@@ -12,26 +12,29 @@ impl Credentials {
     pub fn imds_document(&self, role: &Role) -> Bytes {
         let account = account_id(role)
             .map_or_else(String::new, |id| format!(",\n  \"AccountId\" : \"{id}\""));
-        let document = self.opened(|key_id, secret, token| {
-            format!(
-                "{{\n  \"Code\" : \"Success\",\n  \"LastUpdated\" : \"{}\",\n  \"Type\" : \"AWS-HMAC\",\n  \
-                 \"AccessKeyId\" : \"{key_id}\",\n  \"SecretAccessKey\" : \"{secret}\",\n  \"Token\" : \"{token}\",\n  \
-                 \"Expiration\" : \"{}\"{account}\n}}",
-                rfc3339(self.issued_at()),
-                rfc3339(self.expires_at()),
-            )
+        let start = format!(
+            "{{\n  \"Code\" : \"Success\",\n  \"LastUpdated\" : \"{}\",\n  \"Type\" : \"AWS-HMAC\",\n  \
+             \"AccessKeyId\" : \"{}\",\n  \"SecretAccessKey\" : \"",
+            rfc3339(self.issued_at()),
+            self.access_key_id(),
+        );
+        let end =
+            format!("\",\n  \"Expiration\" : \"{}\"{account}\n}}", rfc3339(self.expires_at()));
+        let document = self.opened(|_, secret, token| {
+            concat(&[&start, secret, "\",\n  \"Token\" : \"", token, &end])
         });
         // The last reader to let go wipes it.
-        Bytes::from_owner(Zeroizing::new(document.into_bytes()))
+        Bytes::from_owner(document)
     }
 
     /// A shared credentials file with one profile, after `head`. **Secret**: see `credentials_file.rs`.
     pub fn shared_credentials(&self, head: &str, profile: &ProfileName) -> Zeroizing<String> {
         self.opened(|key_id, secret, token| {
-            Zeroizing::new(format!(
-                "{head}[{}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\naws_session_token = {token}\n",
+            let start = format!(
+                "{head}[{}]\naws_access_key_id = {key_id}\naws_secret_access_key = ",
                 profile.as_str()
-            ))
+            );
+            concat(&[&start, secret, "\naws_session_token = ", token, "\n"])
         })
     }
 }
@@ -64,5 +67,21 @@ mod tests {
         let document: serde_json::Value =
             serde_json::from_slice(&held.imds_document(with)).unwrap();
         assert_eq!(document["AccountId"], "111122223333");
+    }
+
+    #[test]
+    fn a_text_with_secrets_has_not_grown() {
+        let role = config(&["a"], 3600, "credentials_file = \"/run/roletap/files/a\"");
+        let role = role.roles.values().next().unwrap();
+        let held = Credentials::new(&grant(7, Some(at(3600))), role, at(0)).unwrap();
+        let profile = &role.credentials_file.as_ref().unwrap().profile;
+        let text = held.shared_credentials("# whose it is\n", profile);
+        assert_eq!(text.capacity(), text.len());
+        held.for_signing(|_, secret, token| {
+            assert!(text.contains(&format!("aws_secret_access_key = {secret}\n")));
+            assert!(text.ends_with(&format!("aws_session_token = {token}\n")));
+            let joined = concat(&["before", secret, "between", token]);
+            assert_eq!(joined.capacity(), joined.len());
+        });
     }
 }
