@@ -237,10 +237,11 @@ impl Client {
             });
             match outcome.await {
                 Err(error) if error.status.is_none() && Instant::now() < deadline => {
+                    // Where no Region answers, the error of the first one is the one to repair.
                     first.get_or_insert(error);
                 }
-                // The error of the first Region is the one to repair.
-                outcome => return outcome.map_err(|error| first.unwrap_or(error)),
+                Err(error) if error.status.is_none() => return Err(first.unwrap_or(error)),
+                outcome => return outcome,
             }
         }
         Err(first.unwrap_or_else(|| unsendable("no Region is configured")))

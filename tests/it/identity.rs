@@ -67,8 +67,13 @@ fn a_fallback_region_is_called_only_if_home_does_not_answer() {
     let error = ask(&settings).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("InvalidClientTokenId"));
     assert!(error.request_id.is_some());
-    sts.region("eu-west-1").always(Fault::Reset);
+    // What a Region answers is about the credentials, and goes before the silence of another.
     sts.region("eu-central-1").always(Fault::Reset);
+    sts.region("eu-west-1").always(Fault::error(403, "InvalidClientTokenId", "no such key"));
+    let error = ask(&settings).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("InvalidClientTokenId"));
+    assert_eq!(error.region.as_deref(), Some("eu-west-1"));
+    sts.region("eu-west-1").always(Fault::Reset);
     let error = ask(&settings).unwrap_err();
     assert_eq!((error.status, error.code.as_deref()), (None, None));
     assert!(error.message.contains("/eu-central-1"), "{error}");
