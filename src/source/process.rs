@@ -68,7 +68,7 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
 }
 
 /// `Version: 1`, as AWS documents it. The complaint does not repeat what was printed.
-fn parse(output: &[u8]) -> Result<Credentials, String> {
+pub fn parse(output: &[u8]) -> Result<Credentials, String> {
     let printed: Value = serde_json::from_slice(output).map_err(|error| {
         format!("printed no JSON: see line {}, column {}", error.line(), error.column())
     })?;
