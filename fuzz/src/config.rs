@@ -1,6 +1,8 @@
 //! The configuration: main file, `conf.d` and one file that it may name, divided by zero bytes.
 
-use roletap_core::config::{Check, Config, ConfigFile, Directory, FixedHost, redacted, refusal_json};
+use roletap_core::config::{
+    Check, Config, ConfigFile, Directory, FixedHost, redacted, refusal_json,
+};
 
 /// The file that a configuration may name, such as `external_id_file = "/x"`.
 const NAMED: &str = "/x";
@@ -10,9 +12,11 @@ fn host(named: &[u8]) -> FixedHost {
     host.env.insert("CELL".into(), "eu-1".into());
     host.users.insert("sink".into(), 1001);
     host.files.insert(NAMED.into(), named.to_vec());
-    for (path, mode, in_memory, inode) in
-        [("/run/roletap/files", 0o755, true, 1), ("/run/roletap/tokens", 0o711, true, 2), ("/d", 0o777, false, 3)]
-    {
+    for (path, mode, in_memory, inode) in [
+        ("/run/roletap/files", 0o755, true, 1),
+        ("/run/roletap/tokens", 0o711, true, 2),
+        ("/d", 0o777, false, 3),
+    ] {
         host.directories.insert(path.into(), Directory { mode, in_memory, identity: (1, inode) });
     }
     host

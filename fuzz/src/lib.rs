@@ -4,19 +4,27 @@
 
 mod config;
 mod credentials;
+#[cfg(feature = "daemon")]
+mod handed_in;
+#[cfg(feature = "daemon")]
 mod request_head;
 mod snapshot;
 mod sock_diag;
 mod sts_answer;
+#[cfg(feature = "daemon")]
 mod sts_client;
 mod unit_files;
 
 pub use config::config;
 pub use credentials::credentials;
+#[cfg(feature = "daemon")]
+pub use handed_in::handed_in;
+#[cfg(feature = "daemon")]
 pub use request_head::request_head;
 pub use snapshot::snapshot;
 pub use sock_diag::sock_diag;
 pub use sts_answer::sts_answer;
+#[cfg(feature = "daemon")]
 pub use sts_client::sts_client;
 pub use unit_files::unit_files;
 
@@ -27,10 +35,14 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("config", config),
     ("credentials", credentials),
+    #[cfg(feature = "daemon")]
+    ("handed_in", handed_in),
+    #[cfg(feature = "daemon")]
     ("request_head", request_head),
     ("snapshot", snapshot),
     ("sock_diag", sock_diag),
     ("sts_answer", sts_answer),
+    #[cfg(feature = "daemon")]
     ("sts_client", sts_client),
     ("unit_files", unit_files),
 ];

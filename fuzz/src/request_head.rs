@@ -58,7 +58,8 @@ static ENDPOINTS: LazyLock<[Arc<Vend>; 3]> = LazyLock::new(|| {
         peers: Arc::default(),
     });
     let imds = |name: &str| {
-        let imds = config.imds.values().find(|imds| imds.name.to_string() == name).expect("it is there");
+        let imds =
+            config.imds.values().find(|imds| imds.name.to_string() == name).expect("it is there");
         Protocol::Imds(ImdsEndpoint::new(imds, SessionKey::of(&[7; 32], name)))
     };
     let hosts = vec![[10, 0, 0, 1].into()];
@@ -73,8 +74,9 @@ pub fn request_head(bytes: &[u8]) {
     if !matches!(parsed.parse(bytes), Ok(httparse::Status::Complete(_))) {
         return;
     }
-    let mut request =
-        Request::builder().method(parsed.method.unwrap_or_default()).uri(parsed.path.unwrap_or_default());
+    let mut request = Request::builder()
+        .method(parsed.method.unwrap_or_default())
+        .uri(parsed.path.unwrap_or_default());
     for header in parsed.headers.iter() {
         request = request.header(header.name, header.value);
     }
@@ -86,7 +88,8 @@ pub fn request_head(bytes: &[u8]) {
         let values = request.headers().get_all(name);
         values.iter().any(|value| value.as_bytes().windows(text.len()).any(|window| window == text))
     };
-    let forwarded = has("origin") || has("forwarded") || has("x-forwarded-for") || has("sec-fetch-site");
+    let forwarded =
+        has("origin") || has("forwarded") || has("x-forwarded-for") || has("sec-fetch-site");
     let foreign = says("host", b"evil.example");
     for (place, vend) in ENDPOINTS.iter().enumerate() {
         let (status, body) = answer(vend, &request);
@@ -131,7 +134,8 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 /// The corpus holds a session token that the endpoint has issued.
 #[test]
 fn a_session_token_is_that_of_the_corpus() {
-    let token = SessionKey::of(&[7; 32], "two").issue(UNIX_EPOCH + Duration::from_secs(DAWN), 21_600);
+    let token =
+        SessionKey::of(&[7; 32], "two").issue(UNIX_EPOCH + Duration::from_secs(DAWN), 21_600);
     let head = format!(
         "GET /latest/meta-data/iam/security-credentials/a HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token: {token}\r\n\r\n"
     );

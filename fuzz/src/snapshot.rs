@@ -13,7 +13,8 @@ use roletap_core::token_digest::{Digest, RoleTokens, Tokens};
 use sha2::Digest as _;
 
 /// Magic and version, length of what follows, checksum.
-const [FIELDS, HEADER]: [usize; 2] = [12, 12 + 8 + 32];
+const FIELDS: usize = 12;
+const HEADER: usize = FIELDS + 8 + 32;
 
 static ROLE: LazyLock<std::sync::Arc<Role>> = LazyLock::new(|| role("a", 3600));
 
@@ -24,9 +25,12 @@ static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     tokens.roles.insert(ROLE.name.clone(), own);
     let mut snapshot = Snapshot::new(7, Some(-1234), tokens);
     let held = credentials(&ROLE, at(0), Duration::from_secs(3600), 1);
-    let state = RoleState::Pending
-        .after(Ok(held), ROLE.terms, at(0), Jitter::new(0.5))
-        .after(Err(error(Class::Denied)), ROLE.terms, at(60), Jitter::new(0.5));
+    let state = RoleState::Pending.after(Ok(held), ROLE.terms, at(0), Jitter::new(0.5)).after(
+        Err(error(Class::Denied)),
+        ROLE.terms,
+        at(60),
+        Jitter::new(0.5),
+    );
     snapshot.add(&ROLE, &state, true);
     snapshot.encode().unwrap().to_vec()
 });
@@ -76,7 +80,11 @@ fn decode(bytes: &[u8]) {
         };
         let state = restored.state;
         assert!(state.vend(now).is_ok(), "restored without unexpired credentials");
-        let _ = (state.phase(now), state.next_attempt(now), state.presented_for(&ROLE).failures().is_some());
+        let _ = (
+            state.phase(now),
+            state.next_attempt(now),
+            state.presented_for(&ROLE).failures().is_some(),
+        );
         let state = snapshot.restore(&ROLE, now).unwrap().unwrap().state;
         let held = credentials(&ROLE, at(0), Duration::from_secs(3600), 2);
         let jitter = Jitter::new(0.5);

@@ -6,7 +6,8 @@ use roletap_core::caller::inet_diag::{ANY_INTERFACE, ask, read};
 
 /// Reads an answer, as it is and as one to a question that was asked.
 pub fn sock_diag(bytes: &[u8]) {
-    let (client, server) = (SocketAddr::from(([127, 0, 0, 1], 40_000)), SocketAddr::from(([127, 0, 0, 1], 8787)));
+    let (client, server) =
+        (SocketAddr::from(([127, 0, 0, 1], 40_000)), SocketAddr::from(([127, 0, 0, 1], 8787)));
     let question = ask(7, client, server, ANY_INTERFACE);
     assert_eq!(u32::from_ne_bytes(question[..4].try_into().unwrap()) as usize, question.len());
     let mut framed = bytes.to_vec();

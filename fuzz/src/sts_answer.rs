@@ -16,7 +16,9 @@ static ROLE: LazyLock<std::sync::Arc<Role>> = LazyLock::new(|| role("orders", 36
 /// Takes a body apart as `sts/classify.rs` and `doctor --s3` do, and asks for advice in every class.
 pub fn sts_answer(bytes: &[u8]) {
     let body = String::from_utf8_lossy(bytes);
-    let of = |name| element(&body, name).inspect(|text| assert!(body.len() >= text.len() && !text.is_empty()));
+    let of = |name| {
+        element(&body, name).inspect(|text| assert!(body.len() >= text.len() && !text.is_empty()))
+    };
     let plain = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let code = of("Code").map(plain);
     // A body without an element is taken for a message, so that the parser of sentences sees it.
@@ -29,7 +31,9 @@ pub fn sts_answer(bytes: &[u8]) {
     }
     let _ = CallerIdentity::parse(&of("Arn").unwrap_or_default());
     let status = (bytes.len() % 600) as u16;
-    for class in code.as_deref().and_then(Class::from_code).map_or(Class::ALL.to_vec(), |class| vec![class]) {
+    for class in
+        code.as_deref().and_then(Class::from_code).map_or(Class::ALL.to_vec(), |class| vec![class])
+    {
         let failure = IssueError {
             aws_message: Some(message.as_str().into()),
             code: code.as_deref().map(Into::into),
@@ -45,8 +49,10 @@ pub fn sts_answer(bytes: &[u8]) {
         assert_plain(&advice.to_string(), "the advice");
     }
     let place = Place { bucket: "orders".into(), prefix: "sink/".into() };
-    let answer = Answer { status: Some(status), code, message, request_id: of("RequestId").map(plain) };
-    for operation in [storage::Operation::List, storage::Operation::Put, storage::Operation::Delete] {
+    let answer =
+        Answer { status: Some(status), code, message, request_id: of("RequestId").map(plain) };
+    for operation in [storage::Operation::List, storage::Operation::Put, storage::Operation::Delete]
+    {
         let finding = storage::finding(&ROLE, &place, operation, &answer);
         assert_plain(&finding.what, "the finding");
     }

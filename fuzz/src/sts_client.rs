@@ -37,7 +37,10 @@ static CALLER: LazyLock<Caller> = LazyLock::new(|| {
     std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
     let config = configuration(address);
     Caller {
-        runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
+        runtime: tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime"),
         client: Client::new(
             &config.sts,
             StaticTimeSource::from_secs(DAWN).into(),
@@ -80,7 +83,10 @@ fn serve(stream: TcpStream) {
             }
             read.read_exact(&mut vec![0; length])?;
             let (status, body) = &*ANSWER.lock().unwrap_or_else(PoisonError::into_inner);
-            let head = format!("HTTP/1.1 {status} As Scripted\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status} As Scripted\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
             write.write_all(&[head.as_bytes(), body].concat())?;
         }
     });
@@ -96,19 +102,22 @@ pub fn sts_client(bytes: &[u8]) {
     let assumed = runtime.block_on(client.assume_role(role, base.clone(), 3600));
     match assumed {
         Ok(held) => {
-            let read: serde_json::Value = serde_json::from_slice(&held.document()).expect("a document is JSON");
+            let read: serde_json::Value =
+                serde_json::from_slice(&held.document()).expect("a document is JSON");
             assert!(read["Token"].as_str().is_some_and(|token| !token.is_empty()));
         }
         Err(failure) => shown(role, &failure),
     }
-    if let Err(failure) = runtime.block_on(client.get_caller_identity(base, Duration::from_secs(5))) {
+    if let Err(failure) = runtime.block_on(client.get_caller_identity(base, Duration::from_secs(5)))
+    {
         shown(role, &failure);
     }
 }
 
 fn shown(role: &Role, failure: &IssueError) {
     let advice = advice(role, failure);
-    let said = [&failure.aws_message, &failure.code, &failure.request_id].map(|text| text.as_deref().unwrap_or(""));
+    let said = [&failure.aws_message, &failure.code, &failure.request_id]
+        .map(|text| text.as_deref().unwrap_or(""));
     for text in said.into_iter().chain([failure.message.as_str(), &advice.to_string()]) {
         assert_plain(text, "what is shown of a failure");
         assert!(!text.contains("mocksecret"), "{text}");

@@ -38,7 +38,8 @@ pub fn unit_files(bytes: &[u8]) {
             tokens: vec![("a", Some(Digest::of(b"token"))), ("b", None)],
             metadata_answers: bytes.len() % 2 == 0,
         };
-        let secret = consumer.variables.get("AWS_SECRET_ACCESS_KEY").map(|secret| secret.to_string());
+        let secret =
+            consumer.variables.get("AWS_SECRET_ACCESS_KEY").map(|secret| secret.to_string());
         let mut report = Report::default();
         let mut findings = consumer.findings();
         findings.extend(caught);
@@ -48,8 +49,12 @@ pub fn unit_files(bytes: &[u8]) {
         assert_eq!(controls, 0, "{written:?}");
         // A short one may stand in any sentence.
         if let Some(secret) = secret.filter(|secret| secret.len() > 30) {
-            let others = consumer.variables.iter().filter(|(name, _)| *name != "AWS_SECRET_ACCESS_KEY");
-            if !others.into_iter().any(|(name, value)| name.contains(&secret) || value.contains(&secret)) {
+            let others =
+                consumer.variables.iter().filter(|(name, _)| *name != "AWS_SECRET_ACCESS_KEY");
+            if !others
+                .into_iter()
+                .any(|(name, value)| name.contains(&secret) || value.contains(&secret))
+            {
                 assert!(!written.contains(&secret), "{written}");
             }
         }
