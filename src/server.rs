@@ -71,11 +71,12 @@ pub trait Endpoint: Clone + Send + Sync + Unpin + 'static {
 pub struct Connection {
     /// The address of the client.
     pub peer: SocketAddr,
-    local: Option<SocketAddr>,
+    /// The address that it was accepted at.
+    pub local: Option<SocketAddr>,
     /// The listening socket, if roletap inherited it.
-    inherited: Option<InheritedSocket>,
+    pub inherited: Option<InheritedSocket>,
     /// The last answer of the kernel about who opened the connection.
-    caller: Mutex<Option<Result<Caller, PeerError>>>,
+    pub caller: Mutex<Option<Result<Caller, PeerError>>>,
 }
 
 /// A reply that is there, or waits for a pending role. Answering from memory allocates nothing.

@@ -29,7 +29,7 @@ use roletap_core::role::{CallerIdentity, Source, SourceName};
 mod error;
 mod files;
 mod load;
-mod process;
+pub mod process;
 
 pub use error::SourceError;
 use files::Stamps;

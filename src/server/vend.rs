@@ -41,11 +41,11 @@ pub struct Vend {
 /// Shared by all endpoints that vend credentials.
 #[derive(Debug)]
 pub struct VendContext {
-    pub(crate) slots: Arc<Slots>,
-    pub(crate) clock: SharedTimeSource,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) audit: Audit,
-    pub(crate) peers: Arc<PeerLookup>,
+    pub slots: Arc<Slots>,
+    pub clock: SharedTimeSource,
+    pub metrics: Arc<Metrics>,
+    pub audit: Audit,
+    pub peers: Arc<PeerLookup>,
 }
 
 /// The protocol of an endpoint.

@@ -70,7 +70,7 @@ pub(super) async fn run(command: &CommandLine) -> Result<Credentials, SourceErro
 }
 
 /// Parses the output in the format that AWS documents (`Version: 1`). The error does not quote it.
-fn parse(output: &[u8]) -> Result<Credentials, String> {
+pub fn parse(output: &[u8]) -> Result<Credentials, String> {
     let printed: Value = serde_json::from_slice(output).map_err(|error| {
         format!("did not print valid JSON: see line {}, column {}", error.line(), error.column())
     })?;

@@ -287,6 +287,7 @@ impl Report {
 
     fn line_and_column(&self, place: &Place) -> (usize, usize) {
         let text = self.files.get(place.file).map(ConfigFile::contents).unwrap_or_default();
+        debug_assert!(text.get(place.start..place.end).is_some(), "{place:?} is not in the text");
         let before = text.get(..place.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -1,0 +1,8 @@
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roletap_fuzz::sts_answer(bytes));
+
+/// Only `cargo fuzz` brings libFuzzer.
+#[cfg(not(fuzzing))]
+fn main() {}
