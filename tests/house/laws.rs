@@ -15,10 +15,10 @@ cli::run: audit cli cli::environment cli::hardening daemon daemon::endpoints fd_
 cli::check: cli config_host peer roletap_core::config
 cli::policy: cli cli::environment metrics source sts roletap_core::config roletap_core::policy
     roletap_core::role
-cli::doctor: aws_hosts cli cli::env cli::environment cli::fetch clock issuer metrics source sts
-    tokens roletap_core::config roletap_core::credentials roletap_core::doctor
+cli::doctor: aws_hosts cli cli::env cli::environment cli::fetch clock config_host issuer metrics
+    source sts tokens roletap_core::config roletap_core::credentials roletap_core::doctor
     roletap_core::failure roletap_core::role roletap_core::token_digest roletap_core::xml
-cli::status: cli cli::fetch roletap_core::config
+cli::status: cli cli::fetch
 cli::refresh: cli cli::fetch
 cli::exec: cli cli::env cli::fetch roletap_core::config roletap_core::role
 cli::credential_process: cli cli::env
@@ -57,8 +57,8 @@ server::reply: slots roletap_core::caller roletap_core::credentials roletap_core
 server: listeners metrics peer roletap_core::caller
 peer: roletap_core::caller roletap_core::role
 listeners:
-fleet: issuer metrics refresher slots roletap_core::config roletap_core::lifecycle
-    roletap_core::reload roletap_core::role roletap_core::snapshot roletap_core::token_digest
+fleet: issuer refresher slots roletap_core::config roletap_core::lifecycle roletap_core::reload
+    roletap_core::role roletap_core::snapshot roletap_core::token_digest
 refresher: issuer metrics slots sts_queue roletap_core::backoff roletap_core::credentials
     roletap_core::failure roletap_core::lifecycle roletap_core::role
 sts_queue: roletap_core::backoff roletap_core::budget

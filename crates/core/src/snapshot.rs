@@ -120,9 +120,9 @@ impl Snapshot {
             request: RequestIdentity::new(&role.request),
             used,
             credentials: Rendered(credentials.export_for_restart()),
-            issued_at: credentials.issued_at(),
+            issued_at: credentials.issued_at().max(UNIX_EPOCH),
             session_token_utilization: credentials.session_token_utilization(),
-            refresh_at: *refresh_at,
+            refresh_at: (*refresh_at).max(UNIX_EPOCH),
             failures: failures.clone(),
         };
         self.roles.insert(role.name.clone(), record);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::region::partition_of;
-use super::session_name::{Variables, names_host};
+use super::session_name::{TemplateVariables, names_host};
 use super::text::{group_name, inline_or_file, not_blank, refuse_duplicates};
 use super::{Context, callers, credentials_file, durations, operation, policy, tags};
 use crate::config::diagnostics::Problem;
@@ -91,7 +91,7 @@ fn read_draft(
     let allow_self_assume = section.flag("allow_self_assume");
     let template = Template {
         section,
-        variables: Variables { role: Some(name), arn: arn.as_ref(), host: context.host },
+        variables: TemplateVariables { role: Some(name), arn: arn.as_ref(), host: context.host },
     };
     let (request, source, base_token) = read_request(&template, context, notes);
     let role = Role {
@@ -119,7 +119,7 @@ fn read_request(
     context: &Context<'_>,
     notes: &mut Notes,
 ) -> (Option<AssumeRole>, Option<Located<String>>, Option<TokenIdentity>) {
-    let Template { section, variables: Variables { arn, .. } } = *template;
+    let Template { section, variables: TemplateVariables { arn, .. } } = *template;
     let session_name = match section.string("role_session_name") {
         Some(text) => template.fill_in("role_session_name", text, SessionName::parse, notes),
         None => {
@@ -181,7 +181,7 @@ fn read_arn(section: &Section<'_>, context: &Context<'_>) -> Option<RoleArn> {
 /// Names of a role that are made from templates.
 struct Template<'t> {
     section: &'t Section<'t>,
-    variables: Variables<'t>,
+    variables: TemplateVariables<'t>,
 }
 
 impl Template<'_> {

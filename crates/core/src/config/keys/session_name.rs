@@ -19,13 +19,13 @@ const KEPT: usize = 55;
 const NAMES: [&str; 6] = ["hostname", "fqdn", "instance_id", "role", "role_name", "account_id"];
 
 /// The values of a template's variables: those of one role, or of a source, on one host.
-pub(crate) struct Variables<'v> {
+pub(crate) struct TemplateVariables<'v> {
     pub(crate) role: Option<&'v RoleName>,
     pub(crate) arn: Option<&'v RoleArn>,
     pub(crate) host: &'v dyn Host,
 }
 
-impl Variables<'_> {
+impl TemplateVariables<'_> {
     /// Fills the variables of a template with their values.
     pub(crate) fn expand(&self, template: &str) -> Result<String, InvalidValue> {
         let mut out = String::new();
@@ -139,7 +139,7 @@ mod tests {
         host.env.insert("CELL".to_owned(), "eu 1/ü".to_owned());
         host.env.insert("EMPTY".to_owned(), String::new());
         host.env.insert("DB_PASSWORD".to_owned(), "sentinel".to_owned());
-        Variables { role: Some(&name), arn: Some(&arn), host: &host }.expand(template)
+        TemplateVariables { role: Some(&name), arn: Some(&arn), host: &host }.expand(template)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Context;
-use super::session_name::Variables;
+use super::session_name::TemplateVariables;
 use super::text::plain;
 use crate::config::diagnostics::{Diagnostics, Problem};
 use crate::config::toml::{self, FileTable, Section};
@@ -124,7 +124,7 @@ fn read_role(
     let arn = section.text("role_arn", |text| RoleArn::parse(text, context.custom_endpoint));
     let given = section.string("role_session_name");
     let name = wanted.then(|| {
-        let variables = Variables { role: None, arn: arn.as_ref(), host: context.host };
+        let variables = TemplateVariables { role: None, arn: arn.as_ref(), host: context.host };
         match given {
             None => variables.default_name(DEFAULT_SESSION_NAME, section),
             Some(template) => {
