@@ -1,11 +1,8 @@
 //! Roles, credentials and errors for tests, of this crate and of the daemon.
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 #![cfg_attr(
     not(test),
-    expect(
-        clippy::unwrap_used,
-        clippy::panic,
-        reason = "a fixture that cannot be made is a failed test"
-    )
+    expect(clippy::panic, reason = "a fixture that cannot be made is a failed test")
 )]
 
 use std::sync::Arc;
