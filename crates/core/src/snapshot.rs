@@ -8,7 +8,7 @@
 //! A role without unexpired credentials is not restored: pending, it waits for its first attempt and answers then.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
