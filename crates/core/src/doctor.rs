@@ -141,22 +141,13 @@ fn plain(text: &str) -> String {
 }
 
 impl Mark {
-    /// As it stands in JSON.
-    pub fn as_str(self) -> &'static str {
+    /// As it stands in JSON, and before a line for people.
+    fn shown(self) -> (&'static str, char) {
         match self {
-            Self::Failed => "failed",
-            Self::Good => "good",
-            Self::Note => "note",
-            Self::Warning => "warning",
-        }
-    }
-
-    fn sign(self) -> char {
-        match self {
-            Self::Failed => '✗',
-            Self::Good => '✓',
-            Self::Note => '·',
-            Self::Warning => '!',
+            Self::Failed => ("failed", '✗'),
+            Self::Good => ("good", '✓'),
+            Self::Note => ("note", '·'),
+            Self::Warning => ("warning", '!'),
         }
     }
 }
@@ -182,7 +173,7 @@ impl Diagnosis {
         for section in &self.sections {
             let _ = writeln!(out, "{}", section.title);
             for finding in &section.findings {
-                let _ = writeln!(out, "  {} {}", finding.mark.sign(), finding.what);
+                let _ = writeln!(out, "  {} {}", finding.mark.shown().1, finding.what);
                 if let Some(advice) = &finding.advice {
                     let _ = writeln!(out, "      means:  {}", advice.meaning);
                     let _ = writeln!(out, "      ask:    {}", advice.ask);
@@ -191,18 +182,13 @@ impl Diagnosis {
             }
             out.push('\n');
         }
-        let (failed, warnings) = (self.count(Mark::Failed), self.count(Mark::Warning));
-        let _ = writeln!(
-            out,
-            "{}",
-            match (failed, warnings) {
-                (0, 0) => "all is well".to_owned(),
-                (0, warnings) => format!("nothing fails; to look at: {warnings}"),
-                (failed, 0) => format!("failed: {failed}"),
-                (failed, warnings) => format!("failed: {failed}; to look at: {warnings}"),
-            }
-        );
-        out
+        let sum = match (self.count(Mark::Failed), self.count(Mark::Warning)) {
+            (0, 0) => "all is well".to_owned(),
+            (0, warnings) => format!("nothing fails; to look at: {warnings}"),
+            (failed, 0) => format!("failed: {failed}"),
+            (failed, warnings) => format!("failed: {failed}; to look at: {warnings}"),
+        };
+        out + &sum + "\n"
     }
 
     /// For programs. Keys are added, never taken away or given another meaning; `format` says so if that must change.
@@ -211,7 +197,7 @@ impl Diagnosis {
             let advice = finding.advice.as_deref();
             json!({
                 "check": finding.check,
-                "result": finding.mark.as_str(),
+                "result": finding.mark.shown().0,
                 "what": finding.what,
                 "meaning": advice.map(|advice| &advice.meaning),
                 "ask": advice.map(|advice| &advice.ask),

@@ -19,10 +19,7 @@ pub fn of_file(text: &str) -> BTreeMap<String, Zeroizing<String>> {
         .filter(|line| !line.starts_with(['#', ';']))
         .map(|line| line.strip_prefix("export ").unwrap_or(line))
         .filter_map(pair)
-        .map(|(name, value)| {
-            let bare = unquoted(&value);
-            (name, bare)
-        })
+        .map(|(name, value)| (name, unquoted(&value)))
         .collect()
 }
 

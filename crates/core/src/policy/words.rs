@@ -53,15 +53,10 @@ fn trust(role: &Role, label: &str, language: Language) -> String {
                 "/" => String::new(),
                 _ => format!(" --path {in_shell}"),
             };
-            let (duration, longer) = match long {
-                true => (
-                    format!(" --max-session-duration {seconds}"),
-                    format!(
-                        "  aws iam update-role --role-name {name} --max-session-duration {seconds}\n"
-                    ),
-                ),
-                false => (String::new(), String::new()),
-            };
+            let duration = format!(" --max-session-duration {seconds}");
+            let longer = format!("  aws iam update-role --role-name {name}{duration}\n");
+            let [duration, longer] =
+                [duration, longer].map(|text| if long { text } else { String::new() });
             format!(
                 "Save it as {label}.json. A new role:\n  \
                  aws iam create-role --role-name {name}{path}{duration} --assume-role-policy-document file://{label}.json\n\
