@@ -10,14 +10,21 @@ pub fn sock_diag(bytes: &[u8]) {
         (SocketAddr::from(([127, 0, 0, 1], 40_000)), SocketAddr::from(([127, 0, 0, 1], 8787)));
     let question = ask(7, client, server, ANY_INTERFACE);
     assert_eq!(u32::from_ne_bytes(question[..4].try_into().unwrap()) as usize, question.len());
-    let mut framed = bytes.to_vec();
-    if let Some(length) = framed.get_mut(..4) {
-        length.copy_from_slice(&(bytes.len() as u32).to_ne_bytes());
-    }
-    if let Some(sequence) = framed.get_mut(8..12) {
-        sequence.copy_from_slice(&7_u32.to_ne_bytes());
-    }
-    for (bytes, sequence) in [(bytes, 0), (bytes, 7), (framed.as_slice(), 7)] {
+    // Framed rightly, and with a length that is wrong by a little.
+    let wrong = bytes.first().map_or(0, |byte| i32::from(*byte % 5) - 2);
+    let framed = [0, wrong].map(|wrong| {
+        let mut framed = bytes.to_vec();
+        if let Some(length) = framed.get_mut(..4) {
+            let said = (bytes.len() as u32).wrapping_add_signed(wrong);
+            length.copy_from_slice(&said.to_ne_bytes());
+        }
+        if let Some(sequence) = framed.get_mut(8..12) {
+            sequence.copy_from_slice(&7_u32.to_ne_bytes());
+        }
+        framed
+    });
+    let [right, wrong] = &framed;
+    for (bytes, sequence) in [(bytes, 0), (bytes, 7), (right, 7), (wrong, 7)] {
         let Some(answer) = read(bytes, sequence) else {
             continue;
         };
