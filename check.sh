@@ -199,13 +199,8 @@ dependencies() {
 }
 
 fuzz() { # SECONDS for each target
-  local name
-  [ -d fuzz ] || { left_out fuzzing "this tree has no fuzz/"; exit 77; }
-  rustc +nightly --version >/dev/null 2>&1 || { left_out fuzzing "no nightly toolchain: rustup toolchain install nightly"; exit 77; }
   cargo_program cargo-fuzz 0.13.2
-  for name in $(cd fuzz && cargo +nightly fuzz list); do
-    (cd fuzz && cargo +nightly fuzz run "$name" -- -max_total_time="$1" -rss_limit_mb=4096)
-  done
+  fuzz/run "$1"
 }
 
 # The tiers.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -114,7 +114,7 @@ fn answer(vend: &Arc<Vend>, request: &Request<()>) -> (u16, String) {
         peer: ([127, 0, 0, 1], 40_000).into(),
         local: None,
         inherited: None,
-        caller: Mutex::default(),
+        caller: Default::default(),
     };
     let reply = vend.respond(request.clone(), &Arc::new(connection));
     let reply = ready(reply).unwrap_or_else(|never| match never {});

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use roletap_core::doctor::storage::{self, Answer, Place};
+use roletap_core::doctor::storage::{self, S3Location, S3Operation, S3Response};
 use roletap_core::failure::explain::{advice, denial::Denial};
 use roletap_core::failure::{Class, IssueError};
 use roletap_core::fixtures::role;
@@ -48,10 +48,10 @@ pub fn sts_answer(bytes: &[u8]) {
         }
         assert_plain(&advice.to_string(), "the advice");
     }
-    let place = Place { bucket: "orders".into(), prefix: "sink/".into() };
+    let place = S3Location { bucket: "orders".into(), prefix: "sink/".into() };
     let answer =
-        Answer { status: Some(status), code, message, request_id: of("RequestId").map(plain) };
-    for operation in [storage::Operation::List, storage::Operation::Put, storage::Operation::Delete]
+        S3Response { status: Some(status), code, message, request_id: of("RequestId").map(plain) };
+    for operation in [S3Operation::List, S3Operation::Put, S3Operation::Delete]
     {
         let finding = storage::finding(&ROLE, &place, operation, &answer);
         assert_plain(&finding.what, "the finding");

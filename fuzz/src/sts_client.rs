@@ -44,7 +44,7 @@ static CALLER: LazyLock<Caller> = LazyLock::new(|| {
         client: Client::new(
             &config.sts,
             StaticTimeSource::from_secs(DAWN).into(),
-            Arc::new(Skew::new()),
+            Arc::new(Skew::default()),
             Arc::new(Metrics::new().expect("metrics")),
         ),
         role: config.roles.into_values().next().expect("a role"),

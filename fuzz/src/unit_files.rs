@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use roletap_core::doctor::consumer::Consumer;
+use roletap_core::doctor::consumer::ConsumerFacts;
 use roletap_core::doctor::environment::{Unit, of_file, of_process};
-use roletap_core::doctor::{Report, host};
+use roletap_core::doctor::{Diagnosis, host};
 use roletap_core::role::UnitName;
 use roletap_core::token_digest::Digest;
 
@@ -29,7 +29,7 @@ pub fn unit_files(bytes: &[u8]) {
             let host = host::host_of(value);
             assert!(value.contains(host));
         }
-        let consumer = Consumer {
+        let consumer = ConsumerFacts {
             name: "process 4711".to_owned(),
             token_file: variables.get("TOKEN_FILE").map(|text| Ok(text.clone())),
             variables,
@@ -40,7 +40,7 @@ pub fn unit_files(bytes: &[u8]) {
         };
         let secret =
             consumer.variables.get("AWS_SECRET_ACCESS_KEY").map(|secret| secret.to_string());
-        let mut report = Report::default();
+        let mut report = Diagnosis::default();
         let mut findings = consumer.findings();
         findings.extend(caught);
         report.add("the workload", findings);
