@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_smithy_async::time::StaticTimeSource;
 use http::Request;
@@ -135,7 +135,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn a_session_token_is_that_of_the_corpus() {
     let token =
-        SessionKey::of(&[7; 32], "two").issue(UNIX_EPOCH + Duration::from_secs(DAWN), 21_600);
+        SessionKey::of(&[7; 32], "two").issue(std::time::UNIX_EPOCH + Duration::from_secs(DAWN), 21_600);
     let head = format!(
         "GET /latest/meta-data/iam/security-credentials/a HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token: {token}\r\n\r\n"
     );
