@@ -70,8 +70,12 @@ where
     let aws_message = metadata.and_then(|meta| meta.message()).map(str::to_owned);
     let aws_message = aws_message
         .or_else(|| element(&body, "Message"))
-        // Redact before the text is cut: half a token would not be found.
-        .map(|text| plain(operation.redact(&text).lines().next().unwrap_or_default()));
+        // Redact before the text is cut: half a token would not be found. Drop control characters
+        // first: a token with one inside would not be found either, and be whole without it.
+        .map(|mut text| {
+            text.retain(|c| c == '\n' || !c.is_control());
+            plain(operation.redact(&text).lines().next().unwrap_or_default())
+        });
     let name = &endpoint.name;
     let mut cause = None;
     let (class, mut message) = match error {

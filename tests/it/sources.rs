@@ -230,7 +230,8 @@ fn secrets_that_sts_quotes_are_redacted() {
     let token = jwt("echoed");
     let echo = |text: &str| Fault::error(400, "ValidationError", &format!("Value '{text}' failed"));
     sts.operation("AssumeRoleWithWebIdentity").always(echo(&token));
-    sts.operation("AssumeRole").always(echo("customer-4711"));
+    // Also with a control character inside, which the log would drop.
+    sts.operation("AssumeRole").always(echo("customer-4711' failed, 'customer\u{7f}-4711"));
     let setup = setup(&sts).role_with("orders", "external_id = \"customer-4711\"").role_with(
         "direct",
         "operation = \"assume_role_with_web_identity\"\nweb_identity_token_file = \"token\"",
