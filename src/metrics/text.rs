@@ -40,8 +40,11 @@ impl<'a> Family<'a> {
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.out.push_str(self.name);
         for (position, (label, text)) in labels.iter().enumerate() {
-            let before = if position == 0 { '{' } else { ',' };
-            let _ = write!(self.out, "{before}{label}=\"{text}\"");
+            // Without the machinery of `write!`: a scrape of 1,000 roles has 20,000 samples.
+            self.out.push(if position == 0 { '{' } else { ',' });
+            for part in [*label, "=\"", *text, "\""] {
+                self.out.push_str(part);
+            }
         }
         let after = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.out, "{after} {value}");

@@ -377,7 +377,7 @@ fn page(walk: &Walk, [by_token, by_front]: &[Vec<Answer>; 2]) -> String {
          The base identity is an IAM user of account 999988887777: roletap signs its requests to STS with the keys of\n\
          that user.\n\n\
          A test produces each error over a socket and writes this page from the words of the daemon. To change a text, edit\n\
-         `src/failure/explain/table`. The class (`clock`, `denied`, …) decides when roletap tries again: see\n\
+         `crates/core/src/failure/explain/table`. The class (`clock`, `denied`, …) decides when roletap tries again: see\n\
          [operating.md](operating.md).\n",
     );
     let mut class = None;
