@@ -139,7 +139,7 @@ lint_programs() { # NAME: both programs of tests/lint, or the step ends here
 # What a step does, where it is more than a command.
 
 subjects() { # Commits since this rule: a subject is at most 72 characters.
-  local since=ec8d26bb5a6871e2b03c35c161f3059eefce7e92 long
+  local since=003b1d6f531f89adce27e16ca77f6a1c71f324a5 long
   if ! git rev-parse --quiet --verify "$since^{commit}" >/dev/null; then
     left_out "commit subjects" "this checkout has no history"
     return
