@@ -46,7 +46,8 @@ impl<'a> Family<'a> {
                 self.out.push_str(part);
             }
         }
-        let after = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.out, "{after} {value}");
+        self.out.push_str(if labels.is_empty() { " " } else { "} " });
+        let _ = write!(self.out, "{value}");
+        self.out.push('\n');
     }
 }
